@@ -1,0 +1,167 @@
+"""`python -m benchmarks.fixed_point`: dynalay_jax, jaxopt, optimistix and banax side by side.
+
+Compared at equal quality: every arm runs at the loosest tolerance (half decades from 1 to 1e-7) at
+which the gradient of every sample, and of the weights, is within 1e-3 of a float64 reference; an
+arm that never gets there is a row that says so. Run it under Python >= 3.12, which banax needs,
+with the extra `bench` installed.
+"""
+
+import argparse
+from collections.abc import Callable
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tabulate
+
+from benchmarks import arms, measure, problems
+from benchmarks.problems import Benchmark
+
+QUALITY = 1e-3
+TOLERANCES = [float(f"{m}e{e}") for e in range(0, -8, -1) for m in ((3, 1) if e else (1,))]
+# An arm that asks for more temporary memory than this is not run.
+MOST_MEMORY_MB = 8000
+
+
+def errors(problem: Benchmark, reference: tuple, gradient: tuple) -> float:
+    """Worst relative error of the gradient: over the samples' dL/dx, and of the weights'."""
+    _, dx, da = reference
+    got_params, got_x = jax.tree.map(np.asarray, gradient)
+    worst = np.linalg.norm(np.atleast_2d(got_x) - dx, axis=1) / np.linalg.norm(dx, axis=1)
+    wanted = jax.tree.leaves(problem.pull(problem.params, da))
+    weights = [
+        np.linalg.norm(a - b) / np.linalg.norm(b)
+        for a, b in zip(jax.tree.leaves(got_params), wanted, strict=True)
+    ]
+    # NaN must lose: np.max propagates it.
+    return float(np.max([*worst, *weights]))
+
+
+def prepare(name: str, arm: Callable, problem: Benchmark, reference: tuple) -> dict[str, Any]:
+    """Compiles an arm at the loosest tolerance that is good enough; says how it fails if none is."""
+    params, x, gain, target, z0 = problem.arrays
+    failure = "no tolerance tried"
+    for tol in TOLERANCES:
+        solve = arm(problem, tol)
+        loss = lambda params, x, solve=solve: problem.loss(solve(params, x, gain, z0), target)
+        try:
+            gradient, grad_cost = measure.compile_function(
+                jax.grad(loss, argnums=(0, 1)), params, x
+            )
+            if grad_cost["temp_mb"] > MOST_MEMORY_MB:
+                failure = f"gradient needs {grad_cost['temp_mb'] / 1e3:.1f} GB"
+                break
+            error = errors(problem, reference, gradient(params, x))
+        except Exception as problem_met:  # a peer's failure is a result
+            failure = f"{type(problem_met).__name__}: {str(problem_met).splitlines()[0][:100]}"
+            break
+        if error <= QUALITY:
+            forward, cost = measure.compile_function(
+                lambda params, x, solve=solve: solve(params, x, gain, z0), params, x
+            )
+            return {
+                "arm": name,
+                "tol": tol,
+                "gradient_error": error,
+                "forward": cost,
+                "gradient": grad_cost,
+                "calls": (lambda: forward(params, x), lambda: gradient(params, x)),
+            }
+        failure = f"gradient error {error:.1e} at tol {tol:.0e}"
+    return {"arm": name, "failure": failure}
+
+
+def steps_taken(problem: Benchmark, tol: float) -> dict[str, float]:
+    """Steps of our own solve: what a batch pays (the slowest) and what its samples need (mean)."""
+    import dynalay_jax
+
+    params, x, gain, _, z0 = problem.arrays
+    solution = dynalay_jax.fixed_point(
+        problem.f, z0, params, x, gain, tol=tol, max_steps=arms.MOST_STEPS, batched=problem.batched
+    )
+    steps = np.atleast_1d(solution.stats.steps)
+    return {"min": int(steps.min()), "mean": float(steps.mean()), "max": int(steps.max())}
+
+
+def run(problem: Benchmark, seconds: float) -> dict[str, Any]:
+    """All arms on one problem."""
+    print(f"\n{problem.name}", flush=True)
+    reference = problem.reference()
+    table = arms.BATCH if problem.batched else arms.SINGLE
+    rows = []
+    for name, arm in table.items():
+        if importlib.util.find_spec(name.split(",")[0]) is None:
+            rows.append({"arm": name, "failure": "not installed"})
+        else:
+            rows.append(prepare(name, arm, problem, reference))
+        print("  " + str({k: v for k, v in rows[-1].items() if k != "calls"}), flush=True)
+        jax.clear_caches()
+
+    ready = {row["arm"]: row.pop("calls") for row in rows if "calls" in row}
+    for i, direction in enumerate(("forward", "gradient")):
+        calls = {name: pair[i] for name, pair in ready.items()}
+        samples = measure.interleave(calls, seconds)
+        peers = [np.median(v) for k, v in samples.items() if not k.startswith("dynalay_jax")]
+        for row in rows:
+            if row["arm"] in samples:
+                times = samples[row["arm"]]
+                row[direction] |= measure.summary(times)
+                row[direction]["to_fastest_peer"] = float(np.median(times) / min(peers))
+                row[direction]["samples_ms"] = [float(f"{t:.4g}") for t in times]
+    ours = next(row for row in rows if row["arm"].startswith("dynalay_jax"))
+    steps = steps_taken(problem, ours["tol"]) if "tol" in ours else None
+    return {"problem": problem.name, "steps": steps, "rows": rows}
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """The results as Markdown."""
+    parts = []
+    for result in results:
+        steps = result["steps"]
+        if steps:
+            parts.append(
+                f"**{result['problem']}** (steps a sample: {steps['min']} to {steps['max']}, "
+                f"mean {steps['mean']:.1f})\n"
+            )
+        lines = []
+        for row in result["rows"]:
+            if "failure" in row:
+                lines.append([row["arm"], *["—"] * 8, row["failure"]])
+                continue
+            forward, gradient = row["forward"], row["gradient"]
+            lines.append(
+                [
+                    row["arm"],
+                    f"{row['tol']:.0e}",
+                    f"{row['gradient_error']:.0e}",
+                    f"{forward['median_ms']:.3g}",
+                    f"{forward['to_fastest_peer']:.2f}",
+                    f"{gradient['median_ms']:.3g}",
+                    f"{gradient['to_fastest_peer']:.2f}",
+                    f"{gradient['compile_s']:.2f}",
+                    f"{gradient['temp_mb']:.3g}",
+                    "",
+                ]
+            )
+        headers = ["arm", "tol", "gradient error", "forward ms", "× peer", "gradient ms", "× peer"]
+        headers += ["compile s", "temporary MB", "failure"]
+        parts.append(tabulate.tabulate(lines, headers, tablefmt="github", disable_numparse=True))
+        parts.append("")
+    return "\n".join(parts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seconds", type=float, default=20, help="per problem and direction")
+    parser.add_argument("--out", type=Path, default=measure.RESULTS / "fixed_point.json")
+    args = parser.parse_args()
+    results = [run(make(), args.seconds) for make in problems.ALL]
+    record = {"quality": QUALITY, "environment": measure.environment(), "results": results}
+    measure.write_json(args.out, record)
+    print("\n" + table(results))
+
+
+if __name__ == "__main__":
+    main()

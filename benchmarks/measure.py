@@ -1,0 +1,108 @@
+"""How the benchmarks measure, and how they write down what they found."""
+
+from collections.abc import Callable, Sequence
+import datetime
+import importlib.metadata
+import json
+import os
+from pathlib import Path
+import platform
+import subprocess
+import sys
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("dynalay_jax", "jax", "jaxlib", "numpy", "jaxopt", "optimistix", "equinox", "banax")
+
+
+def compile_function(function: Callable, *args: Any) -> tuple[Callable, dict[str, float]]:
+    """Compiles `function` for `args`, apart from any run of it.
+
+    Returns:
+        The executable; and seconds to trace and compile, and its temporary memory in MB, as the
+        compiler's own analysis gives it.
+    """
+    start = time.perf_counter()
+    compiled = jax.jit(function).lower(*args).compile()
+    seconds = time.perf_counter() - start
+    memory = compiled.memory_analysis()
+    return compiled, {"compile_s": seconds, "temp_mb": memory.temp_size_in_bytes / 1e6}
+
+
+def interleave(
+    calls: dict[str, Callable[[], Any]], seconds: float = 10.0, most: int = 200
+) -> dict[str, list[float]]:
+    """Times every call in turn, A B C A B C ..., and returns milliseconds a run for each.
+
+    Each is warmed up twice. A sample is one run, or as many as take a millisecond.
+
+    Args:
+        calls: name to function of no arguments; its result is waited for.
+        seconds: how long to go on; at least five rounds are made.
+        most: rounds at the most.
+    """
+    repeats = {}
+    for name, call in calls.items():
+        jax.block_until_ready(call())
+        start = time.perf_counter()
+        jax.block_until_ready(call())
+        repeats[name] = max(1, int(1e-3 / (time.perf_counter() - start)))
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    begin = time.perf_counter()
+    for done in range(most):
+        if done >= 5 and time.perf_counter() - begin > seconds:
+            break
+        for name, call in calls.items():
+            start = time.perf_counter()
+            for _ in range(repeats[name]):
+                jax.block_until_ready(call())
+            samples[name].append(1e3 * (time.perf_counter() - start) / repeats[name])
+    return samples
+
+
+def summary(samples: Sequence[float]) -> dict[str, float]:
+    """Median, 10th and 90th percentile of the samples, milliseconds."""
+    p10, median, p90 = np.percentile(samples, (10, 50, 90))
+    return {"median_ms": float(median), "p10_ms": float(p10), "p90_ms": float(p90)}
+
+
+def environment() -> dict[str, Any]:
+    """Versions, device and commit of a measurement."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = None
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    device = jax.devices()[0]
+    return {
+        "date": datetime.date.today().isoformat(),
+        "commit": commit or None,
+        "python": platform.python_version(),
+        "versions": versions,
+        "device": f"{device.platform}: {device.device_kind}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "command": " ".join(["python", "-m", sys.modules["__main__"].__spec__.name, *sys.argv[1:]]),
+    }
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    print(f"wrote {path}")
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor()

@@ -1,0 +1,9 @@
+"""Fixed points and adaptive depth in JAX."""
+
+from dynalay_jax.adjoints import Implicit, ImplicitJVP, JacobianFree, Phantom, Unrolled
+from dynalay_jax.compaction import Compaction
+from dynalay_jax.fixed_point import backward_probe, fixed_point
+from dynalay_jax.solution import Solution, Stats, Status
+from dynalay_jax.solvers import Anderson, Broyden, Picard
+
+__version__ = "0.1.0"

@@ -1,0 +1,214 @@
+"""The loop: which samples still think, and the one `while_loop` in which they do.
+
+A finished sample is frozen, but it still rides along: a batch costs as much as its slowest sample.
+Compaction lets early finishers save time with static shapes: loop at size B until at most B/2
+samples are active, gather those into a bucket of B/2, go on there, halve again, scatter back.
+The plain masked loop is the same with a single bucket.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dynalay_jax import lanes
+from dynalay_jax.solution import Solution, Stats, Status
+from dynalay_jax.solvers import Solver
+
+PyTree = Any
+Map = Callable[[PyTree], PyTree]
+# bind(level, ids) gives f for bucket number `level`: its lane j is lane ids[j] of the full batch;
+# level 0 is the full batch itself, with ids None.
+Bind = Callable[[int, jax.Array | None], Map]
+
+# Added to ‖f(z)‖, so that a fixed point at zero can be reached.
+ATOL = 1e-8
+_RUNNING = -1
+
+
+class _Loop(NamedTuple):
+    """Loop carry; all but `k` have the lanes on axis 0."""
+
+    k: jax.Array  # evaluations so far of the lanes still running, int32
+    z: PyTree  # where f is evaluated next
+    state: PyTree  # the solver's
+    best: PyTree  # f(z) of the evaluation with the smallest residual so far
+    residual: jax.Array  # that residual
+    steps: jax.Array
+    status: jax.Array
+    tol: jax.Array
+    max_steps: jax.Array
+
+
+def bucket_sizes(batch: int, min_bucket: int) -> tuple[int, ...]:
+    """Sizes of the buckets: batch, batch/2, ..., none below `min_bucket` but the batch itself."""
+    sizes = [batch]
+    while (half := (sizes[-1] + 1) // 2) >= min_bucket and half < sizes[-1]:
+        sizes.append(half)
+    return tuple(sizes)
+
+
+def solve(
+    bind: Bind,
+    z0: PyTree,
+    solver: Solver,
+    tol: jax.Array,
+    max_steps: jax.Array,
+    mask: jax.Array,
+    sizes: Sequence[int] | None = None,
+) -> Solution:
+    """Solves z = f(z) in every lane by itself, without derivatives.
+
+    Args:
+        bind: gives f for the full batch and for each bucket.
+        z0: start, a pytree with the lanes on axis 0 and the type of f's output.
+        solver: makes the next iterate.
+        tol: relative residual at which a lane stops, float [B].
+        max_steps: budget of evaluations, int32 [B]; 0 skips the lane.
+        mask: bool [B]; False skips the lane.
+        sizes: bucket sizes from `bucket_sizes`; None runs one masked loop.
+
+    Returns:
+        Solution with the lanes on axis 0.
+    """
+    carry = _start(z0, solver, tol, max_steps, mask)
+    if mask.shape[0] == 0:
+        return _finish(carry)
+    if sizes is None or len(sizes) == 1:
+        return _finish(_run(bind(0, None), solver, carry, 0))
+
+    full, ids = carry, None
+    for level, size in enumerate(sizes):
+        following = sizes[level + 1] if level + 1 < len(sizes) else 0
+        carry = _run(bind(level, ids), solver, carry, following)
+        full = carry if ids is None else _scatter(full, carry, ids)
+        if following:
+            # Stable sort of "is finished": the active lanes come first, in order.
+            keep = jnp.argsort(carry.status != _RUNNING, stable=True)[:following]
+            ids = keep if ids is None else ids[keep]
+            carry = gather(carry._replace(k=()), keep)._replace(k=carry.k)
+    return _finish(full)
+
+
+def unroll(
+    f: Map,
+    z0: PyTree,
+    solver: Solver,
+    tol: jax.Array,
+    max_steps: jax.Array,
+    mask: jax.Array,
+    length: int,
+    checkpoint: bool,
+) -> Solution:
+    """The masked loop of `solve` as a scan of static length, which autodiff can go through.
+
+    With `checkpoint`, √length carries are kept and the rest is computed again going back.
+    """
+
+    def body(carry: _Loop, _: None) -> tuple[_Loop, None]:
+        advance = lambda c: _advance(f, solver, c)
+        running = jnp.any(carry.status == _RUNNING)
+        return jax.lax.cond(running, advance, lambda c: c, carry), None
+
+    carry = _start(z0, solver, tol, max_steps, mask)
+    if mask.shape[0] == 0:
+        return _finish(carry)
+    if not checkpoint:
+        return _finish(jax.lax.scan(body, carry, None, length=length)[0])
+    inner = max(1, round(length**0.5))
+    remat = lambda step: jax.checkpoint(step, prevent_cse=False)
+
+    def chunk(carry: _Loop, _: None) -> tuple[_Loop, None]:
+        return jax.lax.scan(remat(body), carry, None, length=inner)
+
+    # The last chunk may run past `length`: by then every budget is spent.
+    return _finish(jax.lax.scan(remat(chunk), carry, None, length=-(-length // inner))[0])
+
+
+def gather(tree: PyTree, ids: jax.Array) -> PyTree:
+    """Lanes `ids` of every leaf."""
+    return jax.tree.map(lambda x: jnp.take(x, ids, axis=0, mode="clip"), tree)
+
+
+def relative_residual(z: PyTree, fz: PyTree) -> jax.Array:
+    """‖f(z) − z‖ / (‖f(z)‖ + 1e-8) of every lane (Eq. 13 of MIND over Body), [B].
+
+    Not finite where f(z) is not, or is too large to square.
+    """
+    z, fz = lanes.widen(jax.lax.stop_gradient((z, fz)))
+    change = jnp.sqrt(lanes.square_norm(lanes.difference(fz, z)))
+    norm = jnp.sqrt(lanes.square_norm(fz))
+    # Where ‖f(z)‖ overflows the quotient would be 0, as if it had converged.
+    return jnp.where(jnp.isfinite(norm), change / (norm + ATOL), jnp.inf)
+
+
+def _start(
+    z0: PyTree, solver: Solver, tol: jax.Array, max_steps: jax.Array, mask: jax.Array
+) -> _Loop:
+    # Everything is seeded from data, so that it varies over the same mesh axes as the loop's own
+    # output: `lane` is False, with the type of all that decides a lane's course.
+    seed = lanes.square_norm(jax.lax.stop_gradient(z0))
+    lane = (seed < 0) & (tol < 0) & (max_steps < 0) & mask & ~mask
+    z0 = lanes.select(lane, z0, z0)
+    number = lambda value, dtype: jnp.where(lane, jnp.asarray(value, dtype), jnp.asarray(value, dtype))
+    return _Loop(
+        k=jnp.where(jnp.any(lane), jnp.int32(0), jnp.int32(0)),
+        z=z0,
+        state=solver.init(z0),
+        best=z0,
+        residual=number(jnp.inf, seed.dtype),
+        steps=number(0, jnp.int32),
+        status=jnp.where(mask & (max_steps > 0), number(_RUNNING, jnp.int32), Status.SKIPPED),
+        tol=jnp.where(lane, 0, tol.astype(seed.dtype)),
+        max_steps=jnp.where(lane, 0, max_steps),
+    )
+
+
+def _run(f: Map, solver: Solver, carry: _Loop, leave: int) -> _Loop:
+    """Advances until at most `leave` lanes are running."""
+    if leave == 0:
+        go_on = lambda c: jnp.any(c.status == _RUNNING)
+    else:
+        go_on = lambda c: jnp.sum(c.status == _RUNNING, dtype=jnp.int32) > leave
+    return jax.lax.while_loop(go_on, lambda c: _advance(f, solver, c), carry)
+
+
+def _advance(f: Map, solver: Solver, c: _Loop) -> _Loop:
+    """One evaluation of f, and what follows from it for every lane that is running."""
+    active = c.status == _RUNNING
+    fz = f(c.z)
+    residual = relative_residual(c.z, fz)
+    steps = c.steps + active.astype(jnp.int32)
+
+    # Comparisons with NaN are False: a residual that is not finite is never better, never converged.
+    finite = jnp.isfinite(residual)
+    better = active & (residual < c.residual)
+    outcome = jnp.where(steps >= c.max_steps, jnp.int32(Status.MAX_STEPS), jnp.int32(_RUNNING))
+    outcome = jnp.where(residual <= c.tol, jnp.int32(Status.CONVERGED), outcome)
+    outcome = jnp.where(finite, outcome, jnp.int32(Status.DIVERGED))
+    status = jnp.where(active, outcome, c.status)
+
+    z, state = solver.step(c.z, fz, c.state, c.k)
+    return c._replace(
+        k=c.k + 1,
+        z=lanes.select(status == _RUNNING, z, c.z),
+        state=state,
+        best=lanes.select(better, fz, c.best),
+        residual=jnp.where(better, residual, c.residual),
+        steps=steps,
+        status=status,
+    )
+
+
+def _scatter(full: _Loop, bucket: _Loop, ids: jax.Array) -> _Loop:
+    """Writes a bucket's results back to the lanes they came from."""
+    put = lambda a, b: a.at[ids].set(b, unique_indices=True, mode="drop")
+    keys = ("best", "residual", "steps", "status")
+    pick = lambda c: [getattr(c, key) for key in keys]
+    return full._replace(**dict(zip(keys, jax.tree.map(put, pick(full), pick(bucket)))))
+
+
+def _finish(carry: _Loop) -> Solution:
+    stats = Stats(carry.steps, carry.residual.astype(jnp.float32), carry.status)
+    return Solution(carry.best, stats)

@@ -1,0 +1,180 @@
+"""The primitive: z = f(z) for every sample of a batch by itself, with implicit gradients.
+
+`Solution.value` is h* of the paper's FPI layer, h* = g(h*, u), reached by iterating until
+‖f(z) − z‖ / ‖f(z)‖ < tol; its gradient is Eq. 5, by the `adjoint`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dynalay_jax import active_set, lanes, validate
+from dynalay_jax.adjoints import Adjoint, Implicit, Operands, Problem
+from dynalay_jax.compaction import Compaction, follows_samples, take_bucket
+from dynalay_jax.hoist import hoist
+from dynalay_jax.solution import Solution, Stats
+from dynalay_jax.solvers import Picard, Solver
+
+PyTree = Any
+
+
+def fixed_point(
+    f: Callable[..., PyTree],
+    z0: PyTree,
+    *args: PyTree,
+    solver: Solver = Picard(),
+    adjoint: Adjoint = Implicit(),
+    tol: Any = 1e-5,
+    max_steps: Any = 100,
+    batched: bool = True,
+    mask: Any = None,
+    compact: bool | Compaction = False,
+    probe: Stats | None = None,
+) -> Solution:
+    """Solves z = f(z, *args), each sample until it has converged, and differentiates it.
+
+    Samples stop by themselves: each has its own tolerance, budget, residual and status, and what
+    happens to one has no effect on another. Call it under `jax.jit`. f is traced once (once more
+    for each bucket size of `compact`, and for the mesh axes of a `shard_map` that z0 does not vary
+    over); it may close over traced values of any dtype.
+
+    Args:
+        f: `f(z, *args)` returns a pytree like z. With `batched`, sample i of the result may depend
+            on sample i of z alone.
+        z0: start; pytree of floating-point arrays. With `batched`, axis 0 of every leaf is the
+            sample axis, of size B ≥ 0.
+        *args: pytrees of arrays, handed to f; differentiable where their dtype is.
+        solver: `Picard`, `Anderson` or `Broyden`.
+        adjoint: `Implicit`, `JacobianFree`, `Phantom`, `ImplicitJVP` or `Unrolled`.
+        tol: relative residual at which a sample has converged, ≥ 0; scalar or [B], may be traced.
+        max_steps: evaluations of f that a sample may take, ≥ 0; scalar or int [B], may be traced.
+            0 skips the sample.
+        batched: False takes z0 as one state: lanes are scalars, and a norm goes over all of it.
+        mask: bool, scalar or [B]; samples where it is False are skipped: returned as in z0.
+        compact: True or a `Compaction` gathers the samples still running into ever smaller
+            batches, so that early finishers save time, forward and backward. What f needs of each
+            sample must then come through `*args`.
+        probe: a `backward_probe`; its cotangent is the account of the backward solve.
+
+    Returns:
+        `Solution(value, stats)`. `value` is f(z) of the finite evaluation with the smallest
+        residual: the last one where the sample converged, z0 where it was skipped.
+
+    Raises:
+        TypeError: an argument of the wrong type, or f changes a dtype of z.
+        ValueError: an argument with the wrong shape or value, or f changes the structure or a
+            shape of z. Both at trace time.
+
+    References:
+        Eq. 5 of DynaLay (arXiv 2312.12781); Bai et al., Deep Equilibrium Models, NeurIPS 2019.
+    """
+    if not callable(f):
+        raise TypeError(f"f: expected a function f(z, *args), got {type(f).__name__}.")
+    validate.instance("solver", solver, Solver, "Picard(), Anderson(), Broyden()")
+    validate.instance(
+        "adjoint",
+        adjoint,
+        Adjoint,
+        "Implicit(), JacobianFree(), Phantom(), ImplicitJVP(), Unrolled()",
+    )
+    z0 = validate.state(z0, batched)
+    validate.arguments(args)
+    f = validate.same_type(f)
+    shape = jax.tree.leaves(z0)[0].shape[:1] if batched else ()
+    mask = validate.per_sample("mask", True if mask is None else mask, shape, jnp.bool_)
+    length = None if isinstance(max_steps, jax.core.Tracer) else _largest(max_steps)
+    max_steps = validate.per_sample("max_steps", max_steps, shape, jnp.int32)
+    tol = validate.per_sample("tol", tol, shape, lanes.accumulation_dtype(z0))
+    compaction = _compaction(compact, batched)
+
+    if not batched:  # one lane
+        z0, tol, max_steps, mask, probe = lanes.lift((z0, tol, max_steps, mask, probe))
+        single = f
+        f = lambda z, *args: lanes.lift(single(lanes.drop(z), *args))
+
+    problem, z0, args, consts = _pose(f, z0, args, tol, max_steps, mask, solver, length, compaction)
+    operands = Operands(args, consts, tol, max_steps, mask)
+    solution = adjoint.solve(problem, z0, operands, probe)
+    return solution if batched else lanes.drop(solution)
+
+
+def backward_probe(batch: int | None) -> Stats:
+    """A dummy argument through which `jax.grad` returns the account of a backward solve.
+
+        def loss(theta, probe):
+            return jnp.sum(fixed_point(f, z0, theta, probe=probe).value)
+
+        grad, backward = jax.grad(loss, argnums=(0, 1))(theta, backward_probe(batch))
+        backward.steps, backward.residual, backward.status   # float32 [B]
+
+    Give every solve a probe of its own: cotangents add up. Map or shard it as z0.
+
+    Args:
+        batch: B; None for a solve with `batched=False`.
+
+    Returns:
+        `Stats` of float32 zeros, shape [B] or scalar.
+    """
+    shape = () if batch is None else (batch,)
+    return Stats(*[jnp.zeros(shape, jnp.float32) for _ in Stats._fields])
+
+
+def _pose(
+    f: Callable,
+    z0: PyTree,
+    args: tuple,
+    tol: jax.Array,
+    max_steps: jax.Array,
+    mask: jax.Array,
+    solver: Solver,
+    length: int | None,
+    compaction: Compaction | None,
+) -> tuple[Problem, PyTree, tuple, tuple]:
+    """Traces f for every bucket size; z0 comes back with the type of f's output."""
+    never = (tol < 0) & (max_steps < 0) & mask & ~mask
+    z0 = lanes.select(never, z0, z0)  # varies over the mesh axes that these vary over
+    pure, consts, out = hoist(f, z0, *args)
+    if _mesh_axes(out) != _mesh_axes(z0):
+        fz0 = pure(*jax.lax.stop_gradient((consts, z0, *args)))
+        z0 = jax.tree.map(lambda z, fz: jnp.where(fz == fz, z, z), z0, fz0)
+        pure, consts, _ = hoist(f, z0, *args)
+
+    maps, all_consts = [pure], [consts]
+    batch = jax.tree.leaves(z0)[0].shape[0]
+    sizes: tuple = (batch,)
+    per_sample = jax.tree.map(lambda _: False, args)
+    if compaction is not None:
+        sizes = active_set.bucket_sizes(batch, compaction.min_bucket)
+    if len(sizes) > 1:
+        assert compaction is not None
+        per_sample = follows_samples(compaction, f, z0, args, batch, sizes[1])
+        for size in sizes[1:]:
+            small = jax.tree.map(lambda x, size=size: x[:size], z0)
+            pure, consts, _ = hoist(f, small, *take_bucket(args, per_sample, size))
+            maps.append(pure)
+            all_consts.append(consts)
+    problem = Problem(tuple(maps), sizes, per_sample, solver, length)
+    return problem, z0, args, tuple(all_consts)
+
+
+def _compaction(compact: bool | Compaction, batched: bool) -> Compaction | None:
+    if compact is False:
+        return None
+    compaction = Compaction() if compact is True else compact
+    validate.instance("compact", compaction, Compaction, "True, False, Compaction()")
+    if not batched:
+        raise ValueError("compact: expected False with batched=False; a single state has no batch.")
+    return compaction
+
+
+def _mesh_axes(tree: PyTree) -> list:
+    """The mesh axes of a `shard_map` over which each leaf varies."""
+    return [getattr(jax.typeof(x), "vma", None) for x in jax.tree.leaves(tree)]
+
+
+def _largest(max_steps: Any) -> int:
+    return int(np.max(np.asarray(max_steps), initial=0))
+

@@ -1,0 +1,134 @@
+"""Arithmetic on pytrees whose leaves all have the samples ("lanes") on axis 0.
+
+Every reduction here stays inside its lane, so that one bad sample harms no other, and
+accumulates in float32 or better, so that a bfloat16 state gets a float32 residual.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+PyTree = Any
+
+
+def accumulation_dtype(tree: PyTree) -> jnp.dtype:
+    """Real dtype for norms over `tree`: float64 if any leaf has that precision, else float32."""
+    wide = any(jnp.finfo(leaf.dtype).bits == 64 for leaf in jax.tree.leaves(tree))
+    return jnp.dtype(jnp.float64 if wide else jnp.float32)
+
+
+def difference(a: PyTree, b: PyTree) -> PyTree:
+    """a − b."""
+    return jax.tree.map(jnp.subtract, a, b)
+
+
+def widen(tree: PyTree) -> PyTree:
+    """Leaves of less than 32 bits as float32."""
+    wide = lambda x: x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x
+    return jax.tree.map(wide, tree)
+
+
+def expand(per_lane: jax.Array, rank: int) -> jax.Array:
+    """Appends unit axes to `per_lane`, so that it broadcasts against a leaf of that rank."""
+    return jnp.expand_dims(per_lane, tuple(range(per_lane.ndim, rank)))
+
+
+def lift(tree: PyTree) -> PyTree:
+    """A single state as a batch of one lane."""
+    return jax.tree.map(lambda x: jnp.expand_dims(x, 0), tree)
+
+
+def drop(tree: PyTree) -> PyTree:
+    """The state of a batch of one lane; undoes `lift`."""
+    return jax.tree.map(lambda x: jnp.squeeze(x, 0), tree)
+
+
+def select(mask: jax.Array, on_true: PyTree, on_false: PyTree) -> PyTree:
+    """`on_true` in the lanes where `mask` [B] holds, `on_false` in the others."""
+    return jax.tree.map(lambda a, b: jnp.where(expand(mask, a.ndim), a, b), on_true, on_false)
+
+
+def fill(like: PyTree, value: float) -> PyTree:
+    """Constant arrays with the type of `like`, mesh axes included.
+
+    `jnp.full_like` would give a loop carry that does not vary over the axes of an enclosing
+    `shard_map`, while the loop body's output does. XLA folds the select away.
+    """
+    constant = lambda x: jnp.where(x == x, jnp.asarray(value, x.dtype), jnp.asarray(value, x.dtype))
+    return jax.tree.map(constant, like)
+
+
+def scale(tree: PyTree, factor: jax.Array) -> PyTree:
+    """Multiplies lane i of every leaf by `factor[i]`, keeping the leaves' dtypes."""
+    return jax.tree.map(lambda x: x * expand(factor, x.ndim).astype(x.dtype), tree)
+
+
+def _sum(tree_of_terms: PyTree) -> jax.Array:
+    terms = [jnp.sum(x, axis=tuple(range(1, x.ndim))) for x in jax.tree.leaves(tree_of_terms)]
+    return sum(terms[1:], start=terms[0])
+
+
+def square_norm(tree: PyTree) -> jax.Array:
+    """‖tree‖² of every lane, [B]."""
+    dtype = accumulation_dtype(tree)
+
+    def square(x: jax.Array) -> jax.Array:
+        if jnp.iscomplexobj(x):
+            return jnp.square(x.real).astype(dtype) + jnp.square(x.imag).astype(dtype)
+        return jnp.square(x.astype(dtype))
+
+    return _sum(jax.tree.map(square, tree))
+
+
+def inner(a: PyTree, b: PyTree) -> jax.Array:
+    """Inner product ⟨a, b⟩ of every lane, [B]."""
+    dtype = accumulation_dtype(a)
+    return _sum(jax.tree.map(lambda x, y: x.astype(dtype) * y.astype(dtype), a, b))
+
+
+def largest(tree: PyTree) -> jax.Array:
+    """max |tree| of every lane, [B]; unlike a norm it cannot underflow."""
+    dtype = accumulation_dtype(tree)
+    peaks = [
+        jnp.max(jnp.abs(x), axis=tuple(range(1, x.ndim)), initial=0).astype(dtype)
+        for x in jax.tree.leaves(tree)
+    ]
+    return jnp.max(jnp.stack(peaks), axis=0)
+
+
+def history(like: PyTree, memory: int) -> PyTree:
+    """Empty store of `memory` past states: leaves [B, memory, ...] of zeros."""
+    zeros = fill(like, 0)
+    repeat = lambda x: jnp.repeat(jnp.expand_dims(x, 1), memory, axis=1)
+    return jax.tree.map(repeat, zeros)
+
+
+def remember(store: PyTree, entry: PyTree, slot: jax.Array) -> PyTree:
+    """Writes `entry` into column `slot` of a `history`."""
+    write = lambda s, e: jax.lax.dynamic_update_index_in_dim(s, e, slot, axis=1)
+    return jax.tree.map(write, store, entry)
+
+
+def project(store: PyTree, state: PyTree) -> jax.Array:
+    """Inner products of a `history` [B, m, ...] with a state [B, ...]: [B, m]."""
+    dtype = accumulation_dtype(state)
+
+    def inner(s: jax.Array, x: jax.Array) -> jax.Array:
+        s, x = s.astype(dtype), jnp.expand_dims(x.astype(dtype), 1)
+        return jnp.sum(s * x, axis=tuple(range(2, s.ndim)))
+
+    terms = jax.tree.leaves(jax.tree.map(inner, store, state))
+    return sum(terms[1:], start=terms[0])
+
+
+def combine(store: PyTree, weights: jax.Array) -> PyTree:
+    """Weighted sum over a `history` [B, m, ...] with weights [B, m]: [B, ...]."""
+
+    def total(s: jax.Array) -> jax.Array:
+        # A dot, not a sum of products: XLA would fuse what makes the weights into it, and compute
+        # that again for every entry of the state.
+        wide = s.astype(weights.dtype)
+        return jnp.einsum("bm,bm...->b...", weights, wide, precision="highest").astype(s.dtype)
+
+    return jax.tree.map(total, store)

@@ -1,0 +1,123 @@
+"""Checks of `fixed_point`'s arguments, at trace time: what was expected, what came, the cure."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.extend.core as jex
+import jax.numpy as jnp
+import numpy as np
+
+PyTree = Any
+
+
+def state(z0: PyTree, batched: bool) -> PyTree:
+    """z0 as strongly typed arrays.
+
+    Raises:
+        ValueError: z0 has no leaf, or (batched) its leaves do not share a leading axis.
+        TypeError: a leaf is not a floating-point or complex array.
+    """
+    leaves = jax.tree.leaves_with_path(z0)
+    if not leaves:
+        raise ValueError(f"z0: expected a pytree with at least one array, got {z0!r}.")
+    for path, leaf in leaves:
+        name = f"z0{jax.tree_util.keystr(path)}"
+        if not jex.valid_jaxtype(leaf):
+            raise TypeError(f"{name}: expected an array, got {type(leaf).__name__}.")
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
+            raise TypeError(
+                f"{name}: expected a floating-point array, as only such a state can converge, got "
+                f"{jnp.result_type(leaf)}. Convert it, or pass it through *args."
+            )
+        if batched and jnp.ndim(leaf) == 0:
+            raise ValueError(
+                f"{name}: expected the samples on axis 0, got a scalar. Pass batched=False for a "
+                "single state."
+            )
+    if batched:
+        sizes = {jax.tree_util.keystr(path): jnp.shape(leaf)[0] for path, leaf in leaves}
+        if len(set(sizes.values())) > 1:
+            raise ValueError(
+                f"z0: expected the same number of samples on axis 0 of every leaf, got {sizes}. "
+                "Pass batched=False if the leaves make up a single state."
+            )
+    strong = lambda x: jax.lax.convert_element_type(x, jnp.result_type(x))
+    return jax.tree.map(strong, z0)
+
+
+def arguments(args: tuple) -> None:
+    """Raises TypeError where a leaf of `args` is no array or number."""
+    for path, leaf in jax.tree.leaves_with_path(args):
+        if not jex.valid_jaxtype(leaf):
+            raise TypeError(
+                f"args{jax.tree_util.keystr(path)}: expected an array or a number, got "
+                f"{type(leaf).__name__}. Let f close over what is not data."
+            )
+
+
+def instance(name: str, value: Any, kind: type, known: str) -> None:
+    """Raises TypeError unless `value` is an instance of `kind`."""
+    if not isinstance(value, kind):
+        called = f"{value.__name__}()" if isinstance(value, type) else known
+        raise TypeError(f"{name}: expected one of {known}, got {value!r}. Pass {name}={called}.")
+
+
+def per_sample(name: str, value: Any, lanes: tuple, dtype: Any) -> jax.Array:
+    """A scalar or one value a sample, as an array of shape `lanes`.
+
+    Args:
+        name: of the argument, for messages.
+        value: what the caller passed.
+        lanes: (B,), or () for a single state.
+        dtype: what to convert to: floating (from real numbers), int32 or bool.
+
+    Raises:
+        TypeError: of another kind of dtype.
+        ValueError: of another shape, or negative where that can be seen.
+    """
+    kinds = {"b": (jnp.bool_,), "i": (jnp.integer,), "f": (jnp.floating, jnp.integer)}
+    kind = np.dtype(dtype).kind
+    came = jnp.result_type(value) if jex.valid_jaxtype(value) else type(value).__name__
+    if not any(jex.valid_jaxtype(value) and jnp.issubdtype(came, k) for k in kinds[kind]):
+        wanted = {"b": "booleans", "i": "integers", "f": "real numbers"}[kind]
+        raise TypeError(f"{name}: expected {wanted}, got {came}.")
+    if jnp.shape(value) not in ((), lanes):
+        allowed = "a scalar" + (f" or one value a sample, shape {lanes}" if lanes else "")
+        cure = "" if lanes else " Pass batched=True if axis 0 of z0 holds samples."
+        raise ValueError(f"{name}: expected {allowed}, got shape {jnp.shape(value)}.{cure}")
+    if kind != "b" and not isinstance(value, jax.core.Tracer) and np.any(np.asarray(value) < 0):
+        raise ValueError(f"{name}: expected no negative value, got {np.min(np.asarray(value))}.")
+    return jnp.broadcast_to(jnp.asarray(value).astype(dtype), lanes)
+
+
+def same_type(f: Callable) -> Callable:
+    """f, checked to return what it was given: structure, shapes and dtypes.
+
+    Raises:
+        ValueError: the structure or a shape changed.
+        TypeError: a dtype changed.
+    """
+
+    def checked(z: PyTree, *args: PyTree) -> PyTree:
+        fz = f(z, *args)
+        if jax.tree.structure(fz) != jax.tree.structure(z):
+            raise ValueError(
+                f"f: expected it to return the structure of z0, {jax.tree.structure(z)}, got "
+                f"{jax.tree.structure(fz)}. f(z, *args) must return the next z and nothing else."
+            )
+        for (path, a), b in zip(jax.tree.leaves_with_path(z), jax.tree.leaves(fz), strict=True):
+            leaf = jax.tree_util.keystr(path)
+            if jnp.shape(b) != a.shape:
+                raise ValueError(
+                    f"f: expected it to keep the shape of z0{leaf}, {a.shape}, got {jnp.shape(b)}. "
+                    "A fixed point needs equal shapes in and out; check for broadcasting in f."
+                )
+            if jnp.result_type(b) != a.dtype:
+                raise TypeError(
+                    f"f: expected it to keep the dtype of z0{leaf}, {a.dtype}, got "
+                    f"{jnp.result_type(b)}. Cast z0 or f's result with .astype."
+                )
+        return fz
+
+    return checked

@@ -1,0 +1,16 @@
+"""Strict JAX settings for every test, and four CPU devices, so that pmap is real."""
+
+import jax
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_legacy_prng_key", "error")
+
+
+@pytest.fixture
+def x64():
+    """float64 for the test: exact enough to compare with closed forms."""
+    with jax.enable_x64(True):
+        yield

@@ -1,0 +1,179 @@
+"""Fixed points with known answers.
+
+`exact(*args)` is a differentiable function for the fixed point that does not iterate f: a closed
+form, a dense solve, or Newton's method on the dense Jacobian. All arrays are float64.
+"""
+
+from collections.abc import Callable
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dynalay_jax import Anderson, Broyden, Picard
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    name: str
+    f: Callable
+    z0: Any
+    args: tuple
+    exact: Callable
+    solver: Any = Picard()
+    batched: bool = True
+    max_steps: int = 2000
+
+    def solve_options(self) -> dict:
+        return {
+            "solver": self.solver,
+            "batched": self.batched,
+            "tol": 1e-13,
+            "max_steps": self.max_steps,
+        }
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _rng(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def newton(f: Callable, start: jax.Array, *args: Any, steps: int = 30) -> jax.Array:
+    """z = f(z) for a vector z by Newton's method with the dense Jacobian."""
+    z = start
+    for _ in range(steps):
+        system = jnp.eye(z.size) - jax.jacfwd(f)(z, *args)
+        z = z - jnp.linalg.solve(system, z - f(z, *args))
+    return z
+
+
+def cosine() -> Problem:
+    theta = jnp.linspace(0.0, 0.6, 4)
+    f = lambda z, theta: jnp.cos(z) + theta
+
+    def exact(theta):
+        # The Newton iteration of one scalar after the other.
+        one = lambda t: newton(lambda z, t: f(z, t[None]), jnp.full(1, 0.9), t)[0]
+        return jax.vmap(one)(theta)
+
+    return Problem("cosine", f, jnp.zeros(4), (theta,), exact)
+
+
+def affine(name: str, matrix: np.ndarray, solver: Any = Picard()) -> Problem:
+    b = jnp.asarray(_rng(1).normal(size=(3, len(matrix))))
+    f = lambda z, a, b: z @ a.T + b
+    exact = lambda a, b: jnp.linalg.solve(jnp.eye(len(matrix)) - a, b.T).T
+    return Problem(name, f, jnp.zeros_like(b), (jnp.asarray(matrix), b), exact, solver)
+
+
+def symmetric() -> Problem:
+    a = _rng(2).normal(size=(6, 6))
+    a = a + a.T
+    return affine("affine, symmetric", 0.8 * a / np.abs(np.linalg.eigvalsh(a)).max())
+
+
+def skewed() -> Problem:
+    a = np.triu(_rng(3).normal(size=(6, 6)), 1) + np.diag(np.linspace(-0.8, 0.8, 6))
+    return affine("affine, not normal", a)
+
+
+def tanh_network(solver: Any = Picard()) -> Problem:
+    rng = _rng(4)
+    w = rng.normal(size=(8, 8))
+    w = jnp.asarray(0.9 * w / np.linalg.norm(w, 2))
+    u, b = jnp.asarray(rng.normal(size=(5, 8))), jnp.asarray(rng.normal(size=8))
+    f = lambda z, w, u, b: jnp.tanh(z @ w.T + u + jnp.broadcast_to(b, u.shape))
+
+    def exact(w, u, b):
+        one = lambda z, w, u, b: jnp.tanh(w @ z + u + b)
+        return jax.vmap(lambda u: newton(one, jnp.zeros(8), w, u, b))(u)
+
+    name = f"tanh network, {type(solver).__name__}"
+    return Problem(name, f, jnp.zeros((5, 8)), (w, u, b), exact, solver)
+
+
+def single_state() -> Problem:
+    p = tanh_network()
+    w, u, b = p.args
+    f = lambda z, w, u, b: jnp.tanh(w @ z + u + b)
+    exact = lambda w, u, b: newton(f, jnp.zeros(8), w, u, b)
+    return Problem("single state", f, jnp.zeros(8), (w, u[0], b), exact, batched=False)
+
+
+def nested() -> Problem:
+    """Two coupled states in a nested pytree; parameters in one too."""
+    rng = _rng(5)
+    params = {"a": jnp.asarray(rng.uniform(0.1, 0.3, (2, 2))), "c": (jnp.asarray([0.5, -1.0]),)}
+
+    def f(z, p):
+        x, (y,) = z["x"], z["deep"]
+        a, (c,) = p["a"], p["c"]
+        flat = y[:, 0, :]
+        new_x = x * a[0, 0] + flat * a[0, 1] + jnp.broadcast_to(c, x.shape)
+        new_y = jnp.sin(x) * a[1, 0] + flat * a[1, 1]
+        return {"x": new_x, "deep": (new_y[:, None, :],)}
+
+    def exact(p):
+        def one(v, p):
+            z = {"x": v[None, :2], "deep": (v[None, None, 2:],)}
+            out = f(z, p)
+            return jnp.concatenate([out["x"][0], out["deep"][0][0, 0]])
+
+        v = newton(one, jnp.zeros(4), p)
+        return {
+            "x": jnp.broadcast_to(v[None, :2], (3, 2)),
+            "deep": (jnp.broadcast_to(v[None, None, 2:], (3, 1, 2)),),
+        }
+
+    z0 = {"x": jnp.zeros((3, 2)), "deep": (jnp.zeros((3, 1, 2)),)}
+    return Problem("nested pytree", f, z0, (params,), exact)
+
+
+def rotation(solver: Any) -> Problem:
+    """Rotations about a centre: every eigenvalue has modulus 1, and Picard goes in circles."""
+    angle = jnp.asarray([0.5, 1.5, 3.0])
+    centre = jnp.asarray(_rng(6).normal(size=(3, 2)))
+
+    def f(z, angle, centre):
+        d = z - centre
+        c, s = jnp.cos(angle), jnp.sin(angle)
+        return centre + jnp.stack([c * d[:, 0] - s * d[:, 1], s * d[:, 0] + c * d[:, 1]], axis=1)
+
+    exact = lambda angle, centre: centre
+    name = f"rotation, {type(solver).__name__}"
+    return Problem(name, f, jnp.zeros((3, 2)), (angle, centre), exact, solver)
+
+
+def square_root() -> Problem:
+    n = jnp.asarray([2.0, 3.0, 10.0, 1e-3, 1e4])
+    return Problem("√n", lambda z, n: (z + n / z) / 2, jnp.ones(5), (n,), jnp.sqrt)
+
+
+def many_rates() -> Problem:
+    """Contraction rates from 0.1 to 0.999 in one batch."""
+    rate = jnp.asarray([0.1, 0.5, 0.9, 0.99, 0.999])
+    b = jnp.asarray([0.5, -0.3, 1.0, 0.2, -0.7])
+    f = lambda z, rate, b: rate * z + b
+    exact = lambda rate, b: b / (1 - rate)
+    return Problem("rates 0.1 to 0.999", f, jnp.zeros(5), (rate, b), exact, max_steps=50_000)
+
+
+ALL = (
+    cosine,
+    symmetric,
+    skewed,
+    tanh_network,
+    lambda: tanh_network(Anderson()),
+    lambda: tanh_network(Broyden()),
+    lambda: tanh_network(Picard(damping=0.7)),
+    single_state,
+    nested,
+    lambda: rotation(Anderson(memory=2)),
+    lambda: rotation(Broyden()),
+    square_root,
+    many_rates,
+)
