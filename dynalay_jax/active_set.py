@@ -103,13 +103,13 @@ def unroll(
 ) -> Solution:
     """The masked loop of `solve` as a scan of static length, which autodiff can go through.
 
-    With `checkpoint`, √length carries are kept and the rest is computed again going back.
+    With `checkpoint`, √length carries are kept and the rest is computed again going back. All
+    `length` steps are made: skipping the last ones where no lane is running would put collectives
+    (the sum of a weight's gradient over a mesh) where devices disagree, and hang.
     """
 
     def body(carry: _Loop, _: None) -> tuple[_Loop, None]:
-        advance = lambda c: _advance(f, solver, c)
-        running = jnp.any(carry.status == _RUNNING)
-        return jax.lax.cond(running, advance, lambda c: c, carry), None
+        return _advance(f, solver, carry), None
 
     carry = _start(z0, solver, tol, max_steps, mask)
     if mask.shape[0] == 0:

@@ -17,9 +17,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import jax
-from jax.dtypes import float0
 import jax.numpy as jnp
-import numpy as np
 
 from dynalay_jax import active_set, lanes
 from dynalay_jax.compaction import take_bucket
@@ -172,15 +170,20 @@ class _ImplicitSettings:
             instead = b if self.on_failure == "jacobian_free" else lanes.fill(b, jnp.nan)
             return lanes.select(failed, instead, lanes.scale(x, size)), stats
 
-        full = bind(0, None)
+        def transpose_solve(vecmat: Callable, b: PyTree):
+            # For gradients of gradients: x = Aᵀ x + b, with Aᵀ x = x − (I − Aᵀ) x.
+            transposed = lambda x: lanes.difference(x, vecmat(x))
+            return jax.jit(lambda b: solve(lambda level, ids: transposed, b, None))(b)
+
+        # The solves are jitted because JAX traces them again, equation by equation, when it lowers
+        # a custom_linear_solve, and forgets the types of a shard_map in that; a jitted call is a
+        # single equation.
+        full, sizes = bind(0, None), problem.sizes if compact else None
         return jax.lax.custom_linear_solve(
             lambda x: lanes.difference(x, lanes.select(run, full(x), zeros)),
             b,
-            solve=lambda _, b: solve(bind, b, problem.sizes if compact else None),
-            # The transposed system, for gradients of gradients: x = b + (x − (I − Aᵀ) x).
-            transpose_solve=lambda vecmat, b: solve(
-                lambda level, ids: lambda x: lanes.difference(x, vecmat(x)), b, None
-            ),
+            solve=lambda _, b: jax.jit(lambda b: solve(bind, b, sizes))(b),
+            transpose_solve=transpose_solve,
             has_aux=True,
         )
 
@@ -211,13 +214,15 @@ def _with_tangent(problem: Problem, settings: _ImplicitSettings) -> Callable:
 
     @jax.custom_jvp
     def solve(z0: PyTree, operands: Operands) -> Solution:
-        return problem.solve(z0, operands)
+        value, stats = problem.solve(z0, operands)
+        # As floats: the float0 tangent of an integer has no mesh axes, which shard_map objects to.
+        return Solution(value, stats_as_float(stats))
 
     @solve.defjvp
     def tangent(primals: tuple, tangents: tuple) -> tuple[Solution, Solution]:
         (z0, operands), (dz0, d_operands) = primals, tangents
         value, stats = solve(z0, operands)
-        run = stats.status != Status.SKIPPED
+        run = stats.status != float(Status.SKIPPED)
 
         outer = lambda args, consts: problem.maps[0](consts, value, *args)
         _, b = jax.jvp(
@@ -230,10 +235,16 @@ def _with_tangent(problem: Problem, settings: _ImplicitSettings) -> Callable:
         bind = lambda level, ids: jacobian
         dz, _ = settings.linear_solve(bind, b, value, run, problem, operands, compact=False)
         return Solution(value, stats), Solution(
-            lanes.select(run, dz, dz0), jax.tree.map(_zero_tangent, stats)
+            lanes.select(run, dz, dz0), lanes.fill(stats, 0)
         )
 
-    return solve
+    def with_integers(z0: PyTree, operands: Operands) -> Solution:
+        value, (steps, residual, status) = solve(z0, operands)
+        return Solution(
+            value, Stats(steps.astype(jnp.int32), residual, status.astype(jnp.int32))
+        )
+
+    return with_integers
 
 
 class _Reverse(Adjoint):
@@ -272,7 +283,7 @@ class _Reverse(Adjoint):
             d_consts = (d_consts, *[None] * (len(operands.consts) - 1))
             # A skipped sample is returned as it came: its cotangent goes to z0.
             d_z0 = lanes.select(run, zeros, cotangent.value)
-            d_probe = None if probe is None else as_probe(backward_stats)
+            d_probe = None if probe is None else stats_as_float(backward_stats)
             return d_z0, Operands(d_args, d_consts, None, None, None), d_probe
 
         solve.defvjp(forward, backward)
@@ -402,7 +413,7 @@ class Unrolled(Adjoint):
         return solution._replace(stats=jax.lax.stop_gradient(solution.stats))
 
 
-def as_probe(stats: Stats) -> Stats:
+def stats_as_float(stats: Stats) -> Stats:
     """`Stats` as float32, the form in which they travel as a cotangent."""
     as_float = lambda x: jax.lax.stop_gradient(x.astype(jnp.float32))
     return jax.tree.map(as_float, stats)
@@ -417,8 +428,3 @@ def _unmeasured(run: jax.Array, steps: int) -> Stats:
         status=pick(Status.MAX_STEPS, Status.SKIPPED, jnp.int32),
     )
 
-
-def _zero_tangent(x: jax.Array) -> Any:
-    if jnp.issubdtype(x.dtype, jnp.inexact):
-        return lanes.fill(x, 0)
-    return np.zeros(x.shape, float0)

@@ -136,8 +136,10 @@ def _pose(
     """Traces f for every bucket size; z0 comes back with the type of f's output."""
     never = (tol < 0) & (max_steps < 0) & mask & ~mask
     z0 = lanes.select(never, z0, z0)  # varies over the mesh axes that these vary over
-    pure, consts, out = hoist(f, z0, *args)
-    if _mesh_axes(out) != _mesh_axes(z0):
+    pure, consts, types = hoist(f, z0, *args)
+    if types != [jax.typeof(z) for z in jax.tree.leaves(z0)]:
+        # Inside shard_map f's output varies over mesh axes that z0 does not vary over. A loop
+        # needs equal types: z0 takes them on in a select, and XLA drops the evaluation of f.
         fz0 = pure(*jax.lax.stop_gradient((consts, z0, *args)))
         z0 = jax.tree.map(lambda z, fz: jnp.where(fz == fz, z, z), z0, fz0)
         pure, consts, _ = hoist(f, z0, *args)
@@ -168,11 +170,6 @@ def _compaction(compact: bool | Compaction, batched: bool) -> Compaction | None:
     if not batched:
         raise ValueError("compact: expected False with batched=False; a single state has no batch.")
     return compaction
-
-
-def _mesh_axes(tree: PyTree) -> list:
-    """The mesh axes of a `shard_map` over which each leaf varies."""
-    return [getattr(jax.typeof(x), "vma", None) for x in jax.tree.leaves(tree)]
 
 
 def _largest(max_steps: Any) -> int:

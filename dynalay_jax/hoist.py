@@ -14,7 +14,7 @@ import jax.extend.core as jex
 PyTree = Any
 
 
-def hoist(f: Callable, *example: PyTree) -> tuple[Callable, list[Any], PyTree]:
+def hoist(f: Callable, *example: PyTree) -> tuple[Callable, list[Any], list[Any]]:
     """Splits `f` into a closed-form function and what it closed over.
 
     Args:
@@ -25,7 +25,7 @@ def hoist(f: Callable, *example: PyTree) -> tuple[Callable, list[Any], PyTree]:
         pure: `pure(consts, *args)` computes `f(*args)`, for arguments with the shapes and dtypes
             of `example`, and closes over no tracer. It never calls `f` again.
         consts: the values that `f` closed over.
-        out: pytree of `jax.ShapeDtypeStruct`, what f returns.
+        types: the types of f's output leaves, as `jax.typeof` gives them.
     """
     closed, out = jax.make_jaxpr(f, return_shape=True)(*example)
     out_tree = jax.tree.structure(out)
@@ -34,4 +34,4 @@ def hoist(f: Callable, *example: PyTree) -> tuple[Callable, list[Any], PyTree]:
         call = jex.jaxpr_as_fun(jex.ClosedJaxpr(closed.jaxpr, consts))
         return jax.tree.unflatten(out_tree, call(*jax.tree.leaves(args)))
 
-    return pure, list(closed.consts), out
+    return pure, list(closed.consts), [aval.strip_weak_type() for aval in closed.out_avals]
