@@ -88,6 +88,7 @@ def fixed_point(
     length = None if isinstance(max_steps, jax.core.Tracer) else _largest(max_steps)
     max_steps = validate.per_sample("max_steps", max_steps, shape, jnp.int32)
     tol = validate.per_sample("tol", tol, shape, lanes.accumulation_dtype(z0))
+    validate.probe(probe, shape)
     compaction = _compaction(compact, batched)
 
     if not batched:  # one lane

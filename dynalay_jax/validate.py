@@ -8,6 +8,8 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 
+from dynalay_jax.solution import Stats
+
 PyTree = Any
 
 
@@ -89,6 +91,18 @@ def per_sample(name: str, value: Any, lanes: tuple, dtype: Any) -> jax.Array:
     if kind != "b" and not isinstance(value, jax.core.Tracer) and np.any(np.asarray(value) < 0):
         raise ValueError(f"{name}: expected no negative value, got {np.min(np.asarray(value))}.")
     return jnp.broadcast_to(jnp.asarray(value).astype(dtype), lanes)
+
+
+def probe(value: Any, lanes: tuple) -> None:
+    """Raises TypeError or ValueError unless `value` is None or a `backward_probe` for `lanes`."""
+    wanted = f"backward_probe({lanes[0] if lanes else None})"
+    if value is None:
+        return
+    if not isinstance(value, Stats):
+        raise TypeError(f"probe: expected None or {wanted}, got {value!r}.")
+    for leaf in value:
+        if jnp.shape(leaf) != lanes:
+            raise ValueError(f"probe: expected {wanted}, got one of shape {jnp.shape(leaf)}.")
 
 
 def same_type(f: Callable) -> Callable:

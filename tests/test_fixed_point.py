@@ -13,7 +13,7 @@ def halve(z, b):
     return 0.5 * z + b
 
 
-@pytest.mark.parametrize("make", problems.ALL)
+@pytest.mark.parametrize("make", problems.ALL.values(), ids=problems.ALL)
 def test_value_is_exact(x64, make):
     p = make()
     sol = jax.jit(lambda *args: fixed_point(p.f, p.z0, *args, **p.solve_options()))(*p.args)

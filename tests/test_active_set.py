@@ -1,0 +1,146 @@
+"""Compaction: the same results from ever smaller buckets."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dynalay_jax import Anderson, Broyden, Compaction, Picard, fixed_point
+from dynalay_jax.active_set import bucket_sizes
+
+
+def f(z, w, x, gain):
+    return jnp.tanh(gain[:, None] * (z @ w) + x)
+
+
+def data(batch, n=16):
+    rng = np.random.default_rng(0)
+    w = jnp.asarray(np.linalg.qr(rng.normal(size=(n, n)))[0], jnp.float32)
+    gain = jnp.asarray(rng.permutation(1 - np.geomspace(0.03, 0.9, batch)), jnp.float32)
+    x = jnp.asarray(0.1 * rng.normal(size=(batch, n)), jnp.float32)
+    return w, x, gain
+
+
+def run(compact, solver, batch, **options):
+    w, x, gain = data(batch)
+
+    def loss(w, x, gain):
+        sol = fixed_point(
+            f,
+            jnp.zeros_like(x),
+            w,
+            x,
+            gain,
+            solver=solver,
+            compact=compact,
+            **options,
+        )
+        return jnp.sum(jnp.sin(sol.value)), sol
+
+    return jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True))(w, x, gain)
+
+
+@pytest.mark.parametrize("solver", [Picard(), Picard(0.8), Anderson(), Broyden()], ids=repr)
+@pytest.mark.parametrize("batch", [37, 64])
+def test_compaction_changes_nothing(solver, batch):
+    """Values and gradients up to rounding, steps and status exactly; odd bucket sizes too."""
+    options = {
+        "mask": jnp.arange(batch) % 5 > 0,
+        "max_steps": jnp.full(batch, 2000).at[jnp.asarray([3, 8])].set(4),
+    }
+    (_, plain), plain_grads = run(False, solver, batch, **options)
+    compact = Compaction(min_bucket=2, arg_axes=(None, 0, 0))
+    (_, small), small_grads = run(compact, solver, batch, **options)
+    np.testing.assert_allclose(small.value, plain.value, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(small.stats.steps, plain.stats.steps)
+    steps = np.asarray(plain.stats.steps)
+    assert steps.max() > 1.5 * np.median(steps[steps > 0]), "no spread, no test"
+    np.testing.assert_array_equal(small.stats.status, plain.stats.status)
+    for a, b in zip(small_grads, plain_grads, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_compaction_saves_evaluations():
+    """Counted by a callback: lane evaluations fall towards the sum of the steps."""
+    batch, lanes = 64, []
+
+    def counted(z, gain):
+        jax.debug.callback(lambda z: lanes.append(z.shape[0]), z)
+        return gain * z + 1
+
+    gain = jnp.full(batch, 0.1).at[5].set(0.99)
+    solve = lambda compact: fixed_point(
+        counted, jnp.zeros(batch), gain, max_steps=2000, compact=compact
+    )
+    plain = jax.jit(lambda: solve(False))()
+    jax.effects_barrier()
+    masked = sum(lanes)
+    lanes.clear()
+    jax.jit(lambda: solve(Compaction(min_bucket=1)))()
+    jax.effects_barrier()
+    needed = int(jnp.sum(plain.stats.steps))
+    assert masked == batch * int(plain.stats.steps.max())
+    assert needed <= sum(lanes) < 1.2 * needed
+
+
+def test_mask_alone_starts_in_a_small_bucket():
+    """With few samples switched on, f is never evaluated on the full batch."""
+    lanes = []
+
+    def counted(z, b):
+        jax.debug.callback(lambda z: lanes.append(z.shape[0]), z)
+        return 0.5 * z + b
+
+    mask = jnp.arange(64) < 3
+    sol = fixed_point(
+        counted, jnp.zeros(64), jnp.ones(64), mask=mask, compact=Compaction(min_bucket=4)
+    )
+    jax.effects_barrier()
+    assert set(lanes) == {4}
+    np.testing.assert_allclose(sol.value, jnp.where(mask, 2.0, 0.0), rtol=1e-4)
+
+
+def test_inference_tells_samples_from_weights():
+    """A weight with as many rows as there are samples is found out by its use."""
+    n = 32
+    w = 0.5 * jnp.eye(n)
+    x = jnp.linspace(0.0, 1.0, n * n).reshape(n, n)
+    f = lambda z, w, x: jnp.tanh(z @ w + x)
+    with pytest.raises(ValueError, match="arg_axes"):
+        fixed_point(f, jnp.zeros((n, n)), w, x, compact=True)
+    explicit = Compaction(arg_axes=(None, 0))
+    got = fixed_point(f, jnp.zeros((n, n)), w, x, compact=explicit)
+    np.testing.assert_allclose(got.value, fixed_point(f, jnp.zeros((n, n)), w, x).value, rtol=1e-4)
+    nested = fixed_point(
+        lambda z, p: f(z, p["w"], p["x"]),
+        jnp.zeros((n, n)),
+        {"w": w, "x": x},
+        compact=Compaction(arg_axes=({"w": None, "x": 0},)),
+    )
+    np.testing.assert_array_equal(nested.value, got.value)
+
+
+def test_ambiguous_argument_is_an_error_not_a_guess():
+    """A table of 32 rows looked up by 32 samples: both readings run, one is wrong."""
+    ids = jnp.arange(32)[::-1]
+    f = lambda z, ids, table: 0.5 * z + jnp.take(table, ids, axis=0)
+    with pytest.raises(ValueError, match="cannot tell whether args\\[1\\]"):
+        fixed_point(f, jnp.zeros(32), ids, jnp.arange(32.0), compact=True)
+    sol = fixed_point(
+        f, jnp.zeros(32), ids, jnp.arange(32.0), compact=Compaction(arg_axes=(0, None))
+    )
+    np.testing.assert_allclose(sol.value, 2 * ids, rtol=1e-4)
+
+
+def test_per_sample_closure_is_refused_with_the_cure():
+    u = jnp.ones((32, 2))
+    with pytest.raises(ValueError, match=r"come in through \*args"):
+        fixed_point(lambda z: 0.5 * z + u, jnp.zeros((32, 2)), compact=True)
+
+
+def test_bucket_sizes():
+    assert bucket_sizes(256, 16) == (256, 128, 64, 32, 16)
+    assert bucket_sizes(37, 2) == (37, 19, 10, 5, 3, 2)
+    assert bucket_sizes(10, 16) == (10,)
+    assert bucket_sizes(3, 1) == (3, 2, 1)
+    assert bucket_sizes(0, 1) == (0,)
