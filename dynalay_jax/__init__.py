@@ -2,7 +2,9 @@
 
 from dynalay_jax.adjoints import Implicit, ImplicitJVP, JacobianFree, Phantom, Unrolled
 from dynalay_jax.compaction import Compaction
+from dynalay_jax.contraction import error_bound
 from dynalay_jax.fixed_point import backward_probe, fixed_point
+from dynalay_jax.jacobian import jacobian_regularization, spectral_radius
 from dynalay_jax.solution import Solution, Stats, Status
 from dynalay_jax.solvers import Anderson, Broyden, Picard
 

@@ -11,6 +11,8 @@ import math
 import jax
 import jax.numpy as jnp
 
+from dynalay_jax import lanes
+
 _METHODS = ("newton_schulz", "cayley")
 
 
@@ -122,19 +124,20 @@ def dense_bound(w: jax.Array, iterations: int = 6) -> jax.Array:
     """
     if w.ndim != 2:
         raise ValueError(f"w: expected a matrix, got shape {w.shape}.")
-    w = w.astype(jnp.promote_types(w.dtype, jnp.float32))
-    gram = w.T if w.shape[0] < w.shape[1] else w
-    n = min(w.shape)
-    log_norm = jnp.zeros((), w.dtype)
-    for _ in range(iterations + 1):
-        # ‖W‖ = exp(log_norm) · ‖gram‖^(2^-i), with the powers kept at unit size.
+    w = lanes.widen(w)
+    long, short = max(w.shape), min(w.shape)
+    peak = jax.lax.stop_gradient(jnp.max(jnp.abs(w)))
+    gram = (w.T if w.shape[0] < w.shape[1] else w) / jnp.where(peak > 0, peak, 1)
+    bound = peak
+    for i in range(iterations + 1):
+        # ‖W‖ = bound · ‖gram‖^(2^-i), and ‖gram‖ = norm · ‖(gram/norm)ᵀ(gram/norm)‖^½.
         norm = _frobenius(gram)
-        log_norm = 2 * (log_norm + jnp.log(norm))
+        bound = bound * norm ** (0.5**i)
         gram = gram / norm
         gram = jnp.matmul(gram.T, gram, precision="highest")
-    log_bound = (log_norm + jnp.log(_frobenius(gram))) / 2 ** (iterations + 1)
-    slack = 1 + 4 * math.sqrt(n) * float(jnp.finfo(w.dtype).eps)
-    return jnp.where(jnp.all(w == 0), 0, jnp.exp(log_bound) * slack)
+    # What rounding can have taken from the products, relative to ‖WᵀW‖_F ≥ ‖W‖_F² / √short.
+    slack = 1 + 2 * long * math.sqrt(short) * float(jnp.finfo(w.dtype).eps)
+    return bound * _frobenius(gram) ** (0.5 ** (iterations + 1)) * slack
 
 
 def _frobenius(w: jax.Array) -> jax.Array:
