@@ -8,6 +8,7 @@ with the extra `bench` installed.
 
 import argparse
 from collections.abc import Callable
+import functools
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def errors(problem: Benchmark, reference: tuple, gradient: tuple) -> float:
 
 
 def prepare(name: str, arm: Callable, problem: Benchmark, reference: tuple) -> dict[str, Any]:
-    """Compiles an arm at the loosest tolerance that is good enough; says how it fails if none is."""
+    """Compiles an arm at the loosest tolerance that is good enough, or says how it fails."""
     params, x, gain, target, z0 = problem.arrays
     failure = "no tolerance tried"
     for tol in TOLERANCES:
@@ -67,7 +68,7 @@ def prepare(name: str, arm: Callable, problem: Benchmark, reference: tuple) -> d
                 "gradient_error": error,
                 "forward": cost,
                 "gradient": grad_cost,
-                "calls": (lambda: forward(params, x), lambda: gradient(params, x)),
+                "calls": [functools.partial(call, params, x) for call in (forward, gradient)],
             }
         failure = f"gradient error {error:.1e} at tol {tol:.0e}"
     return {"arm": name, "failure": failure}

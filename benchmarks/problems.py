@@ -112,7 +112,7 @@ def low_rank_single(n: int = 4096, rank: int = 64, gain: float = 0.8) -> Benchma
     )
 
 
-def _batch(name: str, seed: int, gain: np.ndarray, n: int) -> Benchmark:
+def batch_problem(name: str, seed: int, gain: np.ndarray, n: int) -> Benchmark:
     rng = np.random.default_rng(seed)
     batch = len(gain)
     gain = rng.permutation(gain).astype(np.float32)
@@ -132,7 +132,7 @@ def _batch(name: str, seed: int, gain: np.ndarray, n: int) -> Benchmark:
 
 def spread_batch(batch: int = 128, n: int = 512) -> Benchmark:
     """A batch with spread in its iterations: contraction factors uniform from 0.2 to 0.95."""
-    return _batch(f"batch {batch}, n = {n}, spread", 3, np.linspace(0.2, 0.95, batch), n)
+    return batch_problem(f"batch {batch}, n = {n}, spread", 3, np.linspace(0.2, 0.95, batch), n)
 
 
 def heavy_tailed_batch(batch: int = 256, n: int = 512) -> Benchmark:
@@ -140,7 +140,9 @@ def heavy_tailed_batch(batch: int = 256, n: int = 512) -> Benchmark:
     quantiles = (np.arange(batch) + 0.5) / batch
     iterations = np.minimum(9 * (1 - quantiles) ** -0.5, 150)
     # A contraction with factor κ gains a factor 1e-4 in log(1e-4) / log(κ) iterations.
-    return _batch(f"batch {batch}, n = {n}, heavy tail", 5, np.exp(np.log(1e-4) / iterations), n)
+    return batch_problem(
+        f"batch {batch}, n = {n}, heavy tail", 5, np.exp(np.log(1e-4) / iterations), n
+    )
 
 
 ALL = (tanh_single, low_rank_single, spread_batch, heavy_tailed_batch)

@@ -9,3 +9,23 @@ from dynalay_jax.solution import Solution, Stats, Status
 from dynalay_jax.solvers import Anderson, Broyden, Picard
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Anderson",
+    "Broyden",
+    "Compaction",
+    "Implicit",
+    "ImplicitJVP",
+    "JacobianFree",
+    "Phantom",
+    "Picard",
+    "Solution",
+    "Stats",
+    "Status",
+    "Unrolled",
+    "backward_probe",
+    "error_bound",
+    "fixed_point",
+    "jacobian_regularization",
+    "spectral_radius",
+]

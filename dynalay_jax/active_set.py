@@ -79,7 +79,7 @@ def solve(
         return _finish(_run(bind(0, None), solver, carry, 0))
 
     full, ids = carry, None
-    for level, size in enumerate(sizes):
+    for level in range(len(sizes)):
         following = sizes[level + 1] if level + 1 < len(sizes) else 0
         carry = _run(bind(level, ids), solver, carry, following)
         full = carry if ids is None else _scatter(full, carry, ids)
@@ -87,7 +87,8 @@ def solve(
             # Stable sort of "is finished": the active lanes come first, in order.
             keep = jnp.argsort(carry.status != _RUNNING, stable=True)[:following]
             ids = keep if ids is None else ids[keep]
-            carry = gather(carry._replace(k=()), keep)._replace(k=carry.k)
+            per_lane = {name: leaf for name, leaf in carry._asdict().items() if name != "k"}
+            carry = carry._replace(**gather(per_lane, keep))
     return _finish(full)
 
 
@@ -151,15 +152,15 @@ def _start(
     seed = lanes.square_norm(jax.lax.stop_gradient(z0))
     lane = (seed < 0) & (tol < 0) & (max_steps < 0) & mask & ~mask
     z0 = lanes.select(lane, z0, z0)
-    number = lambda value, dtype: jnp.where(lane, jnp.asarray(value, dtype), jnp.asarray(value, dtype))
+    constant = lambda value, dtype: lanes.fill(lane.astype(dtype), value)
     return _Loop(
-        k=jnp.where(jnp.any(lane), jnp.int32(0), jnp.int32(0)),
+        k=jnp.any(lane).astype(jnp.int32),
         z=z0,
         state=solver.init(z0),
         best=z0,
-        residual=number(jnp.inf, seed.dtype),
-        steps=number(0, jnp.int32),
-        status=jnp.where(mask & (max_steps > 0), number(_RUNNING, jnp.int32), Status.SKIPPED),
+        residual=constant(jnp.inf, seed.dtype),
+        steps=constant(0, jnp.int32),
+        status=jnp.where(mask & (max_steps > 0), constant(_RUNNING, jnp.int32), Status.SKIPPED),
         tol=jnp.where(lane, 0, tol.astype(seed.dtype)),
         max_steps=jnp.where(lane, 0, max_steps),
     )
@@ -181,7 +182,7 @@ def _advance(f: Map, solver: Solver, c: _Loop) -> _Loop:
     residual = relative_residual(c.z, fz)
     steps = c.steps + active.astype(jnp.int32)
 
-    # Comparisons with NaN are False: a residual that is not finite is never better, never converged.
+    # Comparisons with NaN are False: such a residual is never better and never converged.
     finite = jnp.isfinite(residual)
     better = active & (residual < c.residual)
     outcome = jnp.where(steps >= c.max_steps, jnp.int32(Status.MAX_STEPS), jnp.int32(_RUNNING))
@@ -204,9 +205,8 @@ def _advance(f: Map, solver: Solver, c: _Loop) -> _Loop:
 def _scatter(full: _Loop, bucket: _Loop, ids: jax.Array) -> _Loop:
     """Writes a bucket's results back to the lanes they came from."""
     put = lambda a, b: a.at[ids].set(b, unique_indices=True, mode="drop")
-    keys = ("best", "residual", "steps", "status")
-    pick = lambda c: [getattr(c, key) for key in keys]
-    return full._replace(**dict(zip(keys, jax.tree.map(put, pick(full), pick(bucket)))))
+    results = lambda c: {key: getattr(c, key) for key in ("best", "residual", "steps", "status")}
+    return full._replace(**jax.tree.map(put, results(full), results(bucket)))
 
 
 def _finish(carry: _Loop) -> Solution:

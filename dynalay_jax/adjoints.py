@@ -20,7 +20,6 @@ import jax
 import jax.numpy as jnp
 
 from dynalay_jax import active_set, lanes
-from dynalay_jax.compaction import take_bucket
 from dynalay_jax.solution import Solution, Stats, Status
 from dynalay_jax.solvers import Solver
 
@@ -153,7 +152,9 @@ class _ImplicitSettings:
         solver = problem.solver if self.solver is None else self.solver
         zeros = lanes.fill(value, 0)
 
-        def solve(bind: active_set.Bind, b: PyTree, sizes: Sequence[int] | None):
+        def solve(
+            bind: active_set.Bind, b: PyTree, sizes: Sequence[int] | None
+        ) -> tuple[PyTree, Stats]:
             # Cotangents can be tiny: at unit size neither the squares of a norm underflow nor
             # does the constant in the relative residual count.
             size = lanes.largest(b)
@@ -170,7 +171,7 @@ class _ImplicitSettings:
             instead = b if self.on_failure == "jacobian_free" else lanes.fill(b, jnp.nan)
             return lanes.select(failed, instead, lanes.scale(x, size)), stats
 
-        def transpose_solve(vecmat: Callable, b: PyTree):
+        def transpose_solve(vecmat: Callable, b: PyTree) -> tuple[PyTree, Stats]:
             # For gradients of gradients: x = Aᵀ x + b, with Aᵀ x = x − (I − Aᵀ) x.
             transposed = lambda x: lanes.difference(x, vecmat(x))
             return jax.jit(lambda b: solve(lambda level, ids: transposed, b, None))(b)
@@ -234,15 +235,11 @@ def _with_tangent(problem: Problem, settings: _ImplicitSettings) -> Callable:
         _, jacobian = jax.linearize(problem.map(operands), value)
         bind = lambda level, ids: jacobian
         dz, _ = settings.linear_solve(bind, b, value, run, problem, operands, compact=False)
-        return Solution(value, stats), Solution(
-            lanes.select(run, dz, dz0), lanes.fill(stats, 0)
-        )
+        return Solution(value, stats), Solution(lanes.select(run, dz, dz0), lanes.fill(stats, 0))
 
     def with_integers(z0: PyTree, operands: Operands) -> Solution:
         value, (steps, residual, status) = solve(z0, operands)
-        return Solution(
-            value, Stats(steps.astype(jnp.int32), residual, status.astype(jnp.int32))
-        )
+        return Solution(value, Stats(steps.astype(jnp.int32), residual, status.astype(jnp.int32)))
 
     return with_integers
 
@@ -267,11 +264,11 @@ class _Reverse(Adjoint):
         def solve(z0: PyTree, operands: Operands, probe: Stats | None) -> Solution:
             return primal(z0, operands)
 
-        def forward(z0: PyTree, operands: Operands, probe: Stats | None):
+        def forward(z0: PyTree, operands: Operands, probe: Stats | None) -> tuple[Solution, tuple]:
             solution = primal(z0, operands)
             return solution, (solution, operands, probe)
 
-        def backward(saved: tuple, cotangent: Solution):
+        def backward(saved: tuple, cotangent: Solution) -> tuple:
             (value, stats), operands, probe = saved
             run = stats.status != Status.SKIPPED
             zeros = lanes.fill(value, 0)
@@ -284,7 +281,8 @@ class _Reverse(Adjoint):
             # A skipped sample is returned as it came: its cotangent goes to z0.
             d_z0 = lanes.select(run, zeros, cotangent.value)
             d_probe = None if probe is None else stats_as_float(backward_stats)
-            return d_z0, Operands(d_args, d_consts, None, None, None), d_probe
+            none: Any = None
+            return d_z0, Operands(d_args, d_consts, none, none, none), d_probe
 
         solve.defvjp(forward, backward)
         return solve(z0, operands, probe)
@@ -427,4 +425,3 @@ def _unmeasured(run: jax.Array, steps: int) -> Stats:
         residual=pick(jnp.inf, jnp.inf, jnp.float32),
         status=pick(Status.MAX_STEPS, Status.SKIPPED, jnp.int32),
     )
-

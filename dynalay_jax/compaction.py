@@ -65,7 +65,7 @@ def follows_samples(
     _try(f, z, args, jax.tree.unflatten(tree, flags), bucket, raising=True)
     for i, (path, leaf) in enumerate(leaves):
         if flags[i]:
-            shared = jax.tree.unflatten(tree, flags[:i] + [False] + flags[i + 1 :])
+            shared = jax.tree.unflatten(tree, [*flags[:i], False, *flags[i + 1 :]])
             if _try(f, z, args, shared, bucket, raising=False):
                 raise ValueError(
                     f"compact=True: cannot tell whether args{jax.tree_util.keystr(path)} of shape "

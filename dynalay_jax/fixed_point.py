@@ -91,6 +91,10 @@ def fixed_point(
     validate.probe(probe, shape)
     compaction = _compaction(compact, batched)
 
+    given, original = z0, f
+    if any(jnp.iscomplexobj(z) for z in jax.tree.leaves(z0)):  # solved as pairs of reals
+        z0 = lanes.as_real(z0)
+        f = lambda z, *args: lanes.as_real(original(lanes.as_complex(z, given), *args))
     if not batched:  # one lane
         z0, tol, max_steps, mask, probe = lanes.lift((z0, tol, max_steps, mask, probe))
         single = f
@@ -99,7 +103,8 @@ def fixed_point(
     problem, z0, args, consts = _pose(f, z0, args, tol, max_steps, mask, solver, length, compaction)
     operands = Operands(args, consts, tol, max_steps, mask)
     solution = adjoint.solve(problem, z0, operands, probe)
-    return solution if batched else lanes.drop(solution)
+    value, stats = solution if batched else lanes.drop(solution)
+    return Solution(lanes.as_complex(value, given), stats)
 
 
 def backward_probe(batch: int | None) -> Stats:
@@ -175,4 +180,3 @@ def _compaction(compact: bool | Compaction, batched: bool) -> Compaction | None:
 
 def _largest(max_steps: Any) -> int:
     return int(np.max(np.asarray(max_steps), initial=0))
-

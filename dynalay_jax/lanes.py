@@ -1,9 +1,11 @@
-"""Arithmetic on pytrees whose leaves all have the samples ("lanes") on axis 0.
+"""Arithmetic on pytrees of real leaves that all have the samples ("lanes") on axis 0.
 
 Every reduction here stays inside its lane, so that one bad sample harms no other, and
 accumulates in float32 or better, so that a bfloat16 state gets a float32 residual.
 """
 
+from collections.abc import Iterable
+import functools
 from typing import Any
 
 import jax
@@ -16,6 +18,18 @@ def accumulation_dtype(tree: PyTree) -> jnp.dtype:
     """Real dtype for norms over `tree`: float64 if any leaf has that precision, else float32."""
     wide = any(jnp.finfo(leaf.dtype).bits == 64 for leaf in jax.tree.leaves(tree))
     return jnp.dtype(jnp.float64 if wide else jnp.float32)
+
+
+def as_real(tree: PyTree) -> PyTree:
+    """Complex leaves as real ones with a last axis of (real, imaginary)."""
+    split = lambda x: jnp.stack([x.real, x.imag], axis=-1) if jnp.iscomplexobj(x) else x
+    return jax.tree.map(split, tree)
+
+
+def as_complex(tree: PyTree, like: PyTree) -> PyTree:
+    """Undoes `as_real` for the leaves that are complex in `like`."""
+    join = lambda x, c: jax.lax.complex(x[..., 0], x[..., 1]) if jnp.iscomplexobj(c) else x
+    return jax.tree.map(join, tree, like)
 
 
 def difference(a: PyTree, b: PyTree) -> PyTree:
@@ -55,7 +69,7 @@ def fill(like: PyTree, value: float) -> PyTree:
     `jnp.full_like` would give a loop carry that does not vary over the axes of an enclosing
     `shard_map`, while the loop body's output does. XLA folds the select away.
     """
-    constant = lambda x: jnp.where(x == x, jnp.asarray(value, x.dtype), jnp.asarray(value, x.dtype))
+    constant = lambda x: jnp.where(x == x, *[jnp.asarray(value, x.dtype)] * 2)
     return jax.tree.map(constant, like)
 
 
@@ -65,20 +79,18 @@ def scale(tree: PyTree, factor: jax.Array) -> PyTree:
 
 
 def _sum(tree_of_terms: PyTree) -> jax.Array:
-    terms = [jnp.sum(x, axis=tuple(range(1, x.ndim))) for x in jax.tree.leaves(tree_of_terms)]
-    return sum(terms[1:], start=terms[0])
+    return _total(jnp.sum(x, axis=tuple(range(1, x.ndim))) for x in jax.tree.leaves(tree_of_terms))
+
+
+def _total(terms: Iterable[jax.Array]) -> jax.Array:
+    return functools.reduce(jnp.add, terms)
 
 
 def square_norm(tree: PyTree) -> jax.Array:
     """‖tree‖² of every lane, [B]."""
     dtype = accumulation_dtype(tree)
 
-    def square(x: jax.Array) -> jax.Array:
-        if jnp.iscomplexobj(x):
-            return jnp.square(x.real).astype(dtype) + jnp.square(x.imag).astype(dtype)
-        return jnp.square(x.astype(dtype))
-
-    return _sum(jax.tree.map(square, tree))
+    return _sum(jax.tree.map(lambda x: jnp.square(x.astype(dtype)), tree))
 
 
 def inner(a: PyTree, b: PyTree) -> jax.Array:
@@ -118,8 +130,7 @@ def project(store: PyTree, state: PyTree) -> jax.Array:
         s, x = s.astype(dtype), jnp.expand_dims(x.astype(dtype), 1)
         return jnp.sum(s * x, axis=tuple(range(2, s.ndim)))
 
-    terms = jax.tree.leaves(jax.tree.map(inner, store, state))
-    return sum(terms[1:], start=terms[0])
+    return _total(jax.tree.leaves(jax.tree.map(inner, store, state)))
 
 
 def combine(store: PyTree, weights: jax.Array) -> PyTree:

@@ -90,7 +90,9 @@ class Anderson(Solver):
         _check_memory("Anderson", self.memory)
         _check_damping("Anderson", self.damping)
         if self.ridge is not None and not self.ridge >= 0:
-            raise ValueError(f"Anderson(ridge=...): expected a number >= 0 or None, got {self.ridge}.")
+            raise ValueError(
+                f"Anderson(ridge=...): expected a number >= 0 or None, got {self.ridge}."
+            )
 
     def init(self, z: PyTree) -> PyTree:
         past = lanes.history(z, self.memory)

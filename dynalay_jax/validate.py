@@ -115,10 +115,12 @@ def same_type(f: Callable) -> Callable:
 
     def checked(z: PyTree, *args: PyTree) -> PyTree:
         fz = f(z, *args)
-        if jax.tree.structure(fz) != jax.tree.structure(z):
+        came: Any = jax.tree.structure(fz)
+        wanted: Any = jax.tree.structure(z)
+        if came != wanted:
             raise ValueError(
-                f"f: expected it to return the structure of z0, {jax.tree.structure(z)}, got "
-                f"{jax.tree.structure(fz)}. f(z, *args) must return the next z and nothing else."
+                f"f: expected it to return the structure of z0, {wanted}, got {came}. "
+                "f(z, *args) must return the next z and nothing else."
             )
         for (path, a), b in zip(jax.tree.leaves_with_path(z), jax.tree.leaves(fz), strict=True):
             leaf = jax.tree_util.keystr(path)

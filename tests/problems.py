@@ -21,13 +21,13 @@ class Problem:
     z0: Any
     args: tuple
     exact: Callable
-    solver: Any = Picard()
+    solver: Any = None
     batched: bool = True
     max_steps: int = 2000
 
     def solve_options(self) -> dict:
         return {
-            "solver": self.solver,
+            "solver": self.solver or Picard(),
             "batched": self.batched,
             "tol": 1e-13,
             "max_steps": self.max_steps,

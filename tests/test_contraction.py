@@ -138,7 +138,7 @@ def test_depthwise_bound(padding):
 
 
 def test_messages():
-    with pytest.raises(ValueError, match="method: expected one of .*got 'qr'"):
+    with pytest.raises(ValueError, match=r"method: expected one of .*got 'qr'"):
         contraction.orthogonal(draw(2, 2), "qr")
     for call in (contraction.orthogonal, contraction.dense_bound):
         with pytest.raises(ValueError, match=r"expected a matrix, got shape \(2,\)"):

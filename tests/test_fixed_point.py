@@ -18,7 +18,8 @@ def test_value_is_exact(x64, make):
     p = make()
     sol = jax.jit(lambda *args: fixed_point(p.f, p.z0, *args, **p.solve_options()))(*p.args)
     assert np.all(sol.stats.status == Status.CONVERGED)
-    for got, wanted in zip(jax.tree.leaves(sol.value), jax.tree.leaves(p.exact(*p.args)), strict=True):
+    exact = jax.tree.leaves(p.exact(*p.args))
+    for got, wanted in zip(jax.tree.leaves(sol.value), exact, strict=True):
         np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-9)
 
 
@@ -182,13 +183,19 @@ def test_bfloat16_state_has_float32_residual(solver):
         np.testing.assert_allclose(one.stats.residual[0], wanted, rtol=1e-3)
 
 
-def test_complex_state(x64):
-    """z = a z + b with a complex rate."""
+@pytest.mark.parametrize("solver", [Picard(), Anderson(), Broyden()])
+def test_complex_state(x64, solver):
+    """z = a z + b with a complex rate, in value and gradient."""
     angle = jnp.linspace(0.0, 3.0, 4)
     a = jax.lax.complex(0.6 * jnp.cos(angle), 0.6 * jnp.sin(angle))
     b = jnp.ones(4, jnp.complex128)
-    sol = fixed_point(lambda z, a, b: a * z + b, 0 * b, a, b, tol=1e-13)
-    np.testing.assert_allclose(sol.value, b / (1 - a), rtol=1e-12)
+    solve = lambda a: (
+        fixed_point(lambda z, a, b: a * z + b, 0 * b, a, b, tol=1e-13, solver=solver).value
+    )
+    np.testing.assert_allclose(solve(a), b / (1 - a), rtol=1e-12)
+    loss = lambda z: jnp.sum(jnp.square(z.real) + z.imag)
+    got = jax.grad(lambda a: loss(solve(a)))(a)
+    np.testing.assert_allclose(got, jax.grad(lambda a: loss(b / (1 - a)))(a), rtol=1e-10)
 
 
 def test_f_is_traced_once():
@@ -211,7 +218,8 @@ def test_no_retrace_when_values_change():
     @jax.jit
     def solve(tol, max_steps, mask):
         traces.append(1)
-        return fixed_point(halve, jnp.zeros(2), jnp.ones(2), tol=tol, max_steps=max_steps, mask=mask)
+        z0, b = jnp.zeros(2), jnp.ones(2)
+        return fixed_point(halve, z0, b, tol=tol, max_steps=max_steps, mask=mask)
 
     for tol, steps, on in ((1e-2, 10, True), (1e-5, 50, False), (0.0, 7, True)):
         solve(jnp.float32(tol), jnp.int32(steps), jnp.full(2, on))

@@ -1,7 +1,7 @@
 """What f may close over, be given, and be."""
 
-import flax.linen as nn
 from flax import nnx
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,9 +27,7 @@ def test_closure_over_traced_float_int_and_key(adjoint, transform):
         return jnp.sum(fixed_point(f, jnp.zeros((2, 3)), adjoint=adjoint, max_steps=40).value)
 
     def by_argument(theta, x, shift, key):
-        sol = fixed_point(
-            g, jnp.zeros((2, 3)), theta, shift, key, x, adjoint=adjoint, max_steps=40
-        )
+        sol = fixed_point(g, jnp.zeros((2, 3)), theta, shift, key, x, adjoint=adjoint, max_steps=40)
         return jnp.sum(sol.value)
 
     args = (jnp.float32(0.9), x, jnp.int32(1), jax.random.key(3))
@@ -44,9 +42,11 @@ def test_closure_over_the_tracers_of_an_outer_grad_and_vmap(x64):
     """grad of vmap of grad, every level closed over: as with exact fixed points 1/(1 − a)."""
 
     def solve(a):
-        inner = lambda b: fixed_point(
-            lambda z: a * z + b, jnp.zeros(()), batched=False, tol=1e-14, max_steps=500
-        ).value
+        inner = lambda b: (
+            fixed_point(
+                lambda z: a * z + b, jnp.zeros(()), batched=False, tol=1e-14, max_steps=500
+            ).value
+        )
         return jax.grad(inner)(1.0)  # d/db of b/(1 − a)
 
     a = jnp.asarray([0.2, 0.5])

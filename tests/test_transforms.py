@@ -5,7 +5,8 @@ import functools
 import jax
 from jax import export
 import jax.numpy as jnp
-from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 import numpy as np
 import pytest
 
@@ -230,9 +231,9 @@ def test_second_derivatives(x64, adjoint):
 def test_forward_mode(x64):
     w, x = data(batch=2, n=3)
     w, x = w.astype(jnp.float64), x.astype(jnp.float64)
-    solve = lambda w, adjoint: fixed_point(
-        f, jnp.zeros((2, 3)), w, x, adjoint=adjoint, tol=1e-13, max_steps=300
-    ).value
+    solve = lambda w, adjoint: (
+        fixed_point(f, jnp.zeros((2, 3)), w, x, adjoint=adjoint, tol=1e-13, max_steps=300).value
+    )
     wanted = jax.jacrev(lambda w: solve(w, Implicit()))(w)
     assert_close(jax.jit(jax.jacfwd(lambda w: solve(w, ImplicitJVP())))(w), wanted, rtol=1e-9)
     assert_close(jax.jacfwd(lambda w: solve(w, Unrolled()))(w), wanted, rtol=1e-9)

@@ -1,0 +1,44 @@
+"""`python -m benchmarks.readme`: writes the README's tables from the committed results."""
+
+import json
+from pathlib import Path
+import re
+
+from benchmarks import backward, fixed_point, measure
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def render() -> dict[str, str]:
+    """Name of each generated part of the README, and its text."""
+    solved, gradients = (
+        json.loads((measure.RESULTS / f"{name}.json").read_text())
+        for name in ("fixed_point", "backward")
+    )
+    return {
+        "fixed_point": f"{provenance(solved)}\n\n{fixed_point.table(solved['results'])}",
+        "backward": f"{provenance(gradients)}\n\n{backward.table(gradients['rows'])}",
+    }
+
+
+def provenance(record: dict) -> str:
+    env = record["environment"]
+    versions = ", ".join(f"{k} {v}" for k, v in env["versions"].items() if v)
+    return (
+        f"`{env['command']}`, {env['date']}, {env['device']} ({env['processor']}, {env['cores']} "
+        f"cores), Python {env['python']}, {versions}. Medians of interleaved runs."
+    )
+
+
+def insert(text: str, parts: dict[str, str]) -> str:
+    """Replaces what stands between the markers of each part."""
+    for name, part in parts.items():
+        pattern = re.compile(rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end -->)", re.DOTALL)
+        text, found = pattern.subn(lambda m, part=part: f"{m[1]}{part}\n{m[2]}", text)
+        if found != 1:
+            raise ValueError(f"README.md: expected one marker for {name!r}, found {found}.")
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(insert(README.read_text(), render()))
