@@ -12,64 +12,21 @@ forward mode. `Unrolled` differentiates the iterations themselves.
 """
 
 import abc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from dynalay_jax import active_set, lanes
+from dynalay_jax.linear_solve import linear_solve
+from dynalay_jax.problem import Operands, Problem
 from dynalay_jax.solution import Solution, Stats, Status
 from dynalay_jax.solvers import Solver
 
 PyTree = Any
 _ON_FAILURE = ("nan", "jacobian_free")
-
-
-class Operands(NamedTuple):
-    """All that a solve depends on besides z0."""
-
-    args: tuple
-    consts: tuple[list[Any], ...]  # what f closed over, one list a bucket size
-    tol: jax.Array
-    max_steps: jax.Array
-    mask: jax.Array
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Problem:
-    """f, closed and traced for every bucket size, with the samples on axis 0.
-
-    Attributes:
-        maps: `maps[level](consts[level], z, *args)` is f for bucket number `level`.
-        sizes: the bucket sizes; a single one does not compact.
-        per_sample: for every leaf of `args`, whether it is gathered with the samples.
-        solver: of the forward solve.
-        length: bound on the number of steps, where it is known at trace time.
-    """
-
-    maps: tuple[Callable, ...]
-    sizes: Sequence[int]
-    per_sample: PyTree
-    solver: Solver
-    length: int | None
-
-    def gather(self, args: tuple, ids: jax.Array | None) -> tuple:
-        if ids is None:
-            return args
-        take = lambda x, flag: active_set.gather(x, ids) if flag else x
-        return jax.tree.map(take, args, self.per_sample)
-
-    def map(self, operands: Operands, level: int = 0, ids: jax.Array | None = None) -> Callable:
-        """z ↦ f(z) for the lanes `ids`."""
-        args, consts = self.gather(operands.args, ids), operands.consts[level]
-        return lambda z: self.maps[level](consts, z, *args)
-
-    def solve(self, z0: PyTree, operands: Operands) -> Solution:
-        bind = lambda level, ids: self.map(operands, level, ids)
-        _, _, tol, max_steps, mask = operands
-        return active_set.solve(bind, z0, self.solver, tol, max_steps, mask, self.sizes)
 
 
 class Adjoint(abc.ABC):
@@ -84,16 +41,7 @@ class Adjoint(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class _ImplicitSettings:
-    """Args:
-        solver: of the linear solve; None takes the forward one, as Jᵀ has J's eigenvalues.
-        tol: relative residual of the linear solve; None takes the forward `tol`.
-        max_steps: its budget a sample; None takes the forward one, but at least 100.
-        on_failure: what becomes of a sample whose linear solve does not converge: "nan" makes its
-            gradient NaN, "jacobian_free" falls back to w = v for that sample.
-
-    Raises:
-        TypeError, ValueError: a field of the wrong type or out of its range.
-    """
+    """How the linear system of an implicit derivative is solved; `Implicit` documents it."""
 
     solver: Solver | None = None
     tol: float | None = None
@@ -122,82 +70,37 @@ class _ImplicitSettings:
         self,
         bind: active_set.Bind,
         b: PyTree,
-        value: PyTree,
+        zeros: PyTree,
         run: jax.Array,
         problem: Problem,
         operands: Operands,
         compact: bool,
     ) -> tuple[PyTree, Stats]:
-        """Solves x = A x + b in the lanes of `run`; differentiable to any order in A and b.
-
-        Args:
-            bind: gives the linear map A for the full batch and for each bucket.
-            b: right-hand side, zero outside `run`.
-            value: the fixed point. Zeros are made from it: b may be a tangent, which only linear
-                operations may touch.
-            run: bool [B].
-            problem: for the forward solver.
-            operands: for the forward tolerance and budget.
-            compact: whether `bind` knows about buckets.
-
-        Returns:
-            x and the account of this solve. `lax.custom_linear_solve` provides the derivatives.
-        """
-        tol = operands.tol if self.tol is None else jnp.full_like(operands.tol, self.tol)
-        budget = (
-            jnp.maximum(operands.max_steps, 100)
-            if self.max_steps is None
-            else jnp.full_like(operands.max_steps, self.max_steps)
-        )
-        solver = problem.solver if self.solver is None else self.solver
-        zeros = lanes.fill(value, 0)
-
-        def solve(
-            bind: active_set.Bind, b: PyTree, sizes: Sequence[int] | None
-        ) -> tuple[PyTree, Stats]:
-            # Cotangents can be tiny: at unit size neither the squares of a norm underflow nor
-            # does the constant in the relative residual count.
-            size = lanes.largest(b)
-            size = jnp.where((size > 0) & jnp.isfinite(size), size, 1)
-            unit = lanes.scale(b, 1 / size)
-
-            def affine(level: int, ids: jax.Array | None) -> active_set.Map:
-                linear = bind(level, ids)
-                shift = unit if ids is None else active_set.gather(unit, ids)
-                return lambda x: jax.tree.map(jnp.add, shift, linear(x))
-
-            x, stats = active_set.solve(affine, unit, solver, tol, budget, run, sizes)
-            failed = (stats.status == Status.MAX_STEPS) | (stats.status == Status.DIVERGED)
-            instead = b if self.on_failure == "jacobian_free" else lanes.fill(b, jnp.nan)
-            return lanes.select(failed, instead, lanes.scale(x, size)), stats
-
-        def transpose_solve(vecmat: Callable, b: PyTree) -> tuple[PyTree, Stats]:
-            # For gradients of gradients: x = Aᵀ x + b, with Aᵀ x = x − (I − Aᵀ) x.
-            transposed = lambda x: lanes.difference(x, vecmat(x))
-            return jax.jit(lambda b: solve(lambda level, ids: transposed, b, None))(b)
-
-        # The solves are jitted because JAX traces them again, equation by equation, when it lowers
-        # a custom_linear_solve, and forgets the types of a shard_map in that; a jitted call is a
-        # single equation.
-        full, sizes = bind(0, None), problem.sizes if compact else None
-        return jax.lax.custom_linear_solve(
-            lambda x: lanes.difference(x, lanes.select(run, full(x), zeros)),
+        """x = A x + b by these settings, those of the forward solve where they are None."""
+        tol, budget = operands.tol, jnp.maximum(operands.max_steps, 100)
+        return linear_solve(
+            bind,
             b,
-            solve=lambda _, b: jax.jit(lambda b: solve(bind, b, sizes))(b),
-            transpose_solve=transpose_solve,
-            has_aux=True,
+            zeros,
+            run,
+            solver=problem.solver if self.solver is None else self.solver,
+            tol=tol if self.tol is None else jnp.full_like(tol, self.tol),
+            max_steps=budget if self.max_steps is None else jnp.full_like(budget, self.max_steps),
+            sizes=problem.sizes if compact else problem.sizes[:1],
+            fall_back=self.on_failure == "jacobian_free",
         )
 
 
 @dataclasses.dataclass(frozen=True)
 class ImplicitJVP(_ImplicitSettings, Adjoint):
-    __doc__ = f"""Implicit differentiation in forward mode: `jax.jvp`, `jacfwd`, `hessian`.
+    """Implicit differentiation in forward mode: `jax.jvp`, `jacfwd`, `hessian`.
 
     A `custom_jvp` rule: the tangent equation is solved matrix-free, in every sample by itself, and
     its transpose serves reverse mode too. Skipped samples pass the tangent of `z0` on. The linear
     solves run masked, without compaction, and take no `probe`.
 
-    {_ImplicitSettings.__doc__}"""
+    Args and Raises are those of `Implicit`.
+    """
 
     def solve(
         self, problem: Problem, z0: PyTree, operands: Operands, probe: Stats | None
@@ -224,17 +127,18 @@ def _with_tangent(problem: Problem, settings: _ImplicitSettings) -> Callable:
         (z0, operands), (dz0, d_operands) = primals, tangents
         value, stats = solve(z0, operands)
         run = stats.status != float(Status.SKIPPED)
+        at, zeros = _finite(value), lanes.fill(value, 0)
 
-        outer = lambda args, consts: problem.maps[0](consts, value, *args)
+        outer = lambda args, consts: problem.maps[0](consts, at, *args)
         _, b = jax.jvp(
             outer,
             (operands.args, operands.consts[0]),
             (d_operands.args, d_operands.consts[0]),
         )
-        b = lanes.select(run, b, lanes.fill(value, 0))
-        _, jacobian = jax.linearize(problem.map(operands), value)
+        b = lanes.select(run, b, zeros)
+        _, jacobian = jax.linearize(problem.map(operands), at)
         bind = lambda level, ids: jacobian
-        dz, _ = settings.linear_solve(bind, b, value, run, problem, operands, compact=False)
+        dz, _ = settings.linear_solve(bind, b, zeros, run, problem, operands, compact=False)
         return Solution(value, stats), Solution(lanes.select(run, dz, dz0), lanes.fill(stats, 0))
 
     def with_integers(z0: PyTree, operands: Operands) -> Solution:
@@ -249,9 +153,17 @@ class _Reverse(Adjoint):
 
     @abc.abstractmethod
     def adjoint_state(
-        self, problem: Problem, value: PyTree, operands: Operands, v: PyTree, run: jax.Array
+        self, problem: Problem, at: PyTree, operands: Operands, v: PyTree, run: jax.Array
     ) -> tuple[PyTree, Stats]:
-        """w, zero outside `run` as v is, and the account of the backward solve."""
+        """w, zero outside `run` as v is, and the account of the backward solve.
+
+        Args:
+            problem: gives f.
+            at: the fixed point, where J is taken.
+            operands: of f.
+            v: cotangent of the fixed point, zero outside `run`.
+            run: the lanes that were iterated, bool [B].
+        """
 
     def solve(
         self, problem: Problem, z0: PyTree, operands: Operands, probe: Stats | None
@@ -271,10 +183,10 @@ class _Reverse(Adjoint):
         def backward(saved: tuple, cotangent: Solution) -> tuple:
             (value, stats), operands, probe = saved
             run = stats.status != Status.SKIPPED
-            zeros = lanes.fill(value, 0)
+            at, zeros = _finite(value), lanes.fill(value, 0)
             v = lanes.select(run, cotangent.value, zeros)
-            w, backward_stats = self.adjoint_state(problem, value, operands, v, run)
-            outer = lambda args, consts: problem.maps[0](consts, value, *args)
+            w, backward_stats = self.adjoint_state(problem, at, operands, v, run)
+            outer = lambda args, consts: problem.maps[0](consts, at, *args)
             _, pull = jax.vjp(outer, operands.args, operands.consts[0])
             d_args, d_consts = pull(w)
             d_consts = (d_consts, *[None] * (len(operands.consts) - 1))
@@ -290,23 +202,36 @@ class _Reverse(Adjoint):
 
 @dataclasses.dataclass(frozen=True)
 class Implicit(_ImplicitSettings, _Reverse):
-    __doc__ = f"""Implicit differentiation, the default: w = v + Jᵀ w solved matrix-free (Eq. 5).
+    """Implicit differentiation, the default: w = v + Jᵀ w solved matrix-free (Eq. 5).
 
     A `custom_vjp` rule with memory O(state), whatever the number of steps. Every sample is solved
     by itself, compacted where the forward solve is; skipped samples pass their cotangent to `z0`,
     the others give z0 none. `probe=` of `fixed_point` reads the backward solve's account.
 
-    {_ImplicitSettings.__doc__}"""
+    Args:
+        solver: of the linear solve; None takes the forward one, as Jᵀ has J's eigenvalues.
+        tol: relative residual of the linear solve; None takes the forward `tol`.
+        max_steps: its budget a sample; None takes the forward one, but at least 100.
+        on_failure: what becomes of a sample whose linear solve does not converge: "nan" makes its
+            gradient NaN, "jacobian_free" falls back to w = v for that sample.
+
+    Raises:
+        TypeError: a solver that is none.
+        ValueError: another field out of its range.
+
+    References:
+        Bai et al., Deep Equilibrium Models, NeurIPS 2019.
+    """
 
     def adjoint_state(
-        self, problem: Problem, value: PyTree, operands: Operands, v: PyTree, run: jax.Array
+        self, problem: Problem, at: PyTree, operands: Operands, v: PyTree, run: jax.Array
     ) -> tuple[PyTree, Stats]:
         def bind(level: int, ids: jax.Array | None) -> active_set.Map:
-            at = value if ids is None else active_set.gather(value, ids)
-            _, pull = jax.vjp(problem.map(operands, level, ids), at)
+            lane = at if ids is None else active_set.gather(at, ids)
+            _, pull = jax.vjp(problem.map(operands, level, ids), lane)
             return lambda w: pull(w)[0]
 
-        return self.linear_solve(bind, v, value, run, problem, operands, compact=True)
+        return self.linear_solve(bind, v, lanes.fill(at, 0), run, problem, operands, compact=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -339,19 +264,19 @@ class Phantom(_Reverse):
             )
 
     def adjoint_state(
-        self, problem: Problem, value: PyTree, operands: Operands, v: PyTree, run: jax.Array
+        self, problem: Problem, at: PyTree, operands: Operands, v: PyTree, run: jax.Array
     ) -> tuple[PyTree, Stats]:
         damp = lambda a, b: a + (b - a) * self.damping
         w = jax.tree.map(lambda x: x * self.damping, v)
         if self.steps > 1:
-            _, pull = jax.vjp(problem.map(operands), value)
+            _, pull = jax.vjp(problem.map(operands), at)
 
             def step(w: PyTree, _: None) -> tuple[PyTree, None]:
                 (back,) = pull(w)
                 return jax.tree.map(lambda w, v, j: damp(w, v + j), w, v, back), None
 
             w, _ = jax.lax.scan(step, w, None, length=self.steps - 1)
-            w = lanes.select(run, w, lanes.fill(value, 0))
+            w = lanes.select(run, w, lanes.fill(at, 0))
         return w, _unmeasured(run, self.steps)
 
 
@@ -366,7 +291,7 @@ class JacobianFree(_Reverse):
     """
 
     def adjoint_state(
-        self, problem: Problem, value: PyTree, operands: Operands, v: PyTree, run: jax.Array
+        self, problem: Problem, at: PyTree, operands: Operands, v: PyTree, run: jax.Array
     ) -> tuple[PyTree, Stats]:
         return v, _unmeasured(run, 0)
 
@@ -415,6 +340,12 @@ def stats_as_float(stats: Stats) -> Stats:
     """`Stats` as float32, the form in which they travel as a cotangent."""
     as_float = lambda x: jax.lax.stop_gradient(x.astype(jnp.float32))
     return jax.tree.map(as_float, stats)
+
+
+def _finite(value: PyTree) -> PyTree:
+    """Zeros in the lanes that are not finite: there 0 · NaN would reach what the lanes share."""
+    finite = jnp.isfinite(lanes.square_norm(value))
+    return lanes.select(finite, value, lanes.fill(value, 0))
 
 
 def _unmeasured(run: jax.Array, steps: int) -> Stats:

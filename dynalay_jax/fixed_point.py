@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dynalay_jax import active_set, lanes, validate
-from dynalay_jax.adjoints import Adjoint, Implicit, Operands, Problem
-from dynalay_jax.compaction import Compaction, follows_samples, take_bucket
-from dynalay_jax.hoist import hoist
+from dynalay_jax import lanes, validate
+from dynalay_jax.adjoints import Adjoint, Implicit
+from dynalay_jax.compaction import Compaction
+from dynalay_jax.problem import Operands, pose
 from dynalay_jax.solution import Solution, Stats
 from dynalay_jax.solvers import Picard, Solver
 
@@ -85,8 +85,9 @@ def fixed_point(
     f = validate.same_type(f)
     shape = jax.tree.leaves(z0)[0].shape[:1] if batched else ()
     mask = validate.per_sample("mask", True if mask is None else mask, shape, jnp.bool_)
-    length = None if isinstance(max_steps, jax.core.Tracer) else _largest(max_steps)
-    max_steps = validate.per_sample("max_steps", max_steps, shape, jnp.int32)
+    budget = validate.per_sample("max_steps", max_steps, shape, jnp.int32)
+    known = not isinstance(max_steps, jax.core.Tracer)
+    length = int(np.max(np.asarray(max_steps), initial=0)) if known else None
     tol = validate.per_sample("tol", tol, shape, lanes.accumulation_dtype(z0))
     validate.probe(probe, shape)
     compaction = _compaction(compact, batched)
@@ -96,12 +97,12 @@ def fixed_point(
         z0 = lanes.as_real(z0)
         f = lambda z, *args: lanes.as_real(original(lanes.as_complex(z, given), *args))
     if not batched:  # one lane
-        z0, tol, max_steps, mask, probe = lanes.lift((z0, tol, max_steps, mask, probe))
+        z0, tol, budget, mask, probe = lanes.lift((z0, tol, budget, mask, probe))
         single = f
         f = lambda z, *args: lanes.lift(single(lanes.drop(z), *args))
 
-    problem, z0, args, consts = _pose(f, z0, args, tol, max_steps, mask, solver, length, compaction)
-    operands = Operands(args, consts, tol, max_steps, mask)
+    problem, z0, args, consts = pose(f, z0, args, tol, budget, mask, solver, length, compaction)
+    operands = Operands(args, consts, tol, budget, mask)
     solution = adjoint.solve(problem, z0, operands, probe)
     value, stats = solution if batched else lanes.drop(solution)
     return Solution(lanes.as_complex(value, given), stats)
@@ -128,46 +129,6 @@ def backward_probe(batch: int | None) -> Stats:
     return Stats(*[jnp.zeros(shape, jnp.float32) for _ in Stats._fields])
 
 
-def _pose(
-    f: Callable,
-    z0: PyTree,
-    args: tuple,
-    tol: jax.Array,
-    max_steps: jax.Array,
-    mask: jax.Array,
-    solver: Solver,
-    length: int | None,
-    compaction: Compaction | None,
-) -> tuple[Problem, PyTree, tuple, tuple]:
-    """Traces f for every bucket size; z0 comes back with the type of f's output."""
-    never = (tol < 0) & (max_steps < 0) & mask & ~mask
-    z0 = lanes.select(never, z0, z0)  # varies over the mesh axes that these vary over
-    pure, consts, types = hoist(f, z0, *args)
-    if types != [jax.typeof(z) for z in jax.tree.leaves(z0)]:
-        # Inside shard_map f's output varies over mesh axes that z0 does not vary over. A loop
-        # needs equal types: z0 takes them on in a select, and XLA drops the evaluation of f.
-        fz0 = pure(*jax.lax.stop_gradient((consts, z0, *args)))
-        z0 = jax.tree.map(lambda z, fz: jnp.where(fz == fz, z, z), z0, fz0)
-        pure, consts, _ = hoist(f, z0, *args)
-
-    maps, all_consts = [pure], [consts]
-    batch = jax.tree.leaves(z0)[0].shape[0]
-    sizes: tuple = (batch,)
-    per_sample = jax.tree.map(lambda _: False, args)
-    if compaction is not None:
-        sizes = active_set.bucket_sizes(batch, compaction.min_bucket)
-    if len(sizes) > 1:
-        assert compaction is not None
-        per_sample = follows_samples(compaction, f, z0, args, batch, sizes[1])
-        for size in sizes[1:]:
-            small = jax.tree.map(lambda x, size=size: x[:size], z0)
-            pure, consts, _ = hoist(f, small, *take_bucket(args, per_sample, size))
-            maps.append(pure)
-            all_consts.append(consts)
-    problem = Problem(tuple(maps), sizes, per_sample, solver, length)
-    return problem, z0, args, tuple(all_consts)
-
-
 def _compaction(compact: bool | Compaction, batched: bool) -> Compaction | None:
     if compact is False:
         return None
@@ -176,7 +137,3 @@ def _compaction(compact: bool | Compaction, batched: bool) -> Compaction | None:
     if not batched:
         raise ValueError("compact: expected False with batched=False; a single state has no batch.")
     return compaction
-
-
-def _largest(max_steps: Any) -> int:
-    return int(np.max(np.asarray(max_steps), initial=0))

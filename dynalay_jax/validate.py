@@ -88,8 +88,11 @@ def per_sample(name: str, value: Any, lanes: tuple, dtype: Any) -> jax.Array:
         allowed = "a scalar" + (f" or one value a sample, shape {lanes}" if lanes else "")
         cure = "" if lanes else " Pass batched=True if axis 0 of z0 holds samples."
         raise ValueError(f"{name}: expected {allowed}, got shape {jnp.shape(value)}.{cure}")
-    if kind != "b" and not isinstance(value, jax.core.Tracer) and np.any(np.asarray(value) < 0):
-        raise ValueError(f"{name}: expected no negative value, got {np.min(np.asarray(value))}.")
+    if kind != "b" and not isinstance(value, jax.core.Tracer):
+        wrong = ~(np.asarray(value) >= 0)
+        if np.any(wrong):
+            first = np.asarray(value)[wrong][0]
+            raise ValueError(f"{name}: expected no negative value and no NaN, got {first}.")
     return jnp.broadcast_to(jnp.asarray(value).astype(dtype), lanes)
 
 

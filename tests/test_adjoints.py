@@ -223,6 +223,21 @@ def test_a_masked_loss_survives_diverged_samples():
     np.testing.assert_allclose(jax.grad(loss)(jnp.float32(1.0)), 4.0, rtol=1e-3)
 
 
+@pytest.mark.parametrize(
+    "adjoint", [Implicit(), ImplicitJVP(), JacobianFree(), Phantom()], ids=repr
+)
+def test_skipped_padding_of_nan_does_not_reach_the_weights(adjoint):
+    """0 · NaN is NaN: the product rule of a shared weight must not see a masked NaN."""
+    z0 = jnp.zeros((3, 2)).at[1].set(jnp.nan)
+    mask = jnp.asarray([True, False, True])
+
+    def loss(w):
+        sol = fixed_point(lambda z, w: jnp.tanh(w * z) + 0.5, z0, w, mask=mask, adjoint=adjoint)
+        return jnp.sum(jnp.where(mask[:, None], sol.value, 0.0))
+
+    assert np.isfinite(jax.grad(loss)(jnp.float32(0.5)))
+
+
 def test_memory_of_the_implicit_gradient_is_flat_in_the_steps():
     """By the compiler's account, against unrolling, which grows with them."""
     w = jnp.eye(64) * 0.5

@@ -84,11 +84,17 @@ CASES = {
         r"mask: expected a scalar, got shape \(4,\). Pass batched=True",
     ),
     "negative tol": (lambda: fixed_point(half, Z, tol=-1e-3), ValueError, "tol: .*got -0.001"),
+    "tol NaN": (lambda: fixed_point(half, Z, tol=float("nan")), ValueError, "tol: .*NaN, got nan"),
+    "max_steps of another kind": (
+        lambda: fixed_point(half, Z, max_steps="many"),
+        TypeError,
+        "max_steps: expected integers, got str",
+    ),
     "tol of another kind": (lambda: fixed_point(half, Z, tol="a"), TypeError, "tol: .*got str"),
     "negative max_steps": (
         lambda: fixed_point(half, Z, max_steps=jnp.asarray([1, 2, -3, 4])),
         ValueError,
-        "max_steps: expected no negative value, got -3",
+        "max_steps: expected no negative value .*, got -3",
     ),
     "max_steps a float": (
         lambda: fixed_point(half, Z, max_steps=1e3),

@@ -1,0 +1,84 @@
+"""The linear fixed point x = A x + b of every sample, differentiable to any order.
+
+Both directions of implicit differentiation come down to it: A is J for tangents and Jᵀ for
+cotangents. It is solved by the loop that solves z = f(z), and `lax.custom_linear_solve` gives it
+its own derivatives.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dynalay_jax import active_set, lanes
+from dynalay_jax.solution import Stats, Status
+from dynalay_jax.solvers import Solver
+
+PyTree = Any
+
+
+def linear_solve(
+    bind: active_set.Bind,
+    b: PyTree,
+    zeros: PyTree,
+    run: jax.Array,
+    *,
+    solver: Solver,
+    tol: jax.Array,
+    max_steps: jax.Array,
+    sizes: Sequence[int],
+    fall_back: bool,
+) -> tuple[PyTree, Stats]:
+    """Solves x = A x + b in the lanes of `run`.
+
+    Args:
+        bind: gives the linear map A for the full batch and for each bucket.
+        b: right-hand side, zero outside `run`.
+        zeros: like b. Handed in, since b may be a tangent, which only linear operations may touch.
+        run: bool [B].
+        solver: as of `active_set.solve`.
+        tol: relative residual, float [B].
+        max_steps: int32 [B].
+        sizes: bucket sizes; a single one does not compact.
+        fall_back: whether a lane that does not converge gets b instead of NaN.
+
+    Returns:
+        x, and the account of its solve.
+    """
+
+    def solve(
+        bind: active_set.Bind, b: PyTree, sizes: Sequence[int] | None
+    ) -> tuple[PyTree, Stats]:
+        # Cotangents can be tiny: at unit size neither the squares of a norm underflow nor does the
+        # constant in the relative residual count.
+        size = lanes.largest(b)
+        size = jnp.where((size > 0) & jnp.isfinite(size), size, 1)
+        unit = lanes.scale(b, 1 / size)
+
+        def affine(level: int, ids: jax.Array | None) -> active_set.Map:
+            linear = bind(level, ids)
+            shift = unit if ids is None else active_set.gather(unit, ids)
+            return lambda x: jax.tree.map(jnp.add, shift, linear(x))
+
+        x, stats = active_set.solve(affine, unit, solver, tol, max_steps, run, sizes)
+        failed = (stats.status == Status.MAX_STEPS) | (stats.status == Status.DIVERGED)
+        instead = b if fall_back else lanes.fill(b, jnp.nan)
+        return lanes.select(failed, instead, lanes.scale(x, size)), stats
+
+    def transpose_solve(vecmat: Callable, b: PyTree) -> tuple[PyTree, Stats]:
+        # For gradients of gradients: x = Aᵀ x + b, with Aᵀ x = x − (I − Aᵀ) x.
+        transposed = lambda x: lanes.difference(x, vecmat(x))
+        return jax.jit(lambda b: solve(lambda level, ids: transposed, b, None))(b)
+
+    # The solves are jitted because JAX traces them again, equation by equation, when it lowers a
+    # custom_linear_solve, and forgets the types of a shard_map in that; a jitted call is a single
+    # equation.
+    full = bind(0, None)
+    return jax.lax.custom_linear_solve(
+        lambda x: lanes.difference(x, lanes.select(run, full(x), zeros)),
+        b,
+        solve=lambda _, b: jax.jit(lambda b: solve(bind, b, sizes))(b),
+        transpose_solve=transpose_solve,
+        has_aux=True,
+    )
