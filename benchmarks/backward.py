@@ -13,7 +13,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
 import tabulate
 
@@ -86,6 +85,8 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
     """Time of the gradient and temporary memory against the number of iterations."""
+    import matplotlib
+
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
