@@ -54,6 +54,20 @@ def test_broyden_restarts_when_its_memory_is_full(x64, memory):
     np.testing.assert_allclose(sol.value, f(sol.value, x), atol=1e-11)
 
 
+def test_a_restart_forgets_all_but_the_last_pair(x64):
+    """With memory 2, step number 3 starts afresh: as if step number 0 had been the one before."""
+    solver, f = Broyden(memory=2), lambda z: jnp.cos(z) * jnp.asarray([[0.9, 0.5, 1.3]])
+    z = jnp.asarray([[0.1, 0.2, 0.3]])
+    state = solver.init(z)
+    for k in range(3):
+        z, state = solver.step(z, f(z), state, jnp.int32(k))
+    went_on, _ = solver.step(z, f(z), state, jnp.int32(3))
+    last_z, last_g, *_ = state
+    _, _, empty_u, empty_v = solver.init(z)
+    afresh, _ = solver.step(z, f(z), (last_z, last_g, empty_u, empty_v), jnp.int32(1))
+    np.testing.assert_allclose(went_on, afresh, rtol=1e-12)
+
+
 def test_ridge_shortens_the_step():
     """With a huge ridge nothing is left of the acceleration: Picard."""
     f = lambda z, b: jnp.cos(z) + b
