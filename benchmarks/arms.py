@@ -7,6 +7,7 @@ the fixed point. `tol` is what the library itself calls a tolerance, for both di
 from collections.abc import Callable
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 
@@ -16,7 +17,7 @@ import dynalay_jax
 MOST_STEPS = 2000
 
 
-def ours(problem: Benchmark, tol: float, compact: bool = False) -> Callable:
+def ours(problem: Benchmark, tol: float, compact: Any = False) -> Callable:
     def solve(params, x, gain, z0):
         return dynalay_jax.fixed_point(
             problem.f,
@@ -27,9 +28,7 @@ def ours(problem: Benchmark, tol: float, compact: bool = False) -> Callable:
             tol=tol,
             max_steps=MOST_STEPS,
             batched=problem.batched,
-            compact=dynalay_jax.Compaction(min_bucket=4, arg_axes=(None, 0, 0))
-            if compact
-            else False,
+            compact=compact,
         ).value
 
     return solve
@@ -96,6 +95,9 @@ SINGLE = {
 }
 BATCH = {
     "dynalay_jax, compact": functools.partial(ours, compact=True),
+    "dynalay_jax, buckets to 4": functools.partial(
+        ours, compact=dynalay_jax.Compaction(min_bucket=4)
+    ),
     "dynalay_jax, masked": ours,
     "jaxopt": jaxopt,
     "jaxopt, vmap": per_sample(jaxopt),

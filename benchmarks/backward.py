@@ -68,7 +68,7 @@ def run(seconds: float, batch: int = 64, n: int = 256) -> list[dict[str, Any]]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows as Markdown."""
-    headers = ["adjoint", "steps", "gradient ms", "of it backward ms", "temporary MB", "error"]
+    headers = ["adjoint", "steps", "gradient ms", "of which backward ms", "temporary MB", "error"]
     lines = [
         [
             row["adjoint"],
@@ -115,8 +115,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=15, help="per number of iterations")
     parser.add_argument("--out", type=Path, default=measure.RESULTS / "backward.json")
     args = parser.parse_args()
+    environment = measure.environment()
     rows = run(args.seconds)
-    measure.write_json(args.out, {"environment": measure.environment(), "rows": rows})
+    measure.write_json(args.out, {"environment": environment, "rows": rows})
     plot(rows, args.out.with_suffix(".png"))
 
 

@@ -19,6 +19,7 @@ import tabulate
 
 from benchmarks import arms, measure, problems
 from benchmarks.problems import Benchmark
+import dynalay_jax
 
 QUALITY = 1e-3
 TOLERANCES = [float(f"{m}e{e}") for e in range(-1, -9, -1) for m in (10, 5, 2)]
@@ -54,30 +55,28 @@ def prepare(name: str, arm: Callable, problem: Benchmark, reference: tuple) -> d
             if grad_cost["temp_mb"] > MOST_MEMORY_MB:
                 failure = f"gradient needs {grad_cost['temp_mb'] / 1e3:.1f} GB"
                 break
-            error = errors(problem, reference, gradient(params, x))
-        except Exception as problem_met:  # a peer's failure is a result
-            failure = f"{type(problem_met).__name__}: {str(problem_met).splitlines()[0][:100]}"
+            worst = errors(problem, reference, gradient(params, x))
+        except Exception as error:  # a peer's failure is a result
+            failure = f"{type(error).__name__}: {str(error).splitlines()[0][:100]}"
             break
-        if error <= QUALITY:
+        if worst <= QUALITY:
             forward, cost = measure.compile_function(
                 lambda params, x, solve=solve: solve(params, x, gain, z0), params, x
             )
             return {
                 "arm": name,
                 "tol": tol,
-                "gradient_error": error,
+                "gradient_error": worst,
                 "forward": cost,
                 "gradient": grad_cost,
                 "calls": [functools.partial(call, params, x) for call in (forward, gradient)],
             }
-        failure = f"gradient error {error:.1e} at tol {tol:.0e}"
+        failure = f"gradient error {worst:.1e} at tol {tol:.0e}"
     return {"arm": name, "failure": failure}
 
 
 def steps_taken(problem: Benchmark, tol: float) -> dict[str, float]:
     """Steps of our own solve: what a batch pays (the slowest) and what its samples need (mean)."""
-    import dynalay_jax
-
     params, x, gain, _, z0 = problem.arrays
     solution = dynalay_jax.fixed_point(
         problem.f, z0, params, x, gain, tol=tol, max_steps=arms.MOST_STEPS, batched=problem.batched
@@ -104,12 +103,15 @@ def run(problem: Benchmark, seconds: float) -> dict[str, Any]:
     for i, direction in enumerate(("forward", "gradient")):
         calls = {name: pair[i] for name, pair in ready.items()}
         samples = measure.interleave(calls, seconds)
-        peers = [np.median(v) for k, v in samples.items() if not k.startswith("dynalay_jax")]
+        medians = {name: float(np.median(times)) for name, times in samples.items()}
+        peer = min((v for k, v in medians.items() if not k.startswith("dynalay_jax")), default=None)
+        masked = medians.get("dynalay_jax, masked")
         for row in rows:
-            if row["arm"] in samples:
-                times = samples[row["arm"]]
+            if (name := row["arm"]) in samples:
+                times = samples[name]
                 row[direction] |= measure.summary(times)
-                row[direction]["to_fastest_peer"] = float(np.median(times) / min(peers))
+                row[direction]["to_fastest_peer"] = medians[name] / peer if peer else None
+                row[direction]["masked_to_this"] = masked / medians[name] if masked else None
                 row[direction]["samples_ms"] = [float(f"{t:.4g}") for t in times]
     ours = next(row for row in rows if row["arm"].startswith("dynalay_jax"))
     steps = steps_taken(problem, ours["tol"]) if "tol" in ours else None
@@ -124,33 +126,40 @@ def table(results: list[dict[str, Any]]) -> str:
         if steps:
             parts.append(
                 f"**{result['problem']}** (steps a sample: {steps['min']} to {steps['max']}, "
-                f"mean {steps['mean']:.1f})\n"
+                f"mean {steps['mean']:.1f}; mean / maximum "
+                f"{steps['mean'] / steps['max']:.2f})\n"
             )
         lines = []
         for row in result["rows"]:
+            name = row["arm"]
             if "failure" in row:
-                lines.append([row["arm"], *["—"] * 8, row["failure"]])
+                lines.append([name, *["—"] * 9, row["failure"]])
                 continue
             forward, gradient = row["forward"], row["gradient"]
             lines.append(
                 [
-                    row["arm"],
+                    name,
                     f"{row['tol']:.0e}",
                     f"{row['gradient_error']:.0e}",
                     f"{forward['median_ms']:.3g}",
-                    f"{forward['to_fastest_peer']:.2f}",
+                    ratio(forward["to_fastest_peer"]),
                     f"{gradient['median_ms']:.3g}",
-                    f"{gradient['to_fastest_peer']:.2f}",
+                    ratio(gradient["to_fastest_peer"]),
+                    ratio(gradient["masked_to_this"]) if name.startswith("dynalay_jax, ") else "",
                     f"{gradient['compile_s']:.2f}",
                     f"{gradient['temp_mb']:.3g}",
                     "",
                 ]
             )
         headers = ["arm", "tol", "gradient error", "forward ms", "× peer", "gradient ms", "× peer"]
-        headers += ["compile s", "temporary MB", "failure"]
+        headers += ["masked / this", "compile s", "temporary MB", "failure"]
         parts.append(tabulate.tabulate(lines, headers, tablefmt="github", disable_numparse=True))
         parts.append("")
     return "\n".join(parts)
+
+
+def ratio(value: float | None) -> str:
+    return "—" if value is None else f"{value:.2f}"
 
 
 def main() -> None:
@@ -158,10 +167,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20, help="per problem and direction")
     parser.add_argument("--out", type=Path, default=measure.RESULTS / "fixed_point.json")
     args = parser.parse_args()
-    results = [run(make(), args.seconds) for make in problems.ALL]
-    record = {"quality": QUALITY, "environment": measure.environment(), "results": results}
-    measure.write_json(args.out, record)
-    print("\n" + table(results))
+    record = {"quality": QUALITY, "environment": measure.environment(), "results": []}
+    for make in problems.ALL:
+        record["results"].append(run(make(), args.seconds))
+        measure.write_json(args.out, record)
+    print("\n" + table(record["results"]))
 
 
 if __name__ == "__main__":

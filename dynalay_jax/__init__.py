@@ -6,7 +6,7 @@ from dynalay_jax.contraction import error_bound
 from dynalay_jax.fixed_point import backward_probe, fixed_point
 from dynalay_jax.jacobian import jacobian_regularization, spectral_radius
 from dynalay_jax.solution import Solution, Stats, Status
-from dynalay_jax.solvers import Anderson, Broyden, Picard
+from dynalay_jax.solvers import Anderson, Broyden, Picard, Solver
 
 __version__ = "0.1.0"
 
@@ -20,6 +20,7 @@ __all__ = [
     "Phantom",
     "Picard",
     "Solution",
+    "Solver",
     "Stats",
     "Status",
     "Unrolled",

@@ -22,8 +22,6 @@ Map = Callable[[PyTree], PyTree]
 # level 0 is the full batch itself, with ids None.
 Bind = Callable[[int, jax.Array | None], Map]
 
-# Added to ‖f(z)‖, so that a fixed point at zero can be reached.
-ATOL = 1e-8
 _RUNNING = -1
 
 
@@ -39,6 +37,7 @@ class _Loop(NamedTuple):
     status: jax.Array
     tol: jax.Array
     max_steps: jax.Array
+    atol: jax.Array
 
 
 def bucket_sizes(batch: int, min_bucket: int) -> tuple[int, ...]:
@@ -56,7 +55,8 @@ def solve(
     tol: jax.Array,
     max_steps: jax.Array,
     mask: jax.Array,
-    sizes: Sequence[int] | None = None,
+    atol: jax.Array,
+    sizes: Sequence[int],
 ) -> Solution:
     """Solves z = f(z) in every lane by itself, without derivatives.
 
@@ -67,17 +67,15 @@ def solve(
         tol: relative residual at which a lane stops, float [B].
         max_steps: budget of evaluations, int32 [B]; 0 skips the lane.
         mask: bool [B]; False skips the lane.
-        sizes: bucket sizes from `bucket_sizes`; None runs one masked loop.
+        atol: added to ‖f(z)‖ in the relative residual, float [B].
+        sizes: bucket sizes from `bucket_sizes`; a single one runs one masked loop.
 
     Returns:
         Solution with the lanes on axis 0.
     """
-    carry = _start(z0, solver, tol, max_steps, mask)
+    carry = _start(z0, solver, tol, max_steps, mask, atol)
     if mask.shape[0] == 0:
         return _finish(carry)
-    if sizes is None or len(sizes) == 1:
-        return _finish(_run(bind(0, None), solver, carry, 0))
-
     full, ids = carry, None
     for level in range(len(sizes)):
         following = sizes[level + 1] if level + 1 < len(sizes) else 0
@@ -99,6 +97,7 @@ def unroll(
     tol: jax.Array,
     max_steps: jax.Array,
     mask: jax.Array,
+    atol: jax.Array,
     length: int,
     checkpoint: bool,
 ) -> Solution:
@@ -112,7 +111,7 @@ def unroll(
     def body(carry: _Loop, _: None) -> tuple[_Loop, None]:
         return _advance(f, solver, carry), None
 
-    carry = _start(z0, solver, tol, max_steps, mask)
+    carry = _start(z0, solver, tol, max_steps, mask, atol)
     if mask.shape[0] == 0:
         return _finish(carry)
     if not checkpoint:
@@ -132,8 +131,8 @@ def gather(tree: PyTree, ids: jax.Array) -> PyTree:
     return jax.tree.map(lambda x: jnp.take(x, ids, axis=0, mode="clip"), tree)
 
 
-def relative_residual(z: PyTree, fz: PyTree) -> jax.Array:
-    """‖f(z) − z‖ / (‖f(z)‖ + 1e-8) of every lane (Eq. 13 of MIND over Body), [B].
+def relative_residual(z: PyTree, fz: PyTree, atol: jax.Array) -> jax.Array:
+    """‖f(z) − z‖ / (‖f(z)‖ + atol) of every lane (Eq. 13 of MIND over Body), [B].
 
     Not finite where f(z) is not, or is too large to square.
     """
@@ -141,28 +140,34 @@ def relative_residual(z: PyTree, fz: PyTree) -> jax.Array:
     change = jnp.sqrt(lanes.square_norm(lanes.difference(fz, z)))
     norm = jnp.sqrt(lanes.square_norm(fz))
     # Where ‖f(z)‖ overflows the quotient would be 0, as if it had converged.
-    return jnp.where(jnp.isfinite(norm), change / (norm + ATOL), jnp.inf)
+    return jnp.where(jnp.isfinite(norm), change / (norm + atol), jnp.inf)
 
 
 def _start(
-    z0: PyTree, solver: Solver, tol: jax.Array, max_steps: jax.Array, mask: jax.Array
+    z0: PyTree,
+    solver: Solver,
+    tol: jax.Array,
+    max_steps: jax.Array,
+    mask: jax.Array,
+    atol: jax.Array,
 ) -> _Loop:
-    # Everything is seeded from data, so that it varies over the same mesh axes as the loop's own
-    # output: `lane` is False, with the type of all that decides a lane's course.
-    seed = lanes.square_norm(jax.lax.stop_gradient(z0))
-    lane = (seed < 0) & (tol < 0) & (max_steps < 0) & mask & ~mask
-    z0 = lanes.select(lane, z0, z0)
-    constant = lambda value, dtype: lanes.fill(lane.astype(dtype), value)
+    # Seeded from data, so that the carry has the mesh axes of the loop's own output: `never` is
+    # False, with the type of all that decides a lane's course.
+    norm = lanes.square_norm(jax.lax.stop_gradient(z0))
+    never = (norm < 0) & (tol < 0) & (max_steps < 0) & (atol < 0) & mask & ~mask
+    z0 = lanes.select(never, z0, z0)
+    constant = lambda value, dtype: lanes.fill(never.astype(dtype), value)
     return _Loop(
-        k=jnp.any(lane).astype(jnp.int32),
+        k=jnp.zeros((), jnp.int32),
         z=z0,
         state=solver.init(z0),
         best=z0,
-        residual=constant(jnp.inf, seed.dtype),
+        residual=constant(jnp.inf, norm.dtype),
         steps=constant(0, jnp.int32),
         status=jnp.where(mask & (max_steps > 0), constant(_RUNNING, jnp.int32), Status.SKIPPED),
-        tol=jnp.where(lane, 0, tol.astype(seed.dtype)),
-        max_steps=jnp.where(lane, 0, max_steps),
+        tol=jnp.where(never, 0, tol.astype(norm.dtype)),
+        max_steps=jnp.where(never, 0, max_steps),
+        atol=jnp.where(never, 0, atol.astype(norm.dtype)),
     )
 
 
@@ -179,7 +184,7 @@ def _advance(f: Map, solver: Solver, c: _Loop) -> _Loop:
     """One evaluation of f, and what follows from it for every lane that is running."""
     active = c.status == _RUNNING
     fz = f(c.z)
-    residual = relative_residual(c.z, fz)
+    residual = relative_residual(c.z, fz, c.atol)
     steps = c.steps + active.astype(jnp.int32)
 
     # Comparisons with NaN are False: such a residual is never better and never converged.

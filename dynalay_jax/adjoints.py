@@ -19,8 +19,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax import active_set, lanes
-from dynalay_jax.linear_solve import linear_solve
+from dynalay_jax import active_set, lanes, validate
+from dynalay_jax.linear_solve import solve_linear
 from dynalay_jax.problem import Operands, Problem
 from dynalay_jax.solution import Solution, Stats, Status
 from dynalay_jax.solvers import Solver
@@ -36,7 +36,17 @@ class Adjoint(abc.ABC):
     def solve(
         self, problem: Problem, z0: PyTree, operands: Operands, probe: Stats | None
     ) -> Solution:
-        """Solves the problem in a way that carries this adjoint's derivative."""
+        """Solves the problem in a way that carries this adjoint's derivative.
+
+        Args:
+            problem: f, hoisted.
+            z0: start, canonical as `lanes.canonical` makes it.
+            operands: all else that the solution depends on.
+            probe: None, or `Stats` of float32 [B] whose cotangent is to be the backward account.
+
+        Returns:
+            Solution with the lanes on axis 0.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,12 +65,10 @@ class _ImplicitSettings:
                 f"{name}(solver=...): expected None or a solver such as Anderson(), "
                 f"got {self.solver!r}."
             )
-        if self.tol is not None and not self.tol >= 0:
-            raise ValueError(f"{name}(tol=...): expected None or a number >= 0, got {self.tol}.")
-        if self.max_steps is not None and self.max_steps < 1:
-            raise ValueError(
-                f"{name}(max_steps=...): expected None or an integer >= 1, got {self.max_steps}."
-            )
+        if self.tol is not None:
+            validate.not_negative(f"{name}(tol=...)", self.tol)
+        if self.max_steps is not None:
+            validate.positive_integer(f"{name}(max_steps=...)", self.max_steps)
         if self.on_failure not in _ON_FAILURE:
             raise ValueError(
                 f"{name}(on_failure=...): expected one of {_ON_FAILURE}, got {self.on_failure!r}."
@@ -77,8 +85,10 @@ class _ImplicitSettings:
         compact: bool,
     ) -> tuple[PyTree, Stats]:
         """x = A x + b by these settings, those of the forward solve where they are None."""
-        tol, budget = operands.tol, jnp.maximum(operands.max_steps, 100)
-        return linear_solve(
+        dtypes = [jnp.finfo(x.dtype) for x in jax.tree.leaves(zeros)]
+        reachable = 4 * max(float(dtype.eps) for dtype in dtypes)
+        tol, budget = jnp.maximum(operands.tol, reachable), jnp.maximum(operands.max_steps, 100)
+        return solve_linear(
             bind,
             b,
             zeros,
@@ -136,7 +146,7 @@ def _with_tangent(problem: Problem, settings: _ImplicitSettings) -> Callable:
             (d_operands.args, d_operands.consts[0]),
         )
         b = lanes.select(run, b, zeros)
-        _, jacobian = jax.linearize(problem.map(operands), at)
+        _, jacobian = jax.linearize(problem.at(operands), at)
         bind = lambda level, ids: jacobian
         dz, _ = settings.linear_solve(bind, b, zeros, run, problem, operands, compact=False)
         return Solution(value, stats), Solution(lanes.select(run, dz, dz0), lanes.fill(stats, 0))
@@ -193,8 +203,8 @@ class _Reverse(Adjoint):
             # A skipped sample is returned as it came: its cotangent goes to z0.
             d_z0 = lanes.select(run, zeros, cotangent.value)
             d_probe = None if probe is None else stats_as_float(backward_stats)
-            none: Any = None
-            return d_z0, Operands(d_args, d_consts, none, none, none), d_probe
+            none: Any = None  # settings have no derivative
+            return d_z0, Operands(d_args, d_consts, *[none] * 4), d_probe
 
         solve.defvjp(forward, backward)
         return solve(z0, operands, probe)
@@ -210,14 +220,14 @@ class Implicit(_ImplicitSettings, _Reverse):
 
     Args:
         solver: of the linear solve; None takes the forward one, as Jᵀ has J's eigenvalues.
-        tol: relative residual of the linear solve; None takes the forward `tol`.
+        tol: relative residual of the linear solve; None takes the forward `tol`, but no less than
+            four times the machine epsilon of the state's dtype.
         max_steps: its budget a sample; None takes the forward one, but at least 100.
         on_failure: what becomes of a sample whose linear solve does not converge: "nan" makes its
             gradient NaN, "jacobian_free" falls back to w = v for that sample.
 
     Raises:
-        TypeError: a solver that is none.
-        ValueError: another field out of its range.
+        TypeError, ValueError: a field of the wrong type or out of its range.
 
     References:
         Bai et al., Deep Equilibrium Models, NeurIPS 2019.
@@ -228,7 +238,7 @@ class Implicit(_ImplicitSettings, _Reverse):
     ) -> tuple[PyTree, Stats]:
         def bind(level: int, ids: jax.Array | None) -> active_set.Map:
             lane = at if ids is None else active_set.gather(at, ids)
-            _, pull = jax.vjp(problem.map(operands, level, ids), lane)
+            _, pull = jax.vjp(problem.at(operands, level, ids), lane)
             return lambda w: pull(w)[0]
 
         return self.linear_solve(bind, v, lanes.fill(at, 0), run, problem, operands, compact=True)
@@ -246,7 +256,7 @@ class Phantom(_Reverse):
         damping: in (0, 1].
 
     Raises:
-        ValueError: a field out of its range.
+        TypeError, ValueError: a field of the wrong type or out of its range.
 
     References:
         Geng et al., On Training Implicit Models, NeurIPS 2021.
@@ -256,24 +266,20 @@ class Phantom(_Reverse):
     damping: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"Phantom(steps=...): expected an integer >= 1, got {self.steps}.")
-        if not 0 < self.damping <= 1:
-            raise ValueError(
-                f"Phantom(damping=...): expected a number in (0, 1], got {self.damping}."
-            )
+        validate.positive_integer("Phantom(steps=...)", self.steps)
+        validate.fraction("Phantom(damping=...)", self.damping)
 
     def adjoint_state(
         self, problem: Problem, at: PyTree, operands: Operands, v: PyTree, run: jax.Array
     ) -> tuple[PyTree, Stats]:
-        damp = lambda a, b: a + (b - a) * self.damping
         w = jax.tree.map(lambda x: x * self.damping, v)
         if self.steps > 1:
-            _, pull = jax.vjp(problem.map(operands), at)
+            _, pull = jax.vjp(problem.at(operands), at)
 
             def step(w: PyTree, _: None) -> tuple[PyTree, None]:
                 (back,) = pull(w)
-                return jax.tree.map(lambda w, v, j: damp(w, v + j), w, v, back), None
+                damped = lambda w, v, j: w + (v + j - w) * self.damping
+                return jax.tree.map(damped, w, v, back), None
 
             w, _ = jax.lax.scan(step, w, None, length=self.steps - 1)
             w = lanes.select(run, w, lanes.fill(at, 0))
@@ -323,15 +329,9 @@ class Unrolled(Adjoint):
                 "max_steps: expected a number known at trace time with adjoint=Unrolled(), got a "
                 "traced value. Pass a Python integer, or differentiate with adjoint=Implicit()."
             )
-        if len(problem.sizes) > 1:
-            raise ValueError(
-                "compact: expected False with adjoint=Unrolled(), whose loop keeps its batch; use "
-                "adjoint=Implicit() or drop compact."
-            )
-        _, _, tol, max_steps, mask = operands
-        f = problem.map(operands)
+        f = problem.at(operands)
         solution = active_set.unroll(
-            f, z0, problem.solver, tol, max_steps, mask, problem.length, self.checkpoint
+            f, z0, problem.solver, *operands[2:], problem.length, self.checkpoint
         )
         return solution._replace(stats=jax.lax.stop_gradient(solution.stats))
 
@@ -349,10 +349,10 @@ def _finite(value: PyTree) -> PyTree:
 
 
 def _unmeasured(run: jax.Array, steps: int) -> Stats:
-    """Account of a backward pass that makes no claim to convergence."""
+    """Account of a backward pass that makes no claim to convergence: MAX_STEPS, residual inf."""
     pick = lambda a, b, dtype: jnp.where(run, jnp.asarray(a, dtype), jnp.asarray(b, dtype))
     return Stats(
         steps=pick(steps, 0, jnp.int32),
-        residual=pick(jnp.inf, jnp.inf, jnp.float32),
+        residual=jnp.full(run.shape, jnp.inf, jnp.float32),
         status=pick(Status.MAX_STEPS, Status.SKIPPED, jnp.int32),
     )

@@ -44,7 +44,10 @@ def contractive(v: jax.Array, k: jax.Array, most: float = 0.99) -> jax.Array:
         most: bound on κ, in (0, 1).
 
     Returns:
-        Matrix [m, n] with all its singular values equal to κ.
+        Matrix [m, n] of v's dtype with all its singular values equal to κ.
+
+    Raises:
+        ValueError: v is not a matrix, or `most` is outside (0, 1).
     """
     if not 0 < most < 1:
         raise ValueError(f"most: expected a number in (0, 1), got {most}.")
@@ -64,7 +67,7 @@ def orthogonal(v: jax.Array, method: str = "newton_schulz", steps: int | None = 
             V up to about 10⁴.
 
     Returns:
-        Matrix [m, n]; differentiable in v.
+        Matrix [m, n] of v's dtype; differentiable in v. NaN from "newton_schulz" where v = 0.
 
     Raises:
         ValueError: unknown method, or v is not a matrix.
@@ -79,9 +82,9 @@ def orthogonal(v: jax.Array, method: str = "newton_schulz", steps: int | None = 
         raise ValueError(f"method: expected one of {_METHODS}, got {method!r}.")
     if v.shape[0] < v.shape[1]:
         return orthogonal(v.T, method, steps).T
-    if method == "cayley":
-        return _cayley(v)
-    return _newton_schulz(v, 30 if steps is None else steps)
+    wide = lanes.widen(v)
+    q = _cayley(wide) if method == "cayley" else _newton_schulz(wide, steps or 30)
+    return q.astype(v.dtype)
 
 
 def _newton_schulz(v: jax.Array, steps: int) -> jax.Array:
@@ -117,6 +120,9 @@ def dense_bound(w: jax.Array, iterations: int = 6) -> jax.Array:
 
     Returns:
         Scalar, float32 or float64; differentiable.
+
+    Raises:
+        ValueError: w is not a matrix.
 
     References:
         Delattre et al., Efficient Bound of Lipschitz Constant for Convolutional Layers by Gram
@@ -159,6 +165,9 @@ def conv_bound(kernel: jax.Array, iterations: int = 6) -> jax.Array:
     Returns:
         Scalar, float32 or float64; differentiable.
 
+    Raises:
+        ValueError: the kernel has another rank.
+
     References:
         Singla and Feizi, Fantastic Four: Differentiable and Efficient Bounds on Singular Values
         of Convolution Layers, ICLR 2021.
@@ -177,7 +186,7 @@ def conv_bound(kernel: jax.Array, iterations: int = 6) -> jax.Array:
 
 
 def depthwise_bound(kernel: jax.Array) -> jax.Array:
-    """Bound on the ℓ2 operator norm of a depthwise convolution: the largest ℓ1 norm of a channel.
+    """Certified bound on the ℓ2 norm of a depthwise convolution: a channel's largest ℓ1 norm.
 
     Young's inequality, ‖k ∗ z‖₂ ≤ ‖k‖₁ ‖z‖₂; any stride and image size, zero or circular padding.
 
@@ -185,8 +194,16 @@ def depthwise_bound(kernel: jax.Array) -> jax.Array:
         kernel: [h, w, 1, channels], as Flax keeps it.
 
     Returns:
-        Scalar.
+        Scalar, float32 or float64, rounded up; differentiable.
+
+    Raises:
+        ValueError: the kernel has another shape.
+
+    References:
+        Young's convolution inequality, as in Grafakos, Classical Fourier Analysis, sec. 1.2.
     """
     if kernel.ndim != 4 or kernel.shape[2] != 1:
         raise ValueError(f"kernel: expected shape [h, w, 1, channels], got {kernel.shape}.")
-    return jnp.max(jnp.sum(jnp.abs(kernel), axis=(0, 1, 2)))
+    kernel = lanes.widen(kernel)
+    slack = 1 + kernel.shape[0] * kernel.shape[1] * float(jnp.finfo(kernel.dtype).eps)
+    return jnp.max(jnp.sum(jnp.abs(kernel), axis=(0, 1, 2))) * slack

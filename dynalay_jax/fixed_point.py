@@ -1,7 +1,7 @@
 """The primitive: z = f(z) for every sample of a batch by itself, with implicit gradients.
 
 `Solution.value` is h* of the paper's FPI layer, h* = g(h*, u), reached by iterating until
-‖f(z) − z‖ / ‖f(z)‖ < tol; its gradient is Eq. 5, by the `adjoint`.
+‖f(z) − z‖ / (‖f(z)‖ + atol) ≤ tol; its gradient is Eq. 5, by the `adjoint`.
 """
 
 from collections.abc import Callable
@@ -12,13 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from dynalay_jax import lanes, validate
-from dynalay_jax.adjoints import Adjoint, Implicit
+from dynalay_jax.adjoints import Adjoint, Implicit, Unrolled
 from dynalay_jax.compaction import Compaction
 from dynalay_jax.problem import Operands, pose
 from dynalay_jax.solution import Solution, Stats
 from dynalay_jax.solvers import Picard, Solver
 
 PyTree = Any
+_SOLVERS = ("Picard()", "Anderson()", "Broyden()")
+_ADJOINTS = ("Implicit()", "JacobianFree()", "Phantom()", "ImplicitJVP()", "Unrolled()")
 
 
 def fixed_point(
@@ -29,6 +31,7 @@ def fixed_point(
     adjoint: Adjoint = Implicit(),
     tol: Any = 1e-5,
     max_steps: Any = 100,
+    atol: Any = 1e-12,
     batched: bool = True,
     mask: Any = None,
     compact: bool | Compaction = False,
@@ -37,9 +40,9 @@ def fixed_point(
     """Solves z = f(z, *args), each sample until it has converged, and differentiates it.
 
     Samples stop by themselves: each has its own tolerance, budget, residual and status, and what
-    happens to one has no effect on another. Call it under `jax.jit`. f is traced once (once more
-    for each bucket size of `compact`, and for the mesh axes of a `shard_map` that z0 does not vary
-    over); it may close over traced values of any dtype.
+    happens to one has no effect on another. Call it under `jax.jit`. f is traced once (again for
+    the bucket sizes of `compact`, and for mesh axes of a `shard_map` that z0 does not vary over);
+    it may close over traced values of any dtype.
 
     Args:
         f: `f(z, *args)` returns a pytree like z. With `batched`, sample i of the result may depend
@@ -52,11 +55,14 @@ def fixed_point(
         tol: relative residual at which a sample has converged, ≥ 0; scalar or [B], may be traced.
         max_steps: evaluations of f that a sample may take, ≥ 0; scalar or int [B], may be traced.
             0 skips the sample.
+        atol: added to ‖f(z)‖ in the relative residual, ≥ 0, so that a fixed point at zero can be
+            reached; choose it well below the size of the states that matter. Scalar or [B], may be
+            traced.
         batched: False takes z0 as one state: lanes are scalars, and a norm goes over all of it.
         mask: bool, scalar or [B]; samples where it is False are skipped: returned as in z0.
         compact: True or a `Compaction` gathers the samples still running into ever smaller
             batches, so that early finishers save time, forward and backward. What f needs of each
-            sample must then come through `*args`.
+            sample must then come through `*args`, and it may draw no random numbers of z's shape.
         probe: a `backward_probe`; its cotangent is the account of the backward solve.
 
     Returns:
@@ -66,46 +72,36 @@ def fixed_point(
     Raises:
         TypeError: an argument of the wrong type, or f changes a dtype of z.
         ValueError: an argument with the wrong shape or value, or f changes the structure or a
-            shape of z. Both at trace time.
+            shape of z. Both at trace time; values that are traced are not looked at.
 
     References:
         Eq. 5 of DynaLay (arXiv 2312.12781); Bai et al., Deep Equilibrium Models, NeurIPS 2019.
     """
     if not callable(f):
         raise TypeError(f"f: expected a function f(z, *args), got {type(f).__name__}.")
-    validate.instance("solver", solver, Solver, "Picard(), Anderson(), Broyden()")
-    validate.instance(
-        "adjoint",
-        adjoint,
-        Adjoint,
-        "Implicit(), JacobianFree(), Phantom(), ImplicitJVP(), Unrolled()",
-    )
+    validate.instance("solver", solver, Solver, _SOLVERS)
+    validate.instance("adjoint", adjoint, Adjoint, _ADJOINTS)
     z0 = validate.state(z0, batched)
     validate.arguments(args)
-    f = validate.same_type(f)
     shape = jax.tree.leaves(z0)[0].shape[:1] if batched else ()
-    mask = validate.per_sample("mask", True if mask is None else mask, shape, jnp.bool_)
-    budget = validate.per_sample("max_steps", max_steps, shape, jnp.int32)
-    known = not isinstance(max_steps, jax.core.Tracer)
-    length = int(np.max(np.asarray(max_steps), initial=0)) if known else None
-    tol = validate.per_sample("tol", tol, shape, lanes.accumulation_dtype(z0))
+    real = lanes.accumulation_dtype(z0)
+    budget = validate.concrete(max_steps)
+    settings = [
+        validate.per_sample("tol", tol, shape, real),
+        validate.per_sample("max_steps", max_steps, shape, jnp.int32),
+        validate.per_sample("mask", True if mask is None else mask, shape, jnp.bool_),
+        validate.per_sample("atol", atol, shape, real),
+    ]
     validate.probe(probe, shape)
-    compaction = _compaction(compact, batched)
+    compaction = _compaction(compact, batched, adjoint, z0)
 
-    given, original = z0, f
-    if any(jnp.iscomplexobj(z) for z in jax.tree.leaves(z0)):  # solved as pairs of reals
-        z0 = lanes.as_real(z0)
-        f = lambda z, *args: lanes.as_real(original(lanes.as_complex(z, given), *args))
-    if not batched:  # one lane
-        z0, tol, budget, mask, probe = lanes.lift((z0, tol, budget, mask, probe))
-        single = f
-        f = lambda z, *args: lanes.lift(single(lanes.drop(z), *args))
-
-    problem, z0, args, consts = pose(f, z0, args, tol, budget, mask, solver, length, compaction)
-    operands = Operands(args, consts, tol, budget, mask)
-    solution = adjoint.solve(problem, z0, operands, probe)
-    value, stats = solution if batched else lanes.drop(solution)
-    return Solution(lanes.as_complex(value, given), stats)
+    f, z0, leave = lanes.canonical(validate.same_type(f), z0, batched)
+    if not batched:
+        settings, probe = lanes.lift((settings, probe))
+    length = None if budget is None else int(np.max(budget, initial=0))
+    problem, z0, operands = pose(f, z0, Operands(args, (), *settings), solver, length, compaction)
+    value, stats = adjoint.solve(problem, z0, operands, probe)
+    return Solution(leave(value), stats if batched else lanes.drop(stats))
 
 
 def backward_probe(batch: int | None) -> Stats:
@@ -129,11 +125,24 @@ def backward_probe(batch: int | None) -> Stats:
     return Stats(*[jnp.zeros(shape, jnp.float32) for _ in Stats._fields])
 
 
-def _compaction(compact: bool | Compaction, batched: bool) -> Compaction | None:
+def _compaction(
+    compact: bool | Compaction, batched: bool, adjoint: Adjoint, z0: PyTree
+) -> Compaction | None:
     if compact is False:
         return None
     compaction = Compaction() if compact is True else compact
-    validate.instance("compact", compaction, Compaction, "True, False, Compaction()")
+    validate.instance("compact", compaction, Compaction, ("True", "False", "Compaction()"))
     if not batched:
         raise ValueError("compact: expected False with batched=False; a single state has no batch.")
+    if isinstance(adjoint, Unrolled):
+        raise ValueError(
+            "compact: expected False with adjoint=Unrolled(), whose loop keeps its batch; use "
+            "adjoint=Implicit() or drop compact."
+        )
+    if not isinstance(jax.tree.leaves(z0)[0].shape[0], int):
+        raise ValueError(
+            "compact: expected a batch size known at trace time, got a symbolic one; bucket sizes "
+            "are part of the program. Export with a fixed batch size, or drop compact."
+        )
+    validate.unsharded_samples(z0)
     return compaction

@@ -6,7 +6,7 @@ a jaxpr has them all (integers and typed keys too) as its constants.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.extend.core as jex
@@ -14,24 +14,31 @@ import jax.extend.core as jex
 PyTree = Any
 
 
-def hoist(f: Callable, *example: PyTree) -> tuple[Callable, list[Any], list[Any]]:
-    """Splits `f` into a closed-form function and what it closed over.
+class Hoisted(NamedTuple):
+    """A function in closed form.
 
-    Args:
-        f: function of pytrees of arrays.
-        *example: arguments that it is traced with, once.
-
-    Returns:
-        pure: `pure(consts, *args)` computes `f(*args)`, for arguments with the shapes and dtypes
-            of `example`, and closes over no tracer. It never calls `f` again.
-        consts: the values that `f` closed over.
+    Attributes:
+        call: `call(consts, *args)` computes `f(*args)`, for arguments with the shapes and dtypes
+            it was traced with, and closes over no tracer. It never calls f again.
+        consts: the values that f closed over.
+        jaxpr: what f was traced to.
         types: the types of f's output leaves, as `jax.typeof` gives them.
     """
+
+    call: Callable
+    consts: list[Any]
+    jaxpr: jex.ClosedJaxpr
+    types: list[Any]
+
+
+def hoist(f: Callable, *example: PyTree) -> Hoisted:
+    """Traces `f` once, with `example` as its arguments, and splits it from what it closes over."""
     closed, out = jax.make_jaxpr(f, return_shape=True)(*example)
     out_tree = jax.tree.structure(out)
 
-    def pure(consts: list[Any], *args: PyTree) -> PyTree:
-        call = jex.jaxpr_as_fun(jex.ClosedJaxpr(closed.jaxpr, consts))
-        return jax.tree.unflatten(out_tree, call(*jax.tree.leaves(args)))
+    def call(consts: list[Any], *args: PyTree) -> PyTree:
+        evaluate = jex.jaxpr_as_fun(jex.ClosedJaxpr(closed.jaxpr, consts))
+        return jax.tree.unflatten(out_tree, evaluate(*jax.tree.leaves(args)))
 
-    return pure, list(closed.consts), [aval.strip_weak_type() for aval in closed.out_avals]
+    types = [aval.strip_weak_type() for aval in closed.out_avals]
+    return Hoisted(call, list(closed.consts), closed, types)

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax import lanes
+from dynalay_jax import lanes, validate
 
 PyTree = Any
 
@@ -36,15 +36,18 @@ def jacobian_regularization(
         batched: whether axis 0 of z's leaves holds samples.
 
     Returns:
-        [B], scalar if not batched; float32 or float64. n is the size of one sample's state.
+        [B], scalar if not batched; float32 or float64. n is the size of one sample's state, in
+        real numbers.
+
+    Raises:
+        TypeError, ValueError: samples is no integer, or below 1.
 
     References:
         Bai, Koltun and Kolter, Stabilizing Equilibrium Models by Jacobian Regularization,
         ICML 2021; Hutchinson 1989.
     """
-    if samples < 1:
-        raise ValueError(f"samples: expected an integer >= 1, got {samples}.")
-    g, z = _one_lane_or_many(lambda z: f(z, *args), z, batched)
+    validate.positive_integer("samples", samples)
+    g, z, _ = lanes.canonical(lambda z: f(z, *args), z, batched)
     _, pull = jax.vjp(g, z)
 
     def estimate(key: jax.Array) -> jax.Array:
@@ -82,10 +85,15 @@ def spectral_radius(
 
     Returns:
         [B], scalar if not batched; float32 or float64. An estimate, not a bound.
+
+    Raises:
+        TypeError, ValueError: steps is no integer, or below 1.
+
+    References:
+        Golub and Van Loan, Matrix Computations, 4th ed., sec. 7.3 (orthogonal iteration).
     """
-    if steps < 1:
-        raise ValueError(f"steps: expected an integer >= 1, got {steps}.")
-    g, z = _one_lane_or_many(lambda z: f(z, *args), z, batched)
+    validate.positive_integer("steps", steps)
+    g, z, _ = lanes.canonical(lambda z: f(z, *args), z, batched)
     _, push = jax.linearize(g, z)
     ka, kb = jax.random.split(key)
     start = _orthonormal(
@@ -116,19 +124,13 @@ def _orthonormal(a: PyTree, b: PyTree) -> tuple[PyTree, PyTree]:
     a = _normalize(a)
     for _ in range(2):  # once more for rounding
         along = lanes.scale(a, lanes.inner(a, b))
-        b = _normalize(jax.tree.map(jnp.subtract, b, along))
+        b = _normalize(lanes.difference(b, along))
     return a, b
 
 
 def _normalize(x: PyTree) -> PyTree:
     norm = jnp.sqrt(lanes.square_norm(x))
     return lanes.scale(x, jnp.where(norm > 0, 1 / jnp.where(norm > 0, norm, 1), 0))
-
-
-def _one_lane_or_many(g: Callable, z: PyTree, batched: bool) -> tuple[Callable, PyTree]:
-    if batched:
-        return g, z
-    return (lambda z: lanes.lift(g(lanes.drop(z)))), lanes.lift(z)
 
 
 def _entries(z: PyTree) -> int:

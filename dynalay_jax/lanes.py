@@ -4,7 +4,7 @@ Every reduction here stays inside its lane, so that one bad sample harms no othe
 accumulates in float32 or better, so that a bfloat16 state gets a float32 residual.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable
 import functools
 from typing import Any
 
@@ -30,6 +30,36 @@ def as_complex(tree: PyTree, like: PyTree) -> PyTree:
     """Undoes `as_real` for the leaves that are complex in `like`."""
     join = lambda x, c: jax.lax.complex(x[..., 0], x[..., 1]) if jnp.iscomplexobj(c) else x
     return jax.tree.map(join, tree, like)
+
+
+def canonical(
+    f: Callable[..., PyTree], z: PyTree, batched: bool
+) -> tuple[Callable[..., PyTree], PyTree, Callable[[PyTree], PyTree]]:
+    """f and z on a batch of lanes with real leaves, and the function that undoes it for a state.
+
+    A single state becomes a batch of one lane, a complex leaf a pair of reals.
+    """
+
+    def enter(z: PyTree) -> PyTree:
+        z = as_real(z)
+        return z if batched else lift(z)
+
+    def leave(lane: PyTree) -> PyTree:
+        return as_complex(lane if batched else drop(lane), z)
+
+    return (lambda lane, *args: enter(f(leave(lane), *args))), enter(z), leave
+
+
+def vary_like(tree: PyTree, *others: PyTree) -> PyTree:
+    """`tree`, made to vary over the mesh axes of a `shard_map` that any of `others` varies over.
+
+    A loop's carry must have the type that its body returns. Nothing of this is left once XLA has
+    simplified it, not even what `others` were computed from.
+    """
+    never = jnp.zeros((), jnp.bool_)
+    for leaf in jax.tree.leaves(others):
+        never = never | (jnp.any(leaf != leaf) & jnp.zeros((), jnp.bool_))
+    return jax.tree.map(lambda x: jnp.where(never, x, x), tree)
 
 
 def difference(a: PyTree, b: PyTree) -> PyTree:
@@ -78,12 +108,10 @@ def scale(tree: PyTree, factor: jax.Array) -> PyTree:
     return jax.tree.map(lambda x: x * expand(factor, x.ndim).astype(x.dtype), tree)
 
 
-def _sum(tree_of_terms: PyTree) -> jax.Array:
-    return _total(jnp.sum(x, axis=tuple(range(1, x.ndim))) for x in jax.tree.leaves(tree_of_terms))
-
-
-def _total(terms: Iterable[jax.Array]) -> jax.Array:
-    return functools.reduce(jnp.add, terms)
+def _sum(terms: PyTree, axis: int = 1) -> jax.Array:
+    """Sum over the axes from `axis` on, and over the leaves."""
+    sums = [jnp.sum(x, axis=tuple(range(axis, x.ndim))) for x in jax.tree.leaves(terms)]
+    return functools.reduce(jnp.add, sums)
 
 
 def square_norm(tree: PyTree) -> jax.Array:
@@ -126,11 +154,8 @@ def project(store: PyTree, state: PyTree) -> jax.Array:
     """Inner products of a `history` [B, m, ...] with a state [B, ...]: [B, m]."""
     dtype = accumulation_dtype(state)
 
-    def inner(s: jax.Array, x: jax.Array) -> jax.Array:
-        s, x = s.astype(dtype), jnp.expand_dims(x.astype(dtype), 1)
-        return jnp.sum(s * x, axis=tuple(range(2, s.ndim)))
-
-    return _total(jax.tree.leaves(jax.tree.map(inner, store, state)))
+    product = lambda s, x: s.astype(dtype) * jnp.expand_dims(x.astype(dtype), 1)
+    return _sum(jax.tree.map(product, store, state), axis=2)
 
 
 def combine(store: PyTree, weights: jax.Array) -> PyTree:

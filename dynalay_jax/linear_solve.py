@@ -18,7 +18,7 @@ from dynalay_jax.solvers import Solver
 PyTree = Any
 
 
-def linear_solve(
+def solve_linear(
     bind: active_set.Bind,
     b: PyTree,
     zeros: PyTree,
@@ -47,9 +47,7 @@ def linear_solve(
         x, and the account of its solve.
     """
 
-    def solve(
-        bind: active_set.Bind, b: PyTree, sizes: Sequence[int] | None
-    ) -> tuple[PyTree, Stats]:
+    def solve(linear: active_set.Bind, b: PyTree, sizes: Sequence[int]) -> tuple[PyTree, Stats]:
         # Cotangents can be tiny: at unit size neither the squares of a norm underflow nor does the
         # constant in the relative residual count.
         size = lanes.largest(b)
@@ -57,11 +55,12 @@ def linear_solve(
         unit = lanes.scale(b, 1 / size)
 
         def affine(level: int, ids: jax.Array | None) -> active_set.Map:
-            linear = bind(level, ids)
+            apply = linear(level, ids)
             shift = unit if ids is None else active_set.gather(unit, ids)
-            return lambda x: jax.tree.map(jnp.add, shift, linear(x))
+            return lambda x: jax.tree.map(jnp.add, shift, apply(x))
 
-        x, stats = active_set.solve(affine, unit, solver, tol, max_steps, run, sizes)
+        atol = jnp.full_like(tol, 1e-8)  # keeps 0/0 away where b = 0
+        x, stats = active_set.solve(affine, unit, solver, tol, max_steps, run, atol, sizes)
         failed = (stats.status == Status.MAX_STEPS) | (stats.status == Status.DIVERGED)
         instead = b if fall_back else lanes.fill(b, jnp.nan)
         return lanes.select(failed, instead, lanes.scale(x, size)), stats
@@ -69,7 +68,7 @@ def linear_solve(
     def transpose_solve(vecmat: Callable, b: PyTree) -> tuple[PyTree, Stats]:
         # For gradients of gradients: x = Aᵀ x + b, with Aᵀ x = x − (I − Aᵀ) x.
         transposed = lambda x: lanes.difference(x, vecmat(x))
-        return jax.jit(lambda b: solve(lambda level, ids: transposed, b, None))(b)
+        return jax.jit(lambda b: solve(lambda level, ids: transposed, b, sizes[:1]))(b)
 
     # The solves are jitted because JAX traces them again, equation by equation, when it lowers a
     # custom_linear_solve, and forgets the types of a shard_map in that; a jitted call is a single

@@ -5,10 +5,9 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from dynalay_jax import active_set, lanes
-from dynalay_jax.compaction import Compaction, follows_samples, take_bucket
+from dynalay_jax.compaction import Compaction, check_sources, follows_samples, take_bucket
 from dynalay_jax.hoist import hoist
 from dynalay_jax.solution import Solution
 from dynalay_jax.solvers import Solver
@@ -24,6 +23,7 @@ class Operands(NamedTuple):
     tol: jax.Array
     max_steps: jax.Array
     mask: jax.Array
+    atol: jax.Array
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,57 +45,62 @@ class Problem:
     length: int | None
 
     def gather(self, args: tuple, ids: jax.Array | None) -> tuple:
+        """`args` of the lanes `ids`; of all where that is None."""
         if ids is None:
             return args
         take = lambda x, flag: active_set.gather(x, ids) if flag else x
         return jax.tree.map(take, args, self.per_sample)
 
-    def map(self, operands: Operands, level: int = 0, ids: jax.Array | None = None) -> Callable:
+    def at(self, operands: Operands, level: int = 0, ids: jax.Array | None = None) -> Callable:
         """z ↦ f(z) for the lanes `ids`."""
         args, consts = self.gather(operands.args, ids), operands.consts[level]
         return lambda z: self.maps[level](consts, z, *args)
 
     def solve(self, z0: PyTree, operands: Operands) -> Solution:
-        bind = lambda level, ids: self.map(operands, level, ids)
-        _, _, tol, max_steps, mask = operands
-        return active_set.solve(bind, z0, self.solver, tol, max_steps, mask, self.sizes)
+        """The forward solve, without derivatives."""
+        bind = lambda level, ids: self.at(operands, level, ids)
+        return active_set.solve(bind, z0, self.solver, *operands[2:], self.sizes)
 
 
 def pose(
     f: Callable,
     z0: PyTree,
-    args: tuple,
-    tol: jax.Array,
-    max_steps: jax.Array,
-    mask: jax.Array,
+    operands: Operands,
     solver: Solver,
     length: int | None,
     compaction: Compaction | None,
-) -> tuple[Problem, PyTree, tuple, tuple]:
-    """Traces f for every bucket size; z0 comes back with the type of f's output."""
-    never = (tol < 0) & (max_steps < 0) & mask & ~mask
-    z0 = lanes.select(never, z0, z0)  # varies over the mesh axes that these vary over
-    pure, consts, types = hoist(f, z0, *args)
-    if types != [jax.typeof(z) for z in jax.tree.leaves(z0)]:
-        # Inside shard_map f's output varies over mesh axes that z0 does not vary over. A loop
-        # needs equal types: z0 takes them on in a select, and XLA drops the evaluation of f.
-        fz0 = pure(*jax.lax.stop_gradient((consts, z0, *args)))
-        z0 = jax.tree.map(lambda z, fz: jnp.where(fz == fz, z, z), z0, fz0)
-        pure, consts, _ = hoist(f, z0, *args)
+) -> tuple[Problem, PyTree, Operands]:
+    """Traces f for every bucket size.
 
-    maps, all_consts = [pure], [consts]
+    Args:
+        f: checked, and canonical as `lanes.canonical` makes it; so is z0.
+        z0: start.
+        operands: without `consts`.
+        solver, length: as in `Problem`.
+        compaction: None for a single, full bucket.
+
+    Returns:
+        The problem, z0 with the type of f's output, and the operands with `consts`.
+    """
+    args = operands.args
+    z0 = lanes.vary_like(z0, operands.tol, operands.max_steps, operands.mask, operands.atol)
+    full = hoist(f, z0, *args)
+    if full.types != [jax.typeof(z) for z in jax.tree.leaves(z0)]:
+        # Inside shard_map f's output varies over mesh axes that z0 does not vary over.
+        z0 = lanes.vary_like(z0, full.call(*jax.lax.stop_gradient((full.consts, z0, *args))))
+        full = hoist(f, z0, *args)
+
     batch = jax.tree.leaves(z0)[0].shape[0]
-    sizes: tuple = (batch,)
-    per_sample = jax.tree.map(lambda _: False, args)
+    levels, per_sample = [full], jax.tree.map(lambda _: False, args)
+    sizes: tuple[int, ...] = (batch,)
     if compaction is not None:
         sizes = active_set.bucket_sizes(batch, compaction.min_bucket)
-    if len(sizes) > 1:
-        assert compaction is not None
-        per_sample = follows_samples(compaction, f, z0, args, batch, sizes[1])
+        per_sample = follows_samples(compaction, f, z0, args, batch, sizes)
         for size in sizes[1:]:
-            small = jax.tree.map(lambda x, size=size: x[:size], z0)
-            pure, consts, _ = hoist(f, small, *take_bucket(args, per_sample, size))
-            maps.append(pure)
-            all_consts.append(consts)
-    problem = Problem(tuple(maps), sizes, per_sample, solver, length)
-    return problem, z0, args, tuple(all_consts)
+            small = take_bucket((z0, args), (True, per_sample), size)
+            levels.append(hoist(f, small[0], *small[1]))
+        if len(levels) > 1:
+            check_sources(full.jaxpr, levels[1].jaxpr)
+    problem = Problem(tuple(level.call for level in levels), sizes, per_sample, solver, length)
+    consts = tuple(level.consts for level in levels)
+    return problem, z0, operands._replace(consts=consts)

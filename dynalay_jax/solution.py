@@ -27,7 +27,7 @@ class Stats(NamedTuple):
 
     Attributes:
         steps: evaluations of `f` spent on the sample. int32 [B], scalar if not batched.
-        residual: relative residual ‖f(z) − z‖ / (‖f(z)‖ + 1e-8) of the evaluation whose output
+        residual: relative residual ‖f(z) − z‖ / (‖f(z)‖ + atol) of the evaluation whose output
             f(z) is returned; `inf` where none was finite or none was made. float32 [B].
         status: a `Status`. int32 [B].
     """

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax import lanes
+from dynalay_jax import lanes, validate
 
 PyTree = Any
 
@@ -26,11 +26,28 @@ class Solver(abc.ABC):
 
     @abc.abstractmethod
     def init(self, z: PyTree) -> PyTree:
-        """State before the first evaluation, every leaf with the lanes on axis 0."""
+        """State before the first evaluation.
+
+        Args:
+            z: start, leaves [B, ...].
+
+        Returns:
+            Pytree of arrays, every leaf with the lanes on axis 0; made from z (`lanes.fill`).
+        """
 
     @abc.abstractmethod
     def step(self, z: PyTree, fz: PyTree, state: PyTree, k: jax.Array) -> tuple[PyTree, PyTree]:
-        """Next iterate and state, given that evaluation `k` (from 0) of f at `z` gave `fz`."""
+        """Next iterate and state.
+
+        Args:
+            z: where f was evaluated, leaves [B, ...].
+            fz: f(z), like z.
+            state: the solver's.
+            k: number of evaluations before this one, int32 scalar.
+
+        Returns:
+            Where to evaluate f next, like z; and the new state.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,13 +60,13 @@ class Picard(Solver):
         damping: in (0, 1].
 
     Raises:
-        ValueError: damping outside (0, 1].
+        TypeError, ValueError: damping is no number, or outside (0, 1].
     """
 
     damping: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_damping("Picard", self.damping)
+        validate.fraction("Picard(damping=...)", self.damping)
 
     def init(self, z: PyTree) -> PyTree:
         return ()
@@ -75,7 +92,7 @@ class Anderson(Solver):
         damping: mixing factor in (0, 1].
 
     Raises:
-        ValueError: a field out of its range.
+        TypeError, ValueError: a field of the wrong type or out of its range.
 
     References:
         Walker and Ni, Anderson acceleration for fixed-point iterations, SIAM J. Numer. Anal.
@@ -87,12 +104,10 @@ class Anderson(Solver):
     damping: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_memory("Anderson", self.memory)
-        _check_damping("Anderson", self.damping)
-        if self.ridge is not None and not self.ridge >= 0:
-            raise ValueError(
-                f"Anderson(ridge=...): expected a number >= 0 or None, got {self.ridge}."
-            )
+        validate.positive_integer("Anderson(memory=...)", self.memory)
+        validate.fraction("Anderson(damping=...)", self.damping)
+        if self.ridge is not None:
+            validate.not_negative("Anderson(ridge=...)", self.ridge)
 
     def init(self, z: PyTree) -> PyTree:
         past = lanes.history(z, self.memory)
@@ -138,7 +153,7 @@ class Broyden(Solver):
         memory: rank-one pairs kept, ≥ 1; the state takes 2·memory + 2 times the memory of z.
 
     Raises:
-        ValueError: memory below 1.
+        TypeError, ValueError: memory is no integer, or below 1.
 
     References:
         Broyden, Math. Comp. 19, 1965; Kelley, Iterative Methods for Linear and Nonlinear
@@ -148,7 +163,7 @@ class Broyden(Solver):
     memory: int = 20
 
     def __post_init__(self) -> None:
-        _check_memory("Broyden", self.memory)
+        validate.positive_integer("Broyden(memory=...)", self.memory)
 
     def init(self, z: PyTree) -> PyTree:
         past = lanes.history(z, self.memory)
@@ -190,13 +205,3 @@ def _solve_positive(matrix: jax.Array, rhs: jax.Array) -> jax.Array:
         pivot = table[:, i] / table[:, i, i, None]
         table = (table - table[:, :, i, None] * pivot[:, None, :]).at[:, i].set(pivot)
     return table[:, :, -1]
-
-
-def _check_damping(name: str, damping: float) -> None:
-    if not 0 < damping <= 1:
-        raise ValueError(f"{name}(damping=...): expected a number in (0, 1], got {damping}.")
-
-
-def _check_memory(name: str, memory: int) -> None:
-    if memory < 1:
-        raise ValueError(f"{name}(memory=...): expected an integer >= 1, got {memory}.")

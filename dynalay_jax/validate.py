@@ -1,6 +1,8 @@
 """Checks of `fixed_point`'s arguments, at trace time: what was expected, what came, the cure."""
 
 from collections.abc import Callable
+import difflib
+import numbers
 from typing import Any
 
 import jax
@@ -58,25 +60,58 @@ def arguments(args: tuple) -> None:
             )
 
 
-def instance(name: str, value: Any, kind: type, known: str) -> None:
-    """Raises TypeError unless `value` is an instance of `kind`."""
+def instance(name: str, value: Any, kind: type, known: tuple[str, ...]) -> None:
+    """Raises TypeError unless `value` is an instance of `kind`; `known` says how to make one."""
     if not isinstance(value, kind):
-        called = f"{value.__name__}()" if isinstance(value, type) else known
-        raise TypeError(f"{name}: expected one of {known}, got {value!r}. Pass {name}={called}.")
+        wish = value.__name__ if isinstance(value, type) else str(value)
+        close = difflib.get_close_matches(wish.lower(), [k.lower() for k in known], 1, 0.3)
+        cure = next((k for k in known if k.lower() in close), known[0])
+        raise TypeError(
+            f"{name}: expected one of {', '.join(known)}, got {value!r}. Pass {name}={cure}, say."
+        )
 
 
-def per_sample(name: str, value: Any, lanes: tuple, dtype: Any) -> jax.Array:
-    """A scalar or one value a sample, as an array of shape `lanes`.
+def fraction(name: str, value: Any) -> None:
+    """Raises TypeError or ValueError unless `value` is a number in (0, 1]."""
+    _setting(name, value, numbers.Real, lambda x: 0 < x <= 1, "a number in (0, 1]")
+
+
+def not_negative(name: str, value: Any) -> None:
+    """Raises TypeError or ValueError unless `value` is a number ≥ 0."""
+    _setting(name, value, numbers.Real, lambda x: x >= 0, "a number >= 0")
+
+
+def positive_integer(name: str, value: Any) -> None:
+    """Raises TypeError or ValueError unless `value` is an integer ≥ 1."""
+    _setting(name, value, numbers.Integral, lambda x: x >= 1, "an integer >= 1")
+
+
+def _setting(name: str, value: Any, kind: type, good: Callable, expected: str) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name}: expected {expected}, known before tracing, got {value!r}.")
+    if not good(value):
+        raise ValueError(f"{name}: expected {expected}, got {value}.")
+
+
+def concrete(value: Any) -> np.ndarray | None:
+    """The value as numpy, where it can be seen at trace time; None where it cannot."""
+    if isinstance(value, jax.core.Tracer) or not getattr(value, "is_fully_addressable", True):
+        return None
+    return np.asarray(value)
+
+
+def per_sample(name: str, value: Any, shape: tuple, dtype: Any) -> jax.Array:
+    """A scalar or one value a sample, as an array of shape `shape`.
 
     Args:
         name: of the argument, for messages.
         value: what the caller passed.
-        lanes: (B,), or () for a single state.
+        shape: (B,), or () for a single state.
         dtype: what to convert to: floating (from real numbers), int32 or bool.
 
     Raises:
         TypeError: of another kind of dtype.
-        ValueError: of another shape, or negative where that can be seen.
+        ValueError: of another shape; or negative, NaN or too large, where that can be seen.
     """
     kinds = {"b": (jnp.bool_,), "i": (jnp.integer,), "f": (jnp.floating, jnp.integer)}
     kind = np.dtype(dtype).kind
@@ -84,27 +119,41 @@ def per_sample(name: str, value: Any, lanes: tuple, dtype: Any) -> jax.Array:
     if not any(jex.valid_jaxtype(value) and jnp.issubdtype(came, k) for k in kinds[kind]):
         wanted = {"b": "booleans", "i": "integers", "f": "real numbers"}[kind]
         raise TypeError(f"{name}: expected {wanted}, got {came}.")
-    if jnp.shape(value) not in ((), lanes):
-        allowed = "a scalar" + (f" or one value a sample, shape {lanes}" if lanes else "")
-        cure = "" if lanes else " Pass batched=True if axis 0 of z0 holds samples."
+    if jnp.shape(value) not in ((), shape):
+        allowed = "a scalar" + (f" or one value a sample, shape {shape}" if shape else "")
+        cure = "" if shape else " Pass batched=True if axis 0 of z0 holds samples."
         raise ValueError(f"{name}: expected {allowed}, got shape {jnp.shape(value)}.{cure}")
-    if kind != "b" and not isinstance(value, jax.core.Tracer):
-        wrong = ~(np.asarray(value) >= 0)
+    seen = concrete(value)
+    if kind != "b" and seen is not None:
+        most = np.iinfo(dtype).max if kind == "i" else np.inf
+        wrong = ~((seen >= 0) & (seen <= most))  # NaN too
         if np.any(wrong):
-            first = np.asarray(value)[wrong][0]
-            raise ValueError(f"{name}: expected no negative value and no NaN, got {first}.")
-    return jnp.broadcast_to(jnp.asarray(value).astype(dtype), lanes)
+            raise ValueError(f"{name}: expected values from 0 to {most}, got {seen[wrong][0]}.")
+        value = seen
+    return jnp.broadcast_to(jnp.asarray(value).astype(dtype), shape)
 
 
-def probe(value: Any, lanes: tuple) -> None:
-    """Raises TypeError or ValueError unless `value` is None or a `backward_probe` for `lanes`."""
-    wanted = f"backward_probe({lanes[0] if lanes else None})"
+def unsharded_samples(z0: PyTree) -> None:
+    """Raises ValueError where the sample axis is sharded over an explicit mesh."""
+    for path, leaf in jax.tree.leaves_with_path(z0):
+        spec = jax.typeof(leaf).sharding.spec
+        if len(spec) and spec[0] is not None:
+            raise ValueError(
+                f"compact: expected the sample axis on one device, got "
+                f"z0{jax.tree_util.keystr(path)} sharded as {spec}. "
+                "Solve inside jax.shard_map: each device then compacts its own."
+            )
+
+
+def probe(value: Any, shape: tuple) -> None:
+    """Raises TypeError or ValueError unless `value` is None or a `backward_probe` for `shape`."""
+    wanted = f"backward_probe({shape[0] if shape else None})"
     if value is None:
         return
     if not isinstance(value, Stats):
         raise TypeError(f"probe: expected None or {wanted}, got {value!r}.")
     for leaf in value:
-        if jnp.shape(leaf) != lanes:
+        if jnp.shape(leaf) != shape:
             raise ValueError(f"probe: expected {wanted}, got one of shape {jnp.shape(leaf)}.")
 
 

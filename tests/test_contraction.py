@@ -21,6 +21,14 @@ def test_orthogonal(method, shape):
     np.testing.assert_allclose(np.linalg.svd(q, compute_uv=False), 1.0, atol=2e-5)
 
 
+@pytest.mark.parametrize("method", ["newton_schulz", "cayley"])
+def test_orthogonal_keeps_bfloat16(method):
+    q = contraction.orthogonal(draw(6, 4).astype(jnp.bfloat16), method)
+    assert q.dtype == jnp.bfloat16
+    gram = np.asarray(q, np.float32).T @ np.asarray(q, np.float32)
+    np.testing.assert_allclose(gram, np.eye(4), atol=0.02)
+
+
 def test_newton_schulz_is_the_polar_factor(x64):
     v = jnp.asarray(np.random.default_rng(0).normal(size=(7, 4)))
     u, _, vt = np.linalg.svd(np.asarray(v), full_matrices=False)
@@ -130,7 +138,7 @@ def test_conv_bound(padding, shape):
 def test_depthwise_bound(padding):
     kernel = draw(3, 3, 1, 4)
     norm = conv_norm(kernel, 6, padding, groups=4)
-    assert norm <= float(contraction.depthwise_bound(kernel)) * 1.00001
+    assert norm <= float(contraction.depthwise_bound(kernel))
     positive = jnp.abs(kernel)  # met in the limit of large images
     assert conv_norm(positive, 10, "CIRCULAR", groups=4) >= 0.999 * float(
         contraction.depthwise_bound(positive)

@@ -90,6 +90,17 @@ def test_regularization_is_exact_for_diagonal_jacobians_and_differentiable():
     np.testing.assert_allclose(single, 9.0, rtol=1e-6)
 
 
+def test_complex_states():
+    """A complex number is two reals to both: the norm of a + bi as a real map is √2 |a + bi|."""
+    z, key = jnp.zeros((1, 1), jnp.complex64), jax.random.key(0)
+    a = jnp.asarray(0.6 + 0.6j)
+    np.testing.assert_allclose(
+        spectral_radius(lambda z: a * z, z, key=key), 0.6 * np.sqrt(2), rtol=1e-4
+    )
+    got = jacobian_regularization(lambda z: a * z, z, key=key, samples=50)
+    np.testing.assert_allclose(got, 0.72, rtol=1e-4)
+
+
 def test_messages():
     with pytest.raises(ValueError, match="samples: expected an integer >= 1, got 0"):
         jacobian_regularization(lambda z: z, jnp.ones(2), key=jax.random.key(0), samples=0)

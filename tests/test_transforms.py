@@ -91,7 +91,9 @@ def test_vmap_with_compaction():
 @pytest.mark.parametrize("solver", SOLVERS, ids=repr)
 def test_pmap(solver):
     w, x = data(batch=8)
-    step = lambda w, x: jax.lax.pmean(value_and_grad(solver=solver)(w, x)[1][0], "i")
+    compact = Compaction(min_bucket=1, arg_axes=(None, 0))
+    local = value_and_grad(solver=solver, compact=compact)
+    step = lambda w, x: jax.lax.pmean(local(w, x)[1][0], "i")
     grads = jax.pmap(step, axis_name="i", in_axes=(None, 0))(w, x.reshape(4, 2, 4))
     wanted = value_and_grad(solver=solver)(w, x)[1][0] / 4
     for g in np.asarray(grads):
@@ -173,6 +175,14 @@ def test_explicit_mesh(options):
         assert_close(jax.device_get(got), wanted)
 
 
+def test_compaction_on_an_explicit_mesh_names_the_cure():
+    explicit = mesh(AxisType.Explicit)
+    with jax.set_mesh(explicit):
+        z0 = jax.device_put(jnp.zeros((64, 4)), NamedSharding(explicit, P("i", None)))
+        with pytest.raises(ValueError, match=r"sample axis on one device.*jax\.shard_map"):
+            jax.jit(lambda z0: fixed_point(lambda z: 0.5 * z + 1, z0, compact=True))(z0)
+
+
 @pytest.mark.parametrize("adjoint", ADJOINTS, ids=repr)
 def test_scan_of_solves(adjoint):
     """Each solve starts where the last one ended; gradients as in a Python loop."""
@@ -210,6 +220,12 @@ def test_export_round_trip():
         assert_close(again.call(w, part), loss(w, part))
         got = jax.grad(again.call, argnums=(0, 1))(w, part)
         assert_close(got, jax.grad(loss, argnums=(0, 1))(w, part))
+
+
+def test_export_with_a_symbolic_batch_cannot_compact():
+    solve = jax.jit(lambda x: fixed_point(lambda z, x: 0.5 * z + x, x, x, compact=True).value)
+    with pytest.raises(ValueError, match="batch size known at trace time"):
+        export.export(solve)(*export.symbolic_args_specs((jnp.ones(3),), "b"))
 
 
 @pytest.mark.parametrize("adjoint", [Implicit(), ImplicitJVP(), Implicit(Anderson())], ids=repr)

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from dynalay_jax import (
@@ -84,7 +85,11 @@ CASES = {
         r"mask: expected a scalar, got shape \(4,\). Pass batched=True",
     ),
     "negative tol": (lambda: fixed_point(half, Z, tol=-1e-3), ValueError, "tol: .*got -0.001"),
-    "tol NaN": (lambda: fixed_point(half, Z, tol=float("nan")), ValueError, "tol: .*NaN, got nan"),
+    "tol NaN": (
+        lambda: fixed_point(half, Z, tol=float("nan")),
+        ValueError,
+        "tol: expected values from 0 to inf, got nan",
+    ),
     "max_steps of another kind": (
         lambda: fixed_point(half, Z, max_steps="many"),
         TypeError,
@@ -94,17 +99,23 @@ CASES = {
     "negative max_steps": (
         lambda: fixed_point(half, Z, max_steps=jnp.asarray([1, 2, -3, 4])),
         ValueError,
-        "max_steps: expected no negative value .*, got -3",
+        "max_steps: expected values from 0 to 2147483647, got -3",
     ),
     "max_steps a float": (
         lambda: fixed_point(half, Z, max_steps=1e3),
         TypeError,
         "max_steps: expected integers, got float",
     ),
+    "max_steps too large": (
+        lambda: fixed_point(half, Z, max_steps=np.asarray(2**32 + 3)),
+        ValueError,
+        "max_steps: expected values from 0 to 2147483647, got 4294967299",
+    ),
+    "negative atol": (lambda: fixed_point(half, Z, atol=-1.0), ValueError, "atol: .*got -1.0"),
     "solver by name": (
         lambda: fixed_point(half, Z, solver="anderson"),
         TypeError,
-        r"solver: expected one of Picard\(\), Anderson\(\), Broyden\(\), got 'anderson'",
+        r"Picard\(\), Anderson\(\), Broyden\(\), got 'anderson'. Pass solver=Anderson\(\)",
     ),
     "solver not instantiated": (
         lambda: fixed_point(half, Z, solver=Anderson),
@@ -158,8 +169,16 @@ CASES = {
         ValueError,
         r"max_steps: expected a number known at trace time .*adjoint=Implicit\(\)",
     ),
+    "damping no number": (lambda: Picard("a"), TypeError, r"Picard\(damping=...\): .*got 'a'"),
+    "memory no integer": (lambda: Anderson(2.5), TypeError, r"Anderson\(memory=...\): .*got 2.5"),
+    "traced tol of the adjoint": (
+        lambda: jax.jit(lambda t: Implicit(tol=t))(0.1),
+        TypeError,
+        r"Implicit\(tol=...\): expected a number >= 0, known before tracing",
+    ),
+    "steps no integer": (lambda: Phantom(2.5), TypeError, r"Phantom\(steps=...\): .*got 2.5"),
     "unrolled and compact": (
-        lambda: fixed_point(half, Z, compact=Compaction(1), adjoint=Unrolled()),
+        lambda: fixed_point(half, Z, compact=True, adjoint=Unrolled()),
         ValueError,
         r"compact: expected False with adjoint=Unrolled\(\)",
     ),
