@@ -26,7 +26,8 @@ def provenance(record: dict) -> str:
     versions = ", ".join(f"{k} {v}" for k, v in env["versions"].items() if v)
     return (
         f"`{env['command']}`, {env['date']}, {env['device']} ({env['processor']}, {env['cores']} "
-        f"cores), commit {env['commit']}, Python {env['python']}, {versions}. Medians of interleaved runs."
+        f"cores), commit {env['commit']}, Python {env['python']}, {versions}. "
+        "Medians of interleaved runs."
     )
 
 

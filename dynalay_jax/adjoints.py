@@ -216,7 +216,9 @@ class Implicit(_ImplicitSettings, _Reverse):
 
     A `custom_vjp` rule with memory O(state), whatever the number of steps. Every sample is solved
     by itself, compacted where the forward solve is; skipped samples pass their cotangent to `z0`,
-    the others give z0 none. `probe=` of `fixed_point` reads the backward solve's account.
+    the others give z0 none. The derivative is that of a fixed point: for a sample that stopped
+    short of one it is as far off as the sample is. `probe=` of `fixed_point` reads the backward
+    solve's account.
 
     Args:
         solver: of the linear solve; None takes the forward one, as Jᵀ has J's eigenvalues.
