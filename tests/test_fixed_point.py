@@ -171,12 +171,12 @@ def test_empty_batch_and_batch_of_one(solver, batch):
 
 
 def test_atol_sets_the_size_that_counts_as_zero():
-    """A fixed point at 1e-14 from 0: a state of that size is noise by default, not with atol=0."""
+    """A fixed point at 1e-16: a state of that size is noise by default, not with atol=0."""
     run = lambda atol: fixed_point(
-        lambda z: 0.9 * z + 1e-21, jnp.zeros(2), atol=atol, tol=1e-4, max_steps=500
+        lambda z: 0.9 * z + 1e-17, jnp.zeros(2), atol=atol, tol=1e-2, max_steps=500
     )
     assert np.all(run(1e-12).stats.steps == 1)
-    np.testing.assert_allclose(run(0.0).value, 1e-20, rtol=2e-3)
+    np.testing.assert_allclose(run(0.0).value, 1e-16, rtol=0.1)
 
 
 def test_fixed_point_at_zero():
