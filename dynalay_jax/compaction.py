@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 import dataclasses
+import itertools
 from typing import Any
 
 import jax
@@ -11,6 +12,8 @@ import jax.numpy as jnp
 from dynalay_jax import validate
 
 PyTree = Any
+# Arrays whose reading is inferred: each one doubles the number of traces that takes.
+_MOST_INFERRED = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +25,8 @@ class Compaction:
             more when few samples are slow, and cost compile time.
         arg_axes: which of `*args` hold one entry a sample, as `jax.vmap`'s `in_axes`: a tuple with
             0 (sample axis first), None (shared by all samples) or a tree prefix of these for each
-            argument. None infers it: a leaf whose leading axis is the batch is taken as one entry
-            a sample where `f` accepts that reading and no other, and is an error otherwise.
+            argument. None infers it: of the ways to read the leaves whose leading axis is the
+            batch, exactly one must let `f` run on a smaller batch; anything else is an error.
 
     Raises:
         TypeError, ValueError: min_bucket is no integer, or below 1.
@@ -65,25 +68,41 @@ def follows_samples(
     if compaction.arg_axes is not None:
         flags = _explicit(compaction.arg_axes, args, batch)
         if len(sizes) > 1:
-            _run_on_bucket(f, z, args, flags, bucket)
+            _evaluate_on_bucket(f, z, args, flags, bucket)
         return flags
 
     leaves, tree = jax.tree.flatten_with_path(args)
-    flags = [jnp.ndim(leaf) > 0 and leaf.shape[0] == batch for _, leaf in leaves]
+    open_ones = [i for i, (_, x) in enumerate(leaves) if jnp.ndim(x) > 0 and x.shape[0] == batch]
+    names = [f"args{jax.tree_util.keystr(leaves[i][0])}" for i in open_ones]
+    as_flags = lambda chosen: jax.tree.unflatten(tree, [i in chosen for i in range(len(leaves))])
     if len(sizes) == 1:
-        return jax.tree.unflatten(tree, flags)
-    _run_on_bucket(f, z, args, jax.tree.unflatten(tree, flags), bucket)
-    for i, (path, leaf) in enumerate(leaves):
-        if flags[i]:
-            shared = jax.tree.unflatten(tree, [*flags[:i], False, *flags[i + 1 :]])
-            if _runs_on_bucket(f, z, args, shared, bucket):
-                raise ValueError(
-                    f"compact=True: cannot tell whether args{jax.tree_util.keystr(path)} of shape "
-                    f"{leaf.shape} holds one entry a sample (the batch is {batch}) or is shared by "
-                    "all: f runs either way. Say so with compact=Compaction(arg_axes=(...)), 0 or "
-                    "None for each argument."
-                )
-    return jax.tree.unflatten(tree, flags)
+        return as_flags(open_ones)
+    cure = "Say which with compact=Compaction(arg_axes=(...)), 0 or None for each argument."
+    if len(open_ones) > _MOST_INFERRED:
+        raise ValueError(
+            f"compact=True: expected at most {_MOST_INFERRED} arrays whose leading axis is the "
+            f"batch of {batch}, got {', '.join(names)}; they may hold one entry a sample. {cure}"
+        )
+    # Every combination is tried: weights that only fit each other can be misread together.
+    readings = [
+        [i for i, per_sample in zip(open_ones, choice, strict=True) if per_sample]
+        for choice in itertools.product((True, False), repeat=len(open_ones))
+    ]
+    fitting = [r for r in readings if _runs_on_bucket(f, z, args, as_flags(r), bucket)]
+    if not fitting:
+        _evaluate_on_bucket(f, z, args, as_flags(open_ones), bucket)
+    if len(fitting) > 1:
+        differ = [
+            name
+            for i, name in zip(open_ones, names, strict=True)
+            if len({i in reading for reading in fitting}) > 1
+        ]
+        raise ValueError(
+            f"compact=True: cannot tell whether {' and '.join(differ)}, with a leading axis of "
+            f"{batch} like the batch, holds one entry a sample or is shared by all: f runs either "
+            f"way. {cure}"
+        )
+    return as_flags(fitting[0])
 
 
 def _explicit(arg_axes: Any, args: tuple, batch: int) -> PyTree:
@@ -124,27 +143,23 @@ def take_bucket(tree: PyTree, flags: PyTree, bucket: int) -> PyTree:
 
 def _evaluate_on_bucket(f: Callable, z: PyTree, args: tuple, flags: PyTree, bucket: int) -> None:
     small, rest = take_bucket((z, args), (True, flags), bucket)
-    jax.eval_shape(f, small, *rest)
-
-
-def _runs_on_bucket(f: Callable, z: PyTree, args: tuple, flags: PyTree, bucket: int) -> bool:
     try:
-        _evaluate_on_bucket(f, z, args, flags, bucket)
-    except Exception:  # whatever f raises when shapes do not fit
-        return False
-    return True
-
-
-def _run_on_bucket(f: Callable, z: PyTree, args: tuple, flags: PyTree, bucket: int) -> None:
-    try:
-        _evaluate_on_bucket(f, z, args, flags, bucket)
-    except Exception as error:
+        jax.eval_shape(f, small, *rest)
+    except Exception as error:  # whatever f raises when shapes do not fit
         raise ValueError(
             f"compact: f failed on a bucket of {bucket} samples. What f needs of each sample must "
             "come in through *args, not through its closure, with the samples on axis 0; name the "
             "arguments that do with compact=Compaction(arg_axes=(...)), 0 or None for each. "
             f"f said: {error}"
         ) from error
+
+
+def _runs_on_bucket(f: Callable, z: PyTree, args: tuple, flags: PyTree, bucket: int) -> bool:
+    try:
+        _evaluate_on_bucket(f, z, args, flags, bucket)
+    except ValueError:
+        return False
+    return True
 
 
 # Primitives that make something of nothing but a shape: in a bucket, something else.
@@ -166,7 +181,8 @@ def check_sources(full: jex.ClosedJaxpr, bucket: jex.ClosedJaxpr) -> None:
         raise ValueError(
             f"compact: f makes {source} of the batch's size from its shape; in a smaller bucket it "
             "would be another for the same samples. Make it outside of f and pass it through "
-            "*args, with the samples on axis 0 (for dropout: the mask, or one key a sample)."
+            "*args, with the samples on axis 0 (for dropout: the mask, or one key a sample); to "
+            "index by row use jnp.take_along_axis."
         )
 
 

@@ -190,30 +190,44 @@ def test_inference_tells_samples_from_weights():
     w = 0.5 * jnp.eye(n)
     x = jnp.linspace(0.0, 1.0, n * n).reshape(n, n)
     f = lambda z, w, x: jnp.tanh(z @ w + x)
-    with pytest.raises(ValueError, match="arg_axes"):
-        fixed_point(f, jnp.zeros((n, n)), w, x, compact=True)
-    explicit = Compaction(arg_axes=(None, 0))
-    got = fixed_point(f, jnp.zeros((n, n)), w, x, compact=explicit)
-    np.testing.assert_allclose(got.value, fixed_point(f, jnp.zeros((n, n)), w, x).value, rtol=1e-4)
+    z0 = jnp.zeros((n, n))
+    wanted = fixed_point(f, z0, w, x).value
+    inferred = fixed_point(f, z0, w, x, compact=True)
+    np.testing.assert_allclose(inferred.value, wanted, rtol=1e-4)
+    explicit = fixed_point(f, z0, w, x, compact=Compaction(arg_axes=(None, 0)))
+    np.testing.assert_array_equal(explicit.value, inferred.value)
     nested = fixed_point(
         lambda z, p: f(z, p["w"], p["x"]),
-        jnp.zeros((n, n)),
+        z0,
         {"w": w, "x": x},
         compact=Compaction(arg_axes=({"w": None, "x": 0},)),
     )
-    np.testing.assert_array_equal(nested.value, got.value)
+    np.testing.assert_array_equal(nested.value, inferred.value)
 
 
 def test_ambiguous_argument_is_an_error_not_a_guess():
     """A table of 32 rows looked up by 32 samples: both readings run, one is wrong."""
     ids = jnp.arange(32)[::-1]
     f = lambda z, ids, table: 0.5 * z + jnp.take(table, ids, axis=0)
-    with pytest.raises(ValueError, match="cannot tell whether args\\[1\\]"):
+    with pytest.raises(ValueError, match=r"cannot tell whether args\[1\], with a leading axis"):
         fixed_point(f, jnp.zeros(32), ids, jnp.arange(32.0), compact=True)
     sol = fixed_point(
         f, jnp.zeros(32), ids, jnp.arange(32.0), compact=Compaction(arg_axes=(0, None))
     )
     np.testing.assert_allclose(sol.value, 2 * ids, rtol=1e-4)
+
+
+def test_weights_that_fit_each_other_are_not_misread_together():
+    """Two weights contracted over an axis as long as the batch: slicing both would run, too."""
+    f = lambda z, u, v: 0.5 * jnp.tanh(z @ (u.T @ v)) + 1
+    u, v = jnp.ones((32, 8)) / 32, jnp.ones((32, 8))
+    with pytest.raises(ValueError, match=r"cannot tell whether args\[0\] and args\[1\]"):
+        fixed_point(f, jnp.zeros((32, 8)), u, v, compact=True)
+
+
+def test_too_many_arrays_to_tell_apart():
+    with pytest.raises(ValueError, match=r"at most 4 arrays .*args\[0\]\[4\].*arg_axes"):
+        fixed_point(lambda z, p: z, jnp.zeros((32, 8)), [jnp.ones(32)] * 5, compact=True)
 
 
 def test_per_sample_closure_is_refused_with_the_cure():
