@@ -37,7 +37,8 @@ class _Loop(NamedTuple):
     status: jax.Array
     tol: jax.Array
     max_steps: jax.Array
-    atol: jax.Array
+    floor: jax.Array
+    weight: jax.Array
 
 
 def bucket_sizes(batch: int, min_bucket: int) -> tuple[int, ...]:
@@ -55,7 +56,8 @@ def solve(
     tol: jax.Array,
     max_steps: jax.Array,
     mask: jax.Array,
-    atol: jax.Array,
+    floor: jax.Array,
+    weight: jax.Array,
     sizes: Sequence[int],
 ) -> Solution:
     """Solves z = f(z) in every lane by itself, without derivatives.
@@ -67,13 +69,13 @@ def solve(
         tol: relative residual at which a lane stops, float [B].
         max_steps: budget of evaluations, int32 [B]; 0 skips the lane.
         mask: bool [B]; False skips the lane.
-        atol: added to ‖f(z)‖ in the relative residual, float [B].
+        floor, weight: of the `relative_residual` that is compared to tol, float [B].
         sizes: bucket sizes from `bucket_sizes`; a single one runs one masked loop.
 
     Returns:
         Solution with the lanes on axis 0.
     """
-    carry = _start(z0, solver, tol, max_steps, mask, atol)
+    carry = _start(z0, solver, tol, max_steps, mask, floor, weight)
     if mask.shape[0] == 0:
         return _finish(carry)
     full, ids = carry, None
@@ -97,7 +99,8 @@ def unroll(
     tol: jax.Array,
     max_steps: jax.Array,
     mask: jax.Array,
-    atol: jax.Array,
+    floor: jax.Array,
+    weight: jax.Array,
     length: int,
     checkpoint: bool,
 ) -> Solution:
@@ -109,9 +112,9 @@ def unroll(
     """
 
     def body(carry: _Loop, _: None) -> tuple[_Loop, None]:
-        return _advance(f, solver, carry), None
+        return _advance(lambda z: f(lanes.finite_or_zero(z)), solver, carry), None
 
-    carry = _start(z0, solver, tol, max_steps, mask, atol)
+    carry = _start(z0, solver, tol, max_steps, mask, floor, weight)
     if mask.shape[0] == 0:
         return _finish(carry)
     if not checkpoint:
@@ -131,16 +134,19 @@ def gather(tree: PyTree, ids: jax.Array) -> PyTree:
     return jax.tree.map(lambda x: jnp.take(x, ids, axis=0, mode="clip"), tree)
 
 
-def relative_residual(z: PyTree, fz: PyTree, atol: jax.Array) -> jax.Array:
-    """‖f(z) − z‖ / (‖f(z)‖ + atol) of every lane (Eq. 13 of MIND over Body), [B].
+def relative_residual(
+    z: PyTree, fz: PyTree, floor: jax.Array | float, weight: jax.Array | float = 1.0
+) -> jax.Array:
+    """‖f(z) − z‖ / (weight · ‖f(z)‖ + floor) of every lane, [B].
 
-    Not finite where f(z) is not, or is too large to square.
+    With weight 1 and floor atol that is Eq. 13 of MIND over Body. Not finite where f(z) is not, or
+    is too large to square.
     """
     z, fz = lanes.widen(jax.lax.stop_gradient((z, fz)))
-    change = jnp.sqrt(lanes.square_norm(lanes.difference(fz, z)))
-    norm = jnp.sqrt(lanes.square_norm(fz))
+    change, norm = lanes.norm(lanes.difference(fz, z)), lanes.norm(fz)
+    residual = jnp.where(change == 0, 0, change / (weight * norm + floor))
     # Where ‖f(z)‖ overflows the quotient would be 0, as if it had converged.
-    return jnp.where(jnp.isfinite(norm), change / (norm + atol), jnp.inf)
+    return jnp.where(jnp.isfinite(norm), residual, jnp.inf)
 
 
 def _start(
@@ -149,12 +155,13 @@ def _start(
     tol: jax.Array,
     max_steps: jax.Array,
     mask: jax.Array,
-    atol: jax.Array,
+    floor: jax.Array,
+    weight: jax.Array,
 ) -> _Loop:
     # Seeded from data, so that the carry has the mesh axes of the loop's own output: `never` is
     # False, with the type of all that decides a lane's course.
     norm = lanes.square_norm(jax.lax.stop_gradient(z0))
-    never = (norm < 0) & (tol < 0) & (max_steps < 0) & (atol < 0) & mask & ~mask
+    never = (norm < 0) & (tol < 0) & (max_steps < 0) & (floor < 0) & (weight < 0) & mask
     z0 = lanes.select(never, z0, z0)
     constant = lambda value, dtype: lanes.fill(never.astype(dtype), value)
     return _Loop(
@@ -167,7 +174,8 @@ def _start(
         status=jnp.where(mask & (max_steps > 0), constant(_RUNNING, jnp.int32), Status.SKIPPED),
         tol=jnp.where(never, 0, tol.astype(norm.dtype)),
         max_steps=jnp.where(never, 0, max_steps),
-        atol=jnp.where(never, 0, atol.astype(norm.dtype)),
+        floor=jnp.where(never, 0, floor.astype(norm.dtype)),
+        weight=jnp.where(never, 0, weight.astype(norm.dtype)),
     )
 
 
@@ -184,7 +192,7 @@ def _advance(f: Map, solver: Solver, c: _Loop) -> _Loop:
     """One evaluation of f, and what follows from it for every lane that is running."""
     active = c.status == _RUNNING
     fz = f(c.z)
-    residual = relative_residual(c.z, fz, c.atol)
+    residual = relative_residual(c.z, fz, c.floor, c.weight)
     steps = c.steps + active.astype(jnp.int32)
 
     # Comparisons with NaN are False: such a residual is never better and never converged.

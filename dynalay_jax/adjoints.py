@@ -86,15 +86,16 @@ class _ImplicitSettings:
     ) -> tuple[PyTree, Stats]:
         """x = A x + b by these settings, those of the forward solve where they are None."""
         dtypes = [jnp.finfo(x.dtype) for x in jax.tree.leaves(zeros)]
-        reachable = 4 * max(float(dtype.eps) for dtype in dtypes)
-        tol, budget = jnp.maximum(operands.tol, reachable), jnp.maximum(operands.max_steps, 100)
+        epsilon = 4 * max(float(dtype.eps) for dtype in dtypes)
+        tol, budget = operands.tol, jnp.maximum(operands.max_steps, 100)
         return solve_linear(
             bind,
             b,
             zeros,
             run,
             solver=problem.solver if self.solver is None else self.solver,
-            tol=tol if self.tol is None else jnp.full_like(tol, self.tol),
+            tol=jnp.maximum(tol if self.tol is None else jnp.full_like(tol, self.tol), epsilon),
+            epsilon=epsilon,
             max_steps=budget if self.max_steps is None else jnp.full_like(budget, self.max_steps),
             sizes=problem.sizes if compact else problem.sizes[:1],
             fall_back=self.on_failure == "jacobian_free",
@@ -137,7 +138,7 @@ def _with_tangent(problem: Problem, settings: _ImplicitSettings) -> Callable:
         (z0, operands), (dz0, d_operands) = primals, tangents
         value, stats = solve(z0, operands)
         run = stats.status != float(Status.SKIPPED)
-        at, zeros = _finite(value), lanes.fill(value, 0)
+        at, zeros = lanes.finite_or_zero(value), lanes.fill(value, 0)
 
         outer = lambda args, consts: problem.maps[0](consts, at, *args)
         _, b = jax.jvp(
@@ -193,7 +194,7 @@ class _Reverse(Adjoint):
         def backward(saved: tuple, cotangent: Solution) -> tuple:
             (value, stats), operands, probe = saved
             run = stats.status != Status.SKIPPED
-            at, zeros = _finite(value), lanes.fill(value, 0)
+            at, zeros = lanes.finite_or_zero(value), lanes.fill(value, 0)
             v = lanes.select(run, cotangent.value, zeros)
             w, backward_stats = self.adjoint_state(problem, at, operands, v, run)
             outer = lambda args, consts: problem.maps[0](consts, at, *args)
@@ -222,8 +223,9 @@ class Implicit(_ImplicitSettings, _Reverse):
 
     Args:
         solver: of the linear solve; None takes the forward one, as Jᵀ has J's eigenvalues.
-        tol: relative residual of the linear solve; None takes the forward `tol`, but no less than
-            four times the machine epsilon of the state's dtype.
+        tol: residual of the linear solve relative to the cotangent, ‖v + Jᵀw − w‖ / ‖v‖; None
+            takes the forward `tol`. What rounding allows is enough: four machine epsilons of the
+            state's dtype, relative to v or w.
         max_steps: its budget a sample; None takes the forward one, but at least 100.
         on_failure: what becomes of a sample whose linear solve does not converge: "nan" makes its
             gradient NaN, "jacobian_free" falls back to w = v for that sample.
@@ -333,7 +335,13 @@ class Unrolled(Adjoint):
             )
         f = problem.at(operands)
         solution = active_set.unroll(
-            f, z0, problem.solver, *operands[2:], problem.length, self.checkpoint
+            f,
+            z0,
+            problem.solver,
+            *operands[2:],
+            lanes.fill(operands.atol, 1),
+            problem.length,
+            self.checkpoint,
         )
         return solution._replace(stats=jax.lax.stop_gradient(solution.stats))
 
@@ -342,12 +350,6 @@ def stats_as_float(stats: Stats) -> Stats:
     """`Stats` as float32, the form in which they travel as a cotangent."""
     as_float = lambda x: jax.lax.stop_gradient(x.astype(jnp.float32))
     return jax.tree.map(as_float, stats)
-
-
-def _finite(value: PyTree) -> PyTree:
-    """Zeros in the lanes that are not finite: there 0 · NaN would reach what the lanes share."""
-    finite = jnp.isfinite(lanes.square_norm(value))
-    return lanes.select(finite, value, lanes.fill(value, 0))
 
 
 def _unmeasured(run: jax.Array, steps: int) -> Stats:

@@ -115,8 +115,9 @@ def _explicit(arg_axes: Any, args: tuple, batch: int) -> PyTree:
             f"the {len(args)} arguments after z0, got {arg_axes!r}: {error}"
         ) from None
     flags = []
+    structure: Any = jax.tree.structure(args)
     for (path, leaf), axis in zip(
-        jax.tree.flatten_with_path(args)[0], jax.tree.leaves(axes, is_leaf=is_none), strict=True
+        jax.tree.leaves_with_path(args), structure.flatten_up_to(axes), strict=True
     ):
         fits = axis is None or (axis == 0 and jnp.ndim(leaf) > 0 and leaf.shape[0] == batch)
         if not fits:
@@ -126,7 +127,7 @@ def _explicit(arg_axes: Any, args: tuple, batch: int) -> PyTree:
                 f"{jnp.shape(leaf)}."
             )
         flags.append(axis == 0)
-    return jax.tree.unflatten(jax.tree.structure(args), flags)
+    return jax.tree.unflatten(structure, flags)
 
 
 def take_bucket(tree: PyTree, flags: PyTree, bucket: int) -> PyTree:
@@ -166,7 +167,7 @@ def _runs_on_bucket(f: Callable, z: PyTree, args: tuple, flags: PyTree, bucket: 
 _RANDOM = {"random_bits", "random_split", "rng_bit_generator", "rng_uniform"}
 
 
-def check_sources(full: jex.ClosedJaxpr, bucket: jex.ClosedJaxpr) -> None:
+def check_sources(full: jex.Jaxpr, bucket: jex.Jaxpr) -> None:
     """Checks that f draws and counts nothing over the samples, which a bucket would change.
 
     Args:
@@ -176,7 +177,7 @@ def check_sources(full: jex.ClosedJaxpr, bucket: jex.ClosedJaxpr) -> None:
     Raises:
         ValueError: a dropout mask of the batch's shape, say, or `jnp.arange(batch)`, is made in f.
     """
-    source = _batch_sized_source(full.jaxpr, bucket.jaxpr)
+    source = _batch_sized_source(full, bucket)
     if source is not None:
         raise ValueError(
             f"compact: f makes {source} of the batch's size from its shape; in a smaller bucket it "

@@ -27,18 +27,18 @@ class Hoisted(NamedTuple):
 
     call: Callable
     consts: list[Any]
-    jaxpr: jex.ClosedJaxpr
+    jaxpr: jex.Jaxpr
     types: list[Any]
 
 
 def hoist(f: Callable, *example: PyTree) -> Hoisted:
     """Traces `f` once, with `example` as its arguments, and splits it from what it closes over."""
     closed, out = jax.make_jaxpr(f, return_shape=True)(*example)
-    out_tree = jax.tree.structure(out)
+    jaxpr, out_tree = closed.jaxpr, jax.tree.structure(out)
 
     def call(consts: list[Any], *args: PyTree) -> PyTree:
-        evaluate = jex.jaxpr_as_fun(jex.ClosedJaxpr(closed.jaxpr, consts))
+        evaluate = jex.jaxpr_as_fun(jex.ClosedJaxpr(jaxpr, consts))
         return jax.tree.unflatten(out_tree, evaluate(*jax.tree.leaves(args)))
 
     types = [aval.strip_weak_type() for aval in closed.out_avals]
-    return Hoisted(call, list(closed.consts), closed, types)
+    return Hoisted(call, list(closed.consts), jaxpr, types)

@@ -104,8 +104,23 @@ def fill(like: PyTree, value: float) -> PyTree:
 
 
 def scale(tree: PyTree, factor: jax.Array) -> PyTree:
-    """Multiplies lane i of every leaf by `factor[i]`, keeping the leaves' dtypes."""
-    return jax.tree.map(lambda x: x * expand(factor, x.ndim).astype(x.dtype), tree)
+    """Multiplies lane i of every leaf by `factor[i]`, keeping the leaves' dtypes.
+
+    In the factor's dtype: it may be out of the range of a float16 leaf.
+    """
+    product = lambda x: (x.astype(factor.dtype) * expand(factor, x.ndim)).astype(x.dtype)
+    return jax.tree.map(product, tree)
+
+
+def divide(tree: PyTree, divisor: jax.Array) -> PyTree:
+    """Divides lane i of every leaf by `divisor[i]`; its reciprocal might underflow."""
+    quotient = lambda x: (x.astype(divisor.dtype) / expand(divisor, x.ndim)).astype(x.dtype)
+    return jax.tree.map(quotient, tree)
+
+
+def finite_or_zero(tree: PyTree) -> PyTree:
+    """Zeros in the lanes that are not finite: 0 · NaN would reach what the lanes share."""
+    return select(jnp.isfinite(square_norm(tree)), tree, fill(tree, 0))
 
 
 def _sum(terms: PyTree, axis: int = 1) -> jax.Array:
@@ -119,6 +134,13 @@ def square_norm(tree: PyTree) -> jax.Array:
     dtype = accumulation_dtype(tree)
 
     return _sum(jax.tree.map(lambda x: jnp.square(x.astype(dtype)), tree))
+
+
+def norm(tree: PyTree) -> jax.Array:
+    """‖tree‖ of every lane, [B]; its derivative at 0 is 0, not NaN."""
+    square = square_norm(tree)
+    zero = square == 0
+    return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, square)))
 
 
 def inner(a: PyTree, b: PyTree) -> jax.Array:

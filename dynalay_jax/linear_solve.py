@@ -26,11 +26,12 @@ def solve_linear(
     *,
     solver: Solver,
     tol: jax.Array,
+    epsilon: float,
     max_steps: jax.Array,
     sizes: Sequence[int],
     fall_back: bool,
 ) -> tuple[PyTree, Stats]:
-    """Solves x = A x + b in the lanes of `run`.
+    """Solves x = A x + b in the lanes of `run`; where b is 0, x is, without a step.
 
     Args:
         bind: gives the linear map A for the full batch and for each bucket.
@@ -38,7 +39,8 @@ def solve_linear(
         zeros: like b. Handed in, since b may be a tangent, which only linear operations may touch.
         run: bool [B].
         solver: as of `active_set.solve`.
-        tol: relative residual, float [B].
+        tol: bound on ‖A x + b − x‖ / (‖b‖ + epsilon/tol · ‖x‖), float [B], at least epsilon.
+        epsilon: a few times the machine epsilon.
         max_steps: int32 [B].
         sizes: bucket sizes; a single one does not compact.
         fall_back: whether a lane that does not converge gets b instead of NaN.
@@ -50,17 +52,28 @@ def solve_linear(
     def solve(linear: active_set.Bind, b: PyTree, sizes: Sequence[int]) -> tuple[PyTree, Stats]:
         # Cotangents can be tiny: at unit size neither the squares of a norm underflow nor does the
         # constant in the relative residual count.
-        size = lanes.largest(b)
-        size = jnp.where((size > 0) & jnp.isfinite(size), size, 1)
-        unit = lanes.scale(b, 1 / size)
+        peak = lanes.largest(b)
+        size = jnp.where((peak > 0) & jnp.isfinite(peak), peak, 1)
+        unit = lanes.divide(b, size)
 
         def affine(level: int, ids: jax.Array | None) -> active_set.Map:
             apply = linear(level, ids)
             shift = unit if ids is None else active_set.gather(unit, ids)
             return lambda x: jax.tree.map(jnp.add, shift, apply(x))
 
-        atol = jnp.full_like(tol, 1e-8)  # keeps 0/0 away where b = 0
-        x, stats = active_set.solve(affine, unit, solver, tol, max_steps, run, atol, sizes)
+        # Relative to ‖b‖: relative to ‖x‖, which grows with its error where A does not contract, a
+        # solve that goes astray would look converged. ‖x‖ counts as far as rounding goes.
+        x, stats = active_set.solve(
+            affine,
+            unit,
+            solver,
+            tol,
+            max_steps,
+            run & (peak != 0),
+            lanes.norm(unit),
+            epsilon / tol,
+            sizes,
+        )
         failed = (stats.status == Status.MAX_STEPS) | (stats.status == Status.DIVERGED)
         instead = b if fall_back else lanes.fill(b, jnp.nan)
         return lanes.select(failed, instead, lanes.scale(x, size)), stats

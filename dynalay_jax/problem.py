@@ -59,7 +59,9 @@ class Problem:
     def solve(self, z0: PyTree, operands: Operands) -> Solution:
         """The forward solve, without derivatives."""
         bind = lambda level, ids: self.at(operands, level, ids)
-        return active_set.solve(bind, z0, self.solver, *operands[2:], self.sizes)
+        _, _, tol, max_steps, mask, atol = operands
+        one = lanes.fill(atol, 1)
+        return active_set.solve(bind, z0, self.solver, tol, max_steps, mask, atol, one, self.sizes)
 
 
 def pose(

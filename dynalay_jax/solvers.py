@@ -87,8 +87,8 @@ class Anderson(Solver):
 
     Args:
         memory: secant pairs kept, ≥ 1; the state takes 2·memory + 2 times the memory of z.
-        ridge: relative regularisation of the normal equations, ≥ 0; None takes ten times the
-            machine epsilon of the accumulation dtype (1e-6 in float32, 2e-15 in float64).
+        ridge: relative regularisation of the normal equations, ≥ 0, at least the machine epsilon of
+            the accumulation dtype; None takes ten times that (1e-6 in float32, 2e-15 in float64).
         damping: mixing factor in (0, 1].
 
     Raises:
@@ -119,7 +119,7 @@ class Anderson(Solver):
         last_z, last_g, past_dz, past_dg, gram = state
         g = lanes.difference(fz, z)
         dz, dg = lanes.difference(z, last_z), lanes.difference(g, last_g)
-        norm = jnp.sqrt(lanes.square_norm(dg))
+        norm = lanes.norm(dg)
         # At k = 0 there is no pair yet; a pair with Δg = 0 says nothing. Both stay zero columns.
         inverse = jnp.where((norm > 0) & (k > 0), 1 / jnp.where(norm > 0, norm, 1), 0)
         slot = (k - 1) % self.memory
@@ -131,7 +131,8 @@ class Anderson(Solver):
         gram = jax.lax.dynamic_update_index_in_dim(gram, products, slot, axis=2)
 
         diagonal = jnp.diagonal(gram, axis1=1, axis2=2)
-        ridge = 10 * jnp.finfo(gram.dtype).eps if self.ridge is None else self.ridge
+        eps = float(jnp.finfo(gram.dtype).eps)
+        ridge = 10 * eps if self.ridge is None else max(self.ridge, eps)
         # Empty columns get a unit diagonal: their coefficient is then zero.
         shift = jnp.where(diagonal > 0, jnp.asarray(ridge, gram.dtype), 1)
         system = gram + jnp.expand_dims(shift, 2) * jnp.eye(self.memory, dtype=gram.dtype)[None]

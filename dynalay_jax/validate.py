@@ -113,6 +113,8 @@ def per_sample(name: str, value: Any, shape: tuple, dtype: Any) -> jax.Array:
         TypeError: of another kind of dtype.
         ValueError: of another shape; or negative, NaN or too large, where that can be seen.
     """
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = np.asarray(value)  # jax would overflow on a large one before it can be named
     kinds = {"b": (jnp.bool_,), "i": (jnp.integer,), "f": (jnp.floating, jnp.integer)}
     kind = np.dtype(dtype).kind
     came = jnp.result_type(value) if jex.valid_jaxtype(value) else type(value).__name__

@@ -179,6 +179,11 @@ def test_atol_sets_the_size_that_counts_as_zero():
     np.testing.assert_allclose(run(0.0).value, 1e-16, rtol=0.1)
 
 
+def test_zero_change_of_a_zero_state_with_no_floor():
+    sol = fixed_point(lambda z: 0.5 * z, jnp.zeros((2, 2)), atol=0.0)
+    assert np.all(sol.stats.status == Status.CONVERGED)
+
+
 def test_fixed_point_at_zero():
     sol = fixed_point(lambda z: 0.1 * z, jnp.ones(2))
     assert np.all(sol.stats.status == Status.CONVERGED)

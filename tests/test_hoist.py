@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dynalay_jax import Implicit, ImplicitJVP, JacobianFree, Unrolled, fixed_point
+from dynalay_jax import Compaction, Implicit, ImplicitJVP, JacobianFree, Unrolled, fixed_point
 
 ADJOINTS = [Implicit(), ImplicitJVP(), JacobianFree(), Unrolled()]
 
@@ -130,6 +130,22 @@ def test_nnx_module():
         wanted = jax.grad(loss)(state, Unrolled())
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_no_tracer_leaks():
+    def loss(w, x):
+        f = lambda z: jnp.tanh(w * z + x)
+        return jnp.sum(fixed_point(f, jnp.zeros(3)).value)
+
+    with jax.checking_leaks():
+        jax.jit(jax.grad(loss))(jnp.float32(0.5), jnp.ones(3))
+
+
+def test_none_among_the_arguments():
+    f = lambda z, nothing, x: 0.5 * z + x
+    for compact in (True, Compaction(arg_axes=(None, 0))):
+        sol = fixed_point(f, jnp.ones(32), None, jnp.ones(32), compact=compact)
+        np.testing.assert_allclose(sol.value, 2.0, rtol=1e-4)
 
 
 def test_inner_custom_derivatives_are_kept():

@@ -35,6 +35,7 @@ def with_eigenvalues(*values, seed=0):
         ((0.6 + 0.6j, 0.3 + 0j), 0.6 * np.sqrt(2)),
         ((1.3j, 0.4 + 0j, 0.1 + 0j), 1.3),
         ((0.8 + 0j, -0.8 + 0j, 0.3 + 0j), 0.8),
+        ((0.9 + 0j, 0j, 0j), 0.9),
     ],
 )
 def test_spectral_radius(values, radius):
@@ -42,6 +43,21 @@ def test_spectral_radius(values, radius):
     a = jnp.asarray(with_eigenvalues(*values), jnp.float32)
     got = spectral_radius(lambda z: a @ z, jnp.zeros(len(a)), key=jax.random.key(0), batched=False)
     np.testing.assert_allclose(got, radius, rtol=2e-3)
+
+
+def test_spectral_radius_of_many_eigenvalues_of_one_modulus():
+    """Scaled rotations in 32 dimensions: no two vectors span anything invariant."""
+    q = np.linalg.qr(np.random.default_rng(3).normal(size=(32, 32)))[0]
+    a = jnp.asarray(0.87 * q, jnp.float32)
+    got = spectral_radius(lambda z: a @ z, jnp.zeros(32), key=jax.random.key(0), batched=False)
+    np.testing.assert_allclose(got, 0.87, rtol=1e-3)
+
+
+def test_rounding_is_not_taken_for_a_second_vector():
+    """One eigenvalue and zeros: noise along the first vector, made unit, would double it."""
+    f = lambda z: z * jnp.asarray([[0.9, 0.0]])
+    got = spectral_radius(f, jnp.ones((500, 2)), key=jax.random.key(0))
+    np.testing.assert_allclose(got, 0.9, rtol=1e-3)
 
 
 def test_spectral_radius_per_sample_and_of_pytrees():
@@ -97,6 +113,9 @@ def test_complex_states():
     np.testing.assert_allclose(
         spectral_radius(lambda z: a * z, z, key=key), 0.6 * np.sqrt(2), rtol=1e-4
     )
+    wide = jnp.zeros((2, 3), jnp.complex64)
+    got = spectral_radius(lambda z: a * z, wide, key=key)
+    np.testing.assert_allclose(got, 0.6 * np.sqrt(2), rtol=1e-4)
     got = jacobian_regularization(lambda z: a * z, z, key=key, samples=50)
     np.testing.assert_allclose(got, 0.72, rtol=1e-4)
 

@@ -68,6 +68,13 @@ def test_a_restart_forgets_all_but_the_last_pair(x64):
     np.testing.assert_allclose(went_on, afresh, rtol=1e-12)
 
 
+def test_no_ridge_at_all():
+    """One dimension, five parallel pairs: the normal equations are singular."""
+    f = lambda z: jnp.cos(z)
+    sol = fixed_point(f, jnp.zeros((2, 1)), solver=Anderson(ridge=0.0))
+    assert np.all(sol.stats.status == Status.CONVERGED)
+
+
 def test_ridge_shortens_the_step():
     """With a huge ridge nothing is left of the acceleration: Picard."""
     f = lambda z, b: jnp.cos(z) + b
