@@ -83,12 +83,16 @@ def follows_samples(
             f"compact=True: expected at most {_MOST_INFERRED} arrays whose leading axis is the "
             f"batch of {batch}, got {', '.join(names)}; they may hold one entry a sample. {cure}"
         )
-    # Every combination is tried: weights that only fit each other can be misread together.
+    # Every combination is tried, as weights that only fit each other can be misread together; on
+    # two sizes, as a wrong reading may fit one by chance.
     readings = [
         [i for i, per_sample in zip(open_ones, choice, strict=True) if per_sample]
         for choice in itertools.product((True, False), repeat=len(open_ones))
     ]
-    fitting = [r for r in readings if _runs_on_bucket(f, z, args, as_flags(r), bucket)]
+    fits = lambda reading: all(
+        _runs_on_bucket(f, z, args, as_flags(reading), size) for size in {sizes[1], bucket}
+    )
+    fitting = [reading for reading in readings if fits(reading)]
     if not fitting:
         _evaluate_on_bucket(f, z, args, as_flags(open_ones), bucket)
     if len(fitting) > 1:

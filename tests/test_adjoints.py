@@ -109,12 +109,13 @@ def test_jacobian_free_is_one_product_at_the_fixed_point(x64):
 REVERSE = [Implicit(), ImplicitJVP(), JacobianFree(), Phantom(), Unrolled()]
 
 
-@pytest.mark.parametrize("adjoint", REVERSE, ids=repr)
-@pytest.mark.parametrize("compact", [False, True])
+@pytest.mark.parametrize(
+    ("adjoint", "compact"),
+    [(adjoint, False) for adjoint in REVERSE] + [(adjoint, True) for adjoint in REVERSE[:-1]],
+    ids=repr,
+)
 def test_skipped_samples_pass_their_cotangent_to_z0(adjoint, compact):
     """And none to the parameters; iterated samples give z0 none where the adjoint is implicit."""
-    if compact and isinstance(adjoint, Unrolled):
-        pytest.skip("Unrolled does not compact")
     mask = jnp.arange(40) % 2 == 0
     budget = jnp.where(jnp.arange(40) == 4, 0, 50)
     ran = mask & (budget > 0)
