@@ -25,6 +25,23 @@ Bind = Callable[[int, jax.Array | None], Map]
 _RUNNING = -1
 
 
+class Limits(NamedTuple):
+    """When a lane stops.
+
+    Attributes:
+        tol: relative residual at which it has converged, float [B].
+        max_steps: budget of evaluations, int32 [B]; 0 skips the lane.
+        mask: bool [B]; False skips the lane.
+        floor, weight: of the `relative_residual` that is compared to tol, float [B].
+    """
+
+    tol: jax.Array
+    max_steps: jax.Array
+    mask: jax.Array
+    floor: jax.Array
+    weight: jax.Array
+
+
 class _Loop(NamedTuple):
     """Loop carry; all but `k` have the lanes on axis 0."""
 
@@ -53,11 +70,7 @@ def solve(
     bind: Bind,
     z0: PyTree,
     solver: Solver,
-    tol: jax.Array,
-    max_steps: jax.Array,
-    mask: jax.Array,
-    floor: jax.Array,
-    weight: jax.Array,
+    limits: Limits,
     sizes: Sequence[int],
 ) -> Solution:
     """Solves z = f(z) in every lane by itself, without derivatives.
@@ -66,17 +79,14 @@ def solve(
         bind: gives f for the full batch and for each bucket.
         z0: start, a pytree with the lanes on axis 0 and the type of f's output.
         solver: makes the next iterate.
-        tol: relative residual at which a lane stops, float [B].
-        max_steps: budget of evaluations, int32 [B]; 0 skips the lane.
-        mask: bool [B]; False skips the lane.
-        floor, weight: of the `relative_residual` that is compared to tol, float [B].
+        limits: when each lane stops.
         sizes: bucket sizes from `bucket_sizes`; a single one runs one masked loop.
 
     Returns:
         Solution with the lanes on axis 0.
     """
-    carry = _start(z0, solver, tol, max_steps, mask, floor, weight)
-    if mask.shape[0] == 0:
+    carry = _start(z0, solver, limits)
+    if limits.mask.shape[0] == 0:
         return _finish(carry)
     full, ids = carry, None
     for level in range(len(sizes)):
@@ -96,11 +106,7 @@ def unroll(
     f: Map,
     z0: PyTree,
     solver: Solver,
-    tol: jax.Array,
-    max_steps: jax.Array,
-    mask: jax.Array,
-    floor: jax.Array,
-    weight: jax.Array,
+    limits: Limits,
     length: int,
     checkpoint: bool,
 ) -> Solution:
@@ -114,8 +120,8 @@ def unroll(
     def body(carry: _Loop, _: None) -> tuple[_Loop, None]:
         return _advance(lambda z: f(lanes.finite_or_zero(z)), solver, carry), None
 
-    carry = _start(z0, solver, tol, max_steps, mask, floor, weight)
-    if mask.shape[0] == 0:
+    carry = _start(z0, solver, limits)
+    if limits.mask.shape[0] == 0:
         return _finish(carry)
     if not checkpoint:
         return _finish(jax.lax.scan(body, carry, None, length=length)[0])
@@ -149,15 +155,8 @@ def relative_residual(
     return jnp.where(jnp.isfinite(norm), residual, jnp.inf)
 
 
-def _start(
-    z0: PyTree,
-    solver: Solver,
-    tol: jax.Array,
-    max_steps: jax.Array,
-    mask: jax.Array,
-    floor: jax.Array,
-    weight: jax.Array,
-) -> _Loop:
+def _start(z0: PyTree, solver: Solver, limits: Limits) -> _Loop:
+    tol, max_steps, mask, floor, weight = limits
     # Seeded from data, so that the carry has the mesh axes of the loop's own output: `never` is
     # False, with the type of all that decides a lane's course.
     norm = lanes.square_norm(jax.lax.stop_gradient(z0))

@@ -87,16 +87,19 @@ class _ImplicitSettings:
         """x = A x + b by these settings, those of the forward solve where they are None."""
         dtypes = [jnp.finfo(x.dtype) for x in jax.tree.leaves(zeros)]
         epsilon = 4 * max(float(dtype.eps) for dtype in dtypes)
-        tol, budget = operands.tol, jnp.maximum(operands.max_steps, 100)
+        limits = operands.limits
+        tol, budget = limits.tol, jnp.maximum(limits.max_steps, 100)
+        if self.tol is not None:
+            tol = jnp.full_like(tol, self.tol)
+        if self.max_steps is not None:
+            budget = jnp.full_like(budget, self.max_steps)
         return solve_linear(
             bind,
             b,
             zeros,
-            run,
             solver=problem.solver if self.solver is None else self.solver,
-            tol=jnp.maximum(tol if self.tol is None else jnp.full_like(tol, self.tol), epsilon),
+            limits=limits._replace(tol=jnp.maximum(tol, epsilon), max_steps=budget, mask=run),
             epsilon=epsilon,
-            max_steps=budget if self.max_steps is None else jnp.full_like(budget, self.max_steps),
             sizes=problem.sizes if compact else problem.sizes[:1],
             fall_back=self.on_failure == "jacobian_free",
         )
@@ -205,7 +208,7 @@ class _Reverse(Adjoint):
             d_z0 = lanes.select(run, zeros, cotangent.value)
             d_probe = None if probe is None else stats_as_float(backward_stats)
             none: Any = None  # settings have no derivative
-            return d_z0, Operands(d_args, d_consts, *[none] * 4), d_probe
+            return d_z0, Operands(d_args, d_consts, none), d_probe
 
         solve.defvjp(forward, backward)
         return solve(z0, operands, probe)
@@ -338,8 +341,7 @@ class Unrolled(Adjoint):
             f,
             z0,
             problem.solver,
-            *operands[2:],
-            lanes.fill(operands.atol, 1),
+            operands.limits,
             problem.length,
             self.checkpoint,
         )

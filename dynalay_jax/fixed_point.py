@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dynalay_jax import lanes, validate
+from dynalay_jax.active_set import Limits
 from dynalay_jax.adjoints import Adjoint, Implicit, Unrolled
 from dynalay_jax.compaction import Compaction
 from dynalay_jax.problem import Operands, pose
@@ -86,20 +87,21 @@ def fixed_point(
     shape = jax.tree.leaves(z0)[0].shape[:1] if batched else ()
     real = lanes.accumulation_dtype(z0)
     budget = validate.concrete(max_steps)
-    settings = [
-        validate.per_sample("tol", tol, shape, real),
-        validate.per_sample("max_steps", max_steps, shape, jnp.int32),
-        validate.per_sample("mask", True if mask is None else mask, shape, jnp.bool_),
-        validate.per_sample("atol", atol, shape, real),
-    ]
+    limits = Limits(
+        tol=validate.per_sample("tol", tol, shape, real),
+        max_steps=validate.per_sample("max_steps", max_steps, shape, jnp.int32),
+        mask=validate.per_sample("mask", True if mask is None else mask, shape, jnp.bool_),
+        floor=validate.per_sample("atol", atol, shape, real),
+        weight=jnp.ones(shape, real),
+    )
     validate.probe(probe, shape)
     compaction = _compaction(compact, batched, adjoint, z0)
 
     f, z0, leave = lanes.canonical(validate.same_type(f), z0, batched)
     if not batched:
-        settings, probe = lanes.lift((settings, probe))
+        limits, probe = lanes.lift((limits, probe))
     length = None if budget is None else int(np.max(budget, initial=0))
-    problem, z0, operands = pose(f, z0, Operands(args, (), *settings), solver, length, compaction)
+    problem, z0, operands = pose(f, z0, Operands(args, (), limits), solver, length, compaction)
     value, stats = adjoint.solve(problem, z0, operands, probe)
     return Solution(leave(value), stats if batched else lanes.drop(stats))
 

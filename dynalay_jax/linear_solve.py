@@ -22,26 +22,23 @@ def solve_linear(
     bind: active_set.Bind,
     b: PyTree,
     zeros: PyTree,
-    run: jax.Array,
     *,
     solver: Solver,
-    tol: jax.Array,
+    limits: active_set.Limits,
     epsilon: float,
-    max_steps: jax.Array,
     sizes: Sequence[int],
     fall_back: bool,
 ) -> tuple[PyTree, Stats]:
-    """Solves x = A x + b in the lanes of `run`; where b is 0, x is, without a step.
+    """Solves x = A x + b in the lanes of `limits.mask`; where b is 0, x is, without a step.
 
     Args:
         bind: gives the linear map A for the full batch and for each bucket.
-        b: right-hand side, zero outside `run`.
+        b: right-hand side, zero outside the mask.
         zeros: like b. Handed in, since b may be a tangent, which only linear operations may touch.
-        run: bool [B].
         solver: as of `active_set.solve`.
-        tol: bound on ‖A x + b − x‖ / (‖b‖ + epsilon/tol · ‖x‖), float [B], at least epsilon.
+        limits: tol bounds ‖A x + b − x‖ / (‖b‖ + epsilon/tol · ‖x‖) and is at least epsilon; mask
+            says in which lanes to solve; floor and weight are not used.
         epsilon: a few times the machine epsilon.
-        max_steps: int32 [B].
         sizes: bucket sizes; a single one does not compact.
         fall_back: whether a lane that does not converge gets b instead of NaN.
 
@@ -63,17 +60,11 @@ def solve_linear(
 
         # Relative to ‖b‖: relative to ‖x‖, which grows with its error where A does not contract, a
         # solve that goes astray would look converged. ‖x‖ counts as far as rounding goes.
-        x, stats = active_set.solve(
-            affine,
-            unit,
-            solver,
-            tol,
-            max_steps,
-            run & (peak != 0),
-            lanes.norm(unit),
-            epsilon / tol,
-            sizes,
+        run_here = limits.mask & (peak != 0)
+        relative = limits._replace(
+            mask=run_here, floor=lanes.norm(unit), weight=epsilon / limits.tol
         )
+        x, stats = active_set.solve(affine, unit, solver, relative, sizes)
         failed = (stats.status == Status.MAX_STEPS) | (stats.status == Status.DIVERGED)
         instead = b if fall_back else lanes.fill(b, jnp.nan)
         return lanes.select(failed, instead, lanes.scale(x, size)), stats
@@ -88,7 +79,7 @@ def solve_linear(
     # equation.
     full = bind(0, None)
     return jax.lax.custom_linear_solve(
-        lambda x: lanes.difference(x, lanes.select(run, full(x), zeros)),
+        lambda x: lanes.difference(x, lanes.select(limits.mask, full(x), zeros)),
         b,
         solve=lambda _, b: jax.jit(lambda b: solve(bind, b, sizes))(b),
         transpose_solve=transpose_solve,

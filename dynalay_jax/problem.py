@@ -20,10 +20,7 @@ class Operands(NamedTuple):
 
     args: tuple
     consts: tuple[list[Any], ...]  # what f closed over, one list a bucket size
-    tol: jax.Array
-    max_steps: jax.Array
-    mask: jax.Array
-    atol: jax.Array
+    limits: active_set.Limits
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,9 +56,7 @@ class Problem:
     def solve(self, z0: PyTree, operands: Operands) -> Solution:
         """The forward solve, without derivatives."""
         bind = lambda level, ids: self.at(operands, level, ids)
-        _, _, tol, max_steps, mask, atol = operands
-        one = lanes.fill(atol, 1)
-        return active_set.solve(bind, z0, self.solver, tol, max_steps, mask, atol, one, self.sizes)
+        return active_set.solve(bind, z0, self.solver, operands.limits, self.sizes)
 
 
 def pose(
@@ -85,7 +80,7 @@ def pose(
         The problem, z0 with the type of f's output, and the operands with `consts`.
     """
     args = operands.args
-    z0 = lanes.vary_like(z0, operands.tol, operands.max_steps, operands.mask, operands.atol)
+    z0 = lanes.vary_like(z0, operands.limits)
     full = hoist(f, z0, *args)
     if full.types != [jax.typeof(z) for z in jax.tree.leaves(z0)]:
         # Inside shard_map f's output varies over mesh axes that z0 does not vary over.
