@@ -6,10 +6,10 @@ import itertools
 from typing import Any
 
 import jax
-import jax.extend.core as jex
 import jax.numpy as jnp
 
 from dynalay_jax import validate
+from dynalay_jax.hoist import Hoisted
 
 PyTree = Any
 # Arrays whose reading is inferred: each one doubles the number of traces that takes.
@@ -171,7 +171,7 @@ def _runs_on_bucket(f: Callable, z: PyTree, args: tuple, flags: PyTree, bucket: 
 _RANDOM = {"random_bits", "random_split", "rng_bit_generator", "rng_uniform"}
 
 
-def check_sources(full: jex.Jaxpr, bucket: jex.Jaxpr) -> None:
+def check_sources(full: Hoisted, bucket: Hoisted) -> None:
     """Checks that f draws and counts nothing over the samples, which a bucket would change.
 
     Args:
@@ -181,7 +181,9 @@ def check_sources(full: jex.Jaxpr, bucket: jex.Jaxpr) -> None:
     Raises:
         ValueError: a dropout mask of the batch's shape, say, or `jnp.arange(batch)`, is made in f.
     """
-    source = _batch_sized_source(full, bucket)
+    shapes = [[jnp.shape(const) for const in hoisted.consts] for hoisted in (full, bucket)]
+    source = "a constant" if shapes[0] != shapes[1] else None
+    source = source or _batch_sized_source(full.jaxpr, bucket.jaxpr)
     if source is not None:
         raise ValueError(
             f"compact: f makes {source} of the batch's size from its shape; in a smaller bucket it "
@@ -192,9 +194,6 @@ def check_sources(full: jex.Jaxpr, bucket: jex.Jaxpr) -> None:
 
 
 def _batch_sized_source(full: Any, bucket: Any) -> str | None:
-    for a, b in zip(full.constvars, bucket.constvars, strict=False):
-        if a.aval.shape != b.aval.shape:
-            return "a constant"
     for a, b in zip(full.eqns, bucket.eqns, strict=False):
         name, x, y = a.primitive.name, a.params, b.params
         # Of random numbers this is the shape drawn for every key: one key a sample is fine.

@@ -21,7 +21,7 @@ class Hoisted(NamedTuple):
         call: `call(consts, *args)` computes `f(*args)`, for arguments with the shapes and dtypes
             it was traced with, and closes over no tracer. It never calls f again.
         consts: the values that f closed over.
-        jaxpr: what f was traced to.
+        jaxpr: what f was traced to, the constants among its inputs.
         types: the types of f's output leaves, as `jax.typeof` gives them.
     """
 
@@ -33,12 +33,18 @@ class Hoisted(NamedTuple):
 
 def hoist(f: Callable, *example: PyTree) -> Hoisted:
     """Traces `f` once, with `example` as its arguments, and splits it from what it closes over."""
-    closed, out = jax.make_jaxpr(f, return_shape=True)(*example)
-    jaxpr, out_tree = closed.jaxpr, jax.tree.structure(out)
+    traced, out = jax.make_jaxpr(f, return_shape=True)(*example)
+    consts, out_tree = list(traced.consts), jax.tree.structure(out)
+    # Once more, with the constants as inputs: what is kept must not hold on to tracers.
+    evaluate = lambda consts, leaves: jex.jaxpr_as_fun(jex.ClosedJaxpr(traced.jaxpr, consts))(
+        *leaves
+    )
+    closed = jax.make_jaxpr(evaluate)(consts, jax.tree.leaves(example))
+    del evaluate
 
     def call(consts: list[Any], *args: PyTree) -> PyTree:
-        evaluate = jex.jaxpr_as_fun(jex.ClosedJaxpr(jaxpr, consts))
-        return jax.tree.unflatten(out_tree, evaluate(*jax.tree.leaves(args)))
+        leaves = jax.tree.leaves((consts, args))
+        return jax.tree.unflatten(out_tree, jex.jaxpr_as_fun(closed)(*leaves))
 
-    types = [aval.strip_weak_type() for aval in closed.out_avals]
-    return Hoisted(call, list(closed.consts), jaxpr, types)
+    types = [aval.strip_weak_type() for aval in traced.out_avals]
+    return Hoisted(call, consts, closed.jaxpr, types)

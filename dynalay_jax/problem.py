@@ -97,7 +97,7 @@ def pose(
             small = take_bucket((z0, args), (True, per_sample), size)
             levels.append(hoist(f, small[0], *small[1]))
         if len(levels) > 1:
-            check_sources(full.jaxpr, levels[1].jaxpr)
+            check_sources(full, levels[1])
     problem = Problem(tuple(level.call for level in levels), sizes, per_sample, solver, length)
     consts = tuple(level.consts for level in levels)
     return problem, z0, operands._replace(consts=consts)
