@@ -135,8 +135,10 @@ def unroll(
     return _finish(jax.lax.scan(remat(chunk), carry, None, length=-(-length // inner))[0])
 
 
-def gather(tree: PyTree, ids: jax.Array) -> PyTree:
-    """Lanes `ids` of every leaf."""
+def gather(tree: PyTree, ids: jax.Array | None) -> PyTree:
+    """Lanes `ids` of every leaf; all of them where that is None."""
+    if ids is None:
+        return tree
     return jax.tree.map(lambda x: jnp.take(x, ids, axis=0, mode="clip"), tree)
 
 

@@ -244,8 +244,7 @@ class Implicit(_ImplicitSettings, _Reverse):
         self, problem: Problem, at: PyTree, operands: Operands, v: PyTree, run: jax.Array
     ) -> tuple[PyTree, Stats]:
         def bind(level: int, ids: jax.Array | None) -> active_set.Map:
-            lane = at if ids is None else active_set.gather(at, ids)
-            _, pull = jax.vjp(problem.at(operands, level, ids), lane)
+            _, pull = jax.vjp(problem.at(operands, level, ids), active_set.gather(at, ids))
             return lambda w: pull(w)[0]
 
         return self.linear_solve(bind, v, lanes.fill(at, 0), run, problem, operands, compact=True)

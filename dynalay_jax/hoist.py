@@ -40,7 +40,6 @@ def hoist(f: Callable, *example: PyTree) -> Hoisted:
         *leaves
     )
     closed = jax.make_jaxpr(evaluate)(consts, jax.tree.leaves(example))
-    del evaluate
 
     def call(consts: list[Any], *args: PyTree) -> PyTree:
         leaves = jax.tree.leaves((consts, args))

@@ -55,7 +55,7 @@ def solve_linear(
 
         def affine(level: int, ids: jax.Array | None) -> active_set.Map:
             apply = linear(level, ids)
-            shift = unit if ids is None else active_set.gather(unit, ids)
+            shift = active_set.gather(unit, ids)
             return lambda x: jax.tree.map(jnp.add, shift, apply(x))
 
         # Relative to ‖b‖: relative to ‖x‖, which grows with its error where A does not contract, a

@@ -43,8 +43,6 @@ class Problem:
 
     def gather(self, args: tuple, ids: jax.Array | None) -> tuple:
         """`args` of the lanes `ids`; of all where that is None."""
-        if ids is None:
-            return args
         take = lambda x, flag: active_set.gather(x, ids) if flag else x
         return jax.tree.map(take, args, self.per_sample)
 
