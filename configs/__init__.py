@@ -1,0 +1,1 @@
+"""Configs: one file a run, each with the command, hardware, time and measured result."""

@@ -1,0 +1,62 @@
+"""What all configs share; each file in this folder changes some of it."""
+
+from ml_collections import ConfigDict
+
+
+def base() -> ConfigDict:
+    """Every field with its default; a misspelt override is an error."""
+    return ConfigDict(
+        dict(
+            seed=0,
+            data=dict(name="cifar10", data_dir="", validation=5_000, seed=0),
+            augment=dict(crop=0, flip=False, cutout=0, symmetries=False),
+            model=dict(
+                cell="concave",  # concave, orthogonal, bounded, free, dense
+                widths=(64, 128, 256),
+                strides=(1, 2, 2),
+                stem=0,
+                norm=True,
+                rounds=1,
+                tol=1e-3,
+                max_steps=30,
+                solver="picard",
+                adjoint="implicit",
+                compact=16,  # smallest bucket of the compaction; 0 for none
+                residual_features=False,
+                agent_hidden=128,
+                dtype="float32",
+            ),
+            objective=dict(
+                alpha=0.5,
+                beta=0.3,
+                gamma=0.2,
+                estimator="full_information",  # or reinforce, gumbel
+                fraction=0.25,
+                entropy=0.01,
+                temperature=1.0,
+            ),
+            exploration=dict(epsilon=(0.3, 0.02), floor=0.02),
+            price_range=(0.01, 10.0),  # λ in training, log-uniform
+            price=0.1,  # λ at evaluation
+            prices=(0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),  # λ of the curve
+            router="agent",  # of --mode=eval
+            train=dict(
+                batch_size=64,
+                epochs=dict(main=20.0, agent=5.0, joint=75.0),
+                learning_rate=1e-3,
+                warmup=0.05,  # share of the updates
+                weight_decay=5e-4,
+                clip=1.0,
+                smoothing=0.0,
+                ema=0.0,  # decay; 0 for none
+                accumulate=1,
+                steps_per_call=20,
+                straight=0.5,  # shares of the main warm-up's routing
+                everything=0.1,
+                exploring=0.25,  # share of the joint phase that is routed as in the warm-up
+            ),
+            eval_batch=512,
+            eval_every=1.0,  # epochs
+            checkpoint=dict(keep=3),
+        )
+    )

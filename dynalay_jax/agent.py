@@ -1,0 +1,92 @@
+"""The agent: what it sees of the model (φ), its network, and its adaptive softmax.
+
+    p = AgentNet(φ),    P(0) = 1 − P(iterate),    P(l) = P(iterate) · P(l | iterate)
+
+Action 0 is "no operation", action l iterates layer l. φ is behind `stop_gradient`: the agent
+reads the main model and never pulls at it (Eq. 8).
+"""
+
+from collections.abc import Sequence
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+
+def features(
+    hs: Sequence[jax.Array],
+    logits: jax.Array,
+    residuals: jax.Array,
+    price: jax.Array,
+    last_action: jax.Array,
+    progress: jax.Array,
+) -> jax.Array:
+    """φ, what the agent sees of each sample.
+
+    Args:
+        hs: activations of the L layers, each [B, ..., channels].
+        logits: of the current state, [B, classes].
+        residuals: relative one-step residual of each layer, [B, L]; or [B, 0] to leave them out.
+        price: λ of Eq. 2, positive, [B].
+        last_action: int32 [B], 0 … L; 0 in the first round.
+        progress: share of the rounds that is over, scalar in [0, 1).
+
+    Returns:
+        float32 [B, features], without gradient: per layer the mean and the maximum over positions,
+        log residuals, entropy and margin of the logits, log λ, last action, progress.
+    """
+    pooled = [pool(h) for h in hs]
+    log_p = nn.log_softmax(logits.astype(jnp.float32))
+    p = jnp.exp(log_p)
+    entropy = -jnp.sum(p * log_p, axis=-1, keepdims=True)
+    top = jax.lax.top_k(p, 2)[0]
+    batch = logits.shape[0]
+    state = [
+        jnp.log(residuals + 1e-6),
+        entropy,
+        top[:, :1] - top[:, 1:],
+        jnp.log(price)[:, None],
+        nn.one_hot(last_action, len(hs) + 1),
+        jnp.full((batch, 1), progress, jnp.float32),
+    ]
+    return jax.lax.stop_gradient(jnp.concatenate([*pooled, *state], axis=-1))
+
+
+def pool(h: jax.Array) -> jax.Array:
+    """Mean and maximum over all positions: [B, ..., C] → float32 [B, 2 C]; [B, C] as it is."""
+    h = h.astype(jnp.float32)
+    if h.ndim == 2:
+        return h
+    positions = tuple(range(1, h.ndim - 1))
+    return jnp.concatenate([h.mean(positions), h.max(positions)], axis=-1)
+
+
+class AgentNet(nn.Module):
+    """Two-level adaptive softmax over L + 1 actions, from φ.
+
+    The head chooses between no operation, the frequent one, and iterating; the tail chooses the
+    layer from a narrower projection of the same state.
+
+    Attributes:
+        actions: L + 1.
+        hidden: width of the two hidden layers.
+        tail: width of the tail's projection.
+
+    References:
+        Grave et al., Efficient Softmax Approximation for GPUs, ICML 2017.
+    """
+
+    actions: int
+    hidden: int = 128
+    tail: int = 16
+
+    @nn.compact
+    def __call__(self, phi: jax.Array) -> jax.Array:
+        """log p: float32 [B, L + 1] from φ, float32 [B, features]."""
+        state = nn.LayerNorm()(phi)
+        for _ in range(2):
+            state = nn.gelu(nn.Dense(self.hidden)(state))
+        iterate = nn.Dense(1, name="head")(state)
+        narrow = nn.Dense(self.tail, use_bias=False, name="project")(state)
+        layer = nn.log_softmax(nn.Dense(self.actions - 1, name="tail")(narrow))
+        return jnp.concatenate([nn.log_sigmoid(-iterate), nn.log_sigmoid(iterate) + layer], axis=-1)

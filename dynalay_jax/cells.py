@@ -1,0 +1,327 @@
+"""FPI layers: the map g(z, u) that a layer iterates, split where its cost is.
+
+    z ← g(z, u) = respond(mix(z, w), w, u),    (w, u) = cell(below)
+
+`w` is what all samples share (effective weights, made once a solve), `u` what the layer below
+injects for each sample. All multiplications by weights are in `mix`, and mix(0, w) = 0, so the
+straight output h = g(0, u) = respond(0, w, u) costs no more than the injection: a network of straight
+outputs is the paper's plain CNN.
+
+    cell = ConcaveConv(features=32)
+    params = cell.init(key, below)
+    w, u = cell.apply(params, below)
+    z = fixed_point(cell.step, cell.straight(w, u), w, u).value
+
+What each cell promises about its iteration is in its docstring and in `contraction_factor`.
+"""
+
+import math
+from typing import Any
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from dynalay_jax import contraction
+
+PyTree = Any
+
+
+class Cell(nn.Module):
+    """One FPI layer. Calling it gives what the iteration `step` needs.
+
+    Attributes:
+        features: channels (or units) of the layer's state.
+        stride: of the injection; the state has the input's resolution divided by it.
+        norm: whether the injected offset is group-normalised. Nothing inside a certified iteration
+            is ever normalised, as that breaks the bound.
+        dtype: of the computation; parameters are float32.
+    """
+
+    features: int
+    stride: int = 1
+    norm: bool = True
+    dtype: Any = jnp.float32
+
+    def __call__(self, below: jax.Array) -> tuple[PyTree, PyTree]:
+        """Shared weights and per-sample injection, from below [B, ...]."""
+        raise NotImplementedError
+
+    @nn.nowrap
+    def mix(self, z: jax.Array, w: PyTree) -> jax.Array:
+        """The linear part; mix(0, w) = 0."""
+        raise NotImplementedError
+
+    @nn.nowrap
+    def respond(self, mixed: jax.Array, w: PyTree, u: PyTree) -> jax.Array:
+        """The pointwise part: activation, offset, gate."""
+        raise NotImplementedError
+
+    @nn.nowrap
+    def step(self, z: jax.Array, w: PyTree, u: PyTree) -> jax.Array:
+        """g(z, u), the map to iterate: z → same shape and dtype."""
+        return self.respond(self.mix(z, w), w, u)
+
+    @nn.nowrap
+    def straight(self, w: PyTree, u: PyTree) -> jax.Array:
+        """h = g(0, u), without the multiplications by zero."""
+        return self.respond(jnp.zeros_like(jax.tree.leaves(u)[0]), w, u)
+
+    @nn.nowrap
+    def contraction_factor(self, w: PyTree) -> jax.Array | None:
+        """Certified Euclidean Lipschitz constant of `step` in z, or None where there is none."""
+        del w
+
+    def _offset(self, below: jax.Array, kernel: tuple[int, int] = (3, 3)) -> jax.Array:
+        """Injected offset [B, H, W, features]: convolution, then group normalisation if asked."""
+        below = below.astype(self.dtype)
+        offset = nn.Conv(
+            self.features,
+            kernel,
+            strides=self.stride,
+            use_bias=not self.norm,
+            dtype=self.dtype,
+            name="inject",
+        )(below)
+        return group_norm(self.features, self.dtype, "norm")(offset) if self.norm else offset
+
+
+def group_norm(features: int, dtype: Any, name: str | None = None) -> nn.GroupNorm:
+    """Group normalisation with groups of about 8 channels; 1-pass statistics in float32."""
+    return nn.GroupNorm(
+        num_groups=math.gcd(features, max(features // 8, 1)), dtype=dtype, name=name
+    )
+
+
+def convolve(z: jax.Array, kernel: jax.Array, groups: int = 1) -> jax.Array:
+    """z [B, H, W, C] ∗ kernel [h, w, C / groups, C'], stride 1, zero padding to the same size."""
+    return jax.lax.conv_general_dilated(
+        z,
+        kernel.astype(z.dtype),
+        window_strides=(1, 1),
+        padding="SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+
+
+class ConcaveConv(Cell):
+    """Positive concave gated convolution: z ← m ⊙ tanh(relu(K ∗ z + u)), K ≥ 0, m in [0, 1].
+
+    The map is monotone and bounded, so the iterates from z = 0 (and from h = g(0, u)) rise to its
+    least fixed point. With offsets u > 0 it contracts in Thompson's metric and has one fixed point;
+    there is no Euclidean contraction factor, which is why signals can cross the whole image.
+
+    Attributes:
+        gain: row sum of K at the start. Above 1, activity spreads through open gates.
+
+    References:
+        Gabor, Piotrowski and Cavalcante, Positive Concave Deep Equilibrium Models, ICML 2024;
+        Sittoni and Tudisco, Subhomogeneous Deep Equilibrium Models, ICML 2024.
+    """
+
+    gain: float = 1.5
+
+    @nn.compact
+    def __call__(self, below: jax.Array) -> tuple[PyTree, PyTree]:
+        shape = (3, 3, self.features, self.features)
+        # The parameter is of order 1: Adam's steps are then small beside it, as K's entries are not.
+        raw = self.param("kernel", nn.initializers.uniform(2.0), shape)
+        gate = nn.Conv(
+            self.features,
+            (1, 1),
+            strides=self.stride,
+            dtype=self.dtype,
+            name="gate",
+        )(below.astype(self.dtype))
+        return jnp.abs(raw) * (self.gain / (9 * self.features)), {
+            "offset": self._offset(below),
+            "gate": nn.sigmoid(gate),
+        }
+
+    @nn.nowrap
+    def mix(self, z: jax.Array, w: PyTree) -> jax.Array:
+        return convolve(z, w)
+
+    @nn.nowrap
+    def respond(self, mixed: jax.Array, w: PyTree, u: PyTree) -> jax.Array:
+        del w
+        return u["gate"] * jnp.tanh(nn.relu(mixed + u["offset"]))
+
+
+class OrthogonalConv(Cell):
+    """Certified contraction (Eq. 6): z ← φ(κQ (k ∗ z) + u), Q orthogonal 1×1, ‖k‖₁ ≤ 1 depthwise.
+
+    Young's inequality bounds the depthwise convolution by 1 and φ is 1-Lipschitz, so the step
+    contracts by κ < 1 in the Euclidean norm. The depthwise kernels start as shifts, one neighbour a
+    channel, which lose no energy.
+
+    Attributes:
+        most: bound on κ.
+        activation: "abs", "groupsort" (pairs of channels, both norm-preserving), "relu" or "tanh".
+    """
+
+    most: float = 0.99
+    activation: str = "abs"
+
+    @nn.compact
+    def __call__(self, below: jax.Array) -> tuple[PyTree, PyTree]:
+        n = self.features
+        v = self.param("v", nn.initializers.orthogonal(), (n, n))
+        k = self.param("k", nn.initializers.constant(4.0), ())
+        kernel = self.param("kernel", _shifts, (3, 3, 1, n))
+        norms = jnp.sum(jnp.abs(kernel), axis=(0, 1, 2))
+        w = {
+            "depthwise": kernel / jnp.maximum(norms, 1.0),
+            "pointwise": contraction.contractive(v, k, self.most)[None, None],
+        }
+        return w, self._offset(below)
+
+    @nn.nowrap
+    def mix(self, z: jax.Array, w: PyTree) -> jax.Array:
+        return convolve(convolve(z, w["depthwise"], groups=self.features), w["pointwise"])
+
+    @nn.nowrap
+    def respond(self, mixed: jax.Array, w: PyTree, u: PyTree) -> jax.Array:
+        del w
+        return lipschitz_activation(self.activation, mixed + u)
+
+    @nn.nowrap
+    def contraction_factor(self, w: PyTree) -> jax.Array:
+        pointwise = contraction.dense_bound(w["pointwise"][0, 0])
+        return pointwise * contraction.depthwise_bound(w["depthwise"])
+
+
+class BoundedConv(Cell):
+    """Certified contraction: z ← φ(κ K/‖K‖ ∗ z + u), a full 3×3 kernel over its norm's bound.
+
+    Attributes:
+        most: κ, below 1.
+        activation: as in `OrthogonalConv`.
+
+    References:
+        Singla and Feizi, Fantastic Four, ICLR 2021 (`contraction.conv_bound`).
+    """
+
+    most: float = 0.99
+    activation: str = "abs"
+
+    @nn.compact
+    def __call__(self, below: jax.Array) -> tuple[PyTree, PyTree]:
+        shape = (3, 3, self.features, self.features)
+        kernel = self.param("kernel", nn.initializers.orthogonal(), shape)
+        return self.most * kernel / contraction.conv_bound(kernel), self._offset(below)
+
+    @nn.nowrap
+    def mix(self, z: jax.Array, w: PyTree) -> jax.Array:
+        return convolve(z, w)
+
+    @nn.nowrap
+    def respond(self, mixed: jax.Array, w: PyTree, u: PyTree) -> jax.Array:
+        del w
+        return lipschitz_activation(self.activation, mixed + u)
+
+    @nn.nowrap
+    def contraction_factor(self, w: PyTree) -> jax.Array:
+        return contraction.conv_bound(w)
+
+
+class FreeConv(Cell):
+    """Convolution with group normalisation inside: z ← relu(norm(K ∗ z + u)). Promises nothing.
+
+    The cell of deep equilibrium models. It needs Jacobian regularisation or damping to converge,
+    and a solve that did not converge says so in its status.
+
+    References:
+        Bai, Koltun and Kolter, Multiscale Deep Equilibrium Models, NeurIPS 2020.
+    """
+
+    @nn.compact
+    def __call__(self, below: jax.Array) -> tuple[PyTree, PyTree]:
+        shape = (3, 3, self.features, self.features)
+        kernel = self.param(
+            "kernel", nn.initializers.variance_scaling(0.5, "fan_in", "normal"), shape
+        )
+        w = {
+            "kernel": kernel,
+            "scale": self.param("scale", nn.initializers.ones, (self.features,)),
+            "bias": self.param("bias", nn.initializers.zeros, (self.features,)),
+        }
+        return w, self._offset(below)
+
+    @nn.nowrap
+    def mix(self, z: jax.Array, w: PyTree) -> jax.Array:
+        return convolve(z, w["kernel"])
+
+    @nn.nowrap
+    def respond(self, mixed: jax.Array, w: PyTree, u: PyTree) -> jax.Array:
+        norm = group_norm(self.features, mixed.dtype)
+        affine = {"scale": w["scale"], "bias": w["bias"]}
+        return nn.relu(norm.apply({"params": affine}, mixed + u))
+
+
+class OrthogonalDense(Cell):
+    """Certified contraction on vectors (Eq. 6): z ← φ(κQ z + W x), Q orthogonal.
+
+    Attributes:
+        most: bound on κ.
+        activation: as in `OrthogonalConv`.
+    """
+
+    most: float = 0.99
+    activation: str = "tanh"
+
+    @nn.compact
+    def __call__(self, below: jax.Array) -> tuple[PyTree, PyTree]:
+        v = self.param("v", nn.initializers.orthogonal(), (self.features, self.features))
+        k = self.param("k", nn.initializers.constant(4.0), ())
+        below = below.reshape(below.shape[0], -1).astype(self.dtype)
+        offset = nn.Dense(self.features, dtype=self.dtype, name="inject")(below)
+        if self.norm:
+            offset = nn.LayerNorm(dtype=self.dtype, name="norm")(offset)
+        return contraction.contractive(v, k, self.most), offset
+
+    @nn.nowrap
+    def mix(self, z: jax.Array, w: PyTree) -> jax.Array:
+        return z @ w.astype(z.dtype)
+
+    @nn.nowrap
+    def respond(self, mixed: jax.Array, w: PyTree, u: PyTree) -> jax.Array:
+        del w
+        return lipschitz_activation(self.activation, mixed + u)
+
+    @nn.nowrap
+    def contraction_factor(self, w: PyTree) -> jax.Array:
+        return contraction.dense_bound(w)
+
+
+def lipschitz_activation(name: str, x: jax.Array) -> jax.Array:
+    """A 1-Lipschitz activation over the last axis.
+
+    Raises:
+        ValueError: unknown name.
+    """
+    if name == "groupsort":
+        pairs = x.reshape(*x.shape[:-1], x.shape[-1] // 2, 2)
+        return jnp.sort(pairs, axis=-1).reshape(x.shape)
+    activations = {"abs": jnp.abs, "relu": nn.relu, "tanh": jnp.tanh}
+    if name not in activations:
+        known = ", ".join([*activations, "groupsort"])
+        raise ValueError(f"activation: expected one of {known}, got {name!r}.")
+    return activations[name](x)
+
+
+def _shifts(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+    """Depthwise kernels [h, w, 1, C] that each move their channel by one of the h·w offsets."""
+    h, w, _, channels = shape
+    where = jax.random.randint(key, (channels,), 0, h * w)
+    return jax.nn.one_hot(where, h * w, dtype=dtype).T.reshape(shape)
+
+
+CELLS = {
+    "concave": ConcaveConv,
+    "orthogonal": OrthogonalConv,
+    "bounded": BoundedConv,
+    "free": FreeConv,
+    "dense": OrthogonalDense,
+}

@@ -1,0 +1,290 @@
+"""DynaLay: fixed-point-iterative layers, and an agent that says which to iterate for each sample.
+
+    straight pass    h_0 = stem(x),  u_l = inject_l(h_{l−1}),  h_l = g_l(0, u_l),  logits = head(h_L)
+    observe          p = AgentNet(φ(h_1 … h_L, logits, λ)),  a ~ router
+    sweep            h*_a = g_a(h*_a, u_a);  layers a + 1 … L run straight again, on the new input
+
+Observing and sweeping repeat for `rounds` rounds; "no operation" ends a sample's thinking. All
+samples of a batch go through the same program: who acts is a mask, and compaction keeps samples
+that are done from costing anything.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from dynalay_jax import agent as agent_lib
+from dynalay_jax import cost, lanes
+from dynalay_jax.adjoints import Implicit
+from dynalay_jax.cells import CELLS, Cell
+from dynalay_jax.compaction import Compaction
+from dynalay_jax.fixed_point import fixed_point
+from dynalay_jax.routers import Observation, Router
+from dynalay_jax.solvers import Picard, Solver
+
+
+class State(NamedTuple):
+    """The model's activations for a batch, between rounds.
+
+    Attributes:
+        hs: h_0 … h_L; h_0 is the stem's output.
+        logits: [B, classes].
+        settled: bool [B, L], layers whose activation came from iterating; None before any did.
+        action: int32 [B], the last round's (lowest) iterated layer, 0 for none.
+        streak: int32 [B], rounds in a row in which the same layer was chosen (n_i of Eq. 2).
+    """
+
+    hs: tuple[jax.Array, ...]
+    logits: jax.Array
+    settled: jax.Array | None
+    action: jax.Array
+    streak: jax.Array
+
+
+class Sweep(NamedTuple):
+    """What one sweep did: bool, int32, float32 and int32 [B, L]; layers left alone have 0 steps.
+
+    Attributes:
+        iterate: layers iterated.
+        steps: evaluations of the cell.
+        residual: relative residual reached.
+        status: `Status` of the solve.
+    """
+
+    iterate: jax.Array
+    steps: jax.Array
+    residual: jax.Array
+    status: jax.Array
+
+
+class Trace(NamedTuple):
+    """Every decision of a forward pass.
+
+    Attributes:
+        sweeps: `Sweep` with a leading axis of rounds.
+        log_probs: the agent's, float32 [rounds, B, L + 1].
+        straight_logits: of the straight pass, [B, classes].
+        streak: int32 [rounds, B], rounds in a row with the same layer.
+    """
+
+    sweeps: Sweep
+    log_probs: jax.Array
+    straight_logits: jax.Array
+    streak: jax.Array
+
+
+class DynaLay(nn.Module):
+    """Main model and agent.
+
+    Attributes:
+        classes: of the output.
+        widths: features of the L layers.
+        strides: of their injections; same length.
+        cell: name in `cells.CELLS`.
+        stem: channels of a 3×3 convolution before the layers; 0 takes the input as it is.
+        norm: whether injections are normalised.
+        rounds: of observing and sweeping, ≥ 1.
+        tol, max_steps, solver, adjoint, compact: of `fixed_point`.
+        residual_features: whether the agent sees each layer's one-step residual, which costs an
+            evaluation of every cell.
+        agent_hidden: width of the agent.
+        dtype: of the computation.
+    """
+
+    classes: int
+    widths: tuple[int, ...] = (64, 128, 256)
+    strides: tuple[int, ...] = (1, 2, 2)
+    cell: str = "concave"
+    stem: int = 0
+    norm: bool = True
+    rounds: int = 1
+    tol: float = 1e-3
+    max_steps: int = 30
+    solver: Solver = Picard()
+    adjoint: Any = Implicit(on_failure="jacobian_free")
+    compact: bool | int = False
+    residual_features: bool = False
+    agent_hidden: int = 128
+    dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        if len(self.widths) != len(self.strides):
+            raise ValueError(
+                f"strides: expected one for each of the {len(self.widths)} widths, got "
+                f"{len(self.strides)}."
+            )
+        if self.cell not in CELLS:
+            raise ValueError(f"cell: expected one of {', '.join(CELLS)}, got {self.cell!r}.")
+        layer = lambda width, stride: CELLS[self.cell](
+            features=width, stride=stride, norm=self.norm, dtype=self.dtype
+        )
+        self.first = nn.Conv(self.stem, (3, 3), dtype=self.dtype) if self.stem else None
+        self.layers = [layer(*pair) for pair in zip(self.widths, self.strides, strict=True)]
+        self.classifier = nn.Dense(self.classes, dtype=jnp.float32)
+        self.agent = agent_lib.AgentNet(len(self.widths) + 1, self.agent_hidden)
+
+    def __call__(
+        self, x: jax.Array, router: Router, price: jax.Array | float, key: jax.Array
+    ) -> tuple[jax.Array, Trace]:
+        """One forward pass.
+
+        Args:
+            x: [B, height, width, channels] (or [B, n] for dense cells).
+            router: who decides, see `routers`.
+            price: λ of Eq. 2 that the agent is told, positive, [B] or scalar.
+            key: for routers that draw at random.
+
+        Returns:
+            logits float32 [B, classes], and the trace.
+        """
+        state = self.begin(x)
+        straight_logits, rounds = state.logits, []
+        going = jnp.ones((x.shape[0],), bool)
+        for i in range(self.rounds):
+            seen = self.observe(state, price, i)
+            iterate = router(jax.random.fold_in(key, i), seen) & going[:, None]
+            state, sweep = self.sweep(state, iterate)
+            going = jnp.any(iterate, axis=-1)
+            rounds.append((sweep, seen.log_probs, state.streak))
+        sweeps, log_probs, streak = jax.tree.map(lambda *parts: jnp.stack(parts), *rounds)
+        return state.logits, Trace(sweeps, log_probs, straight_logits, streak)
+
+    def begin(self, x: jax.Array) -> State:
+        """The straight pass."""
+        hs = [self.stem_output(x)]
+        for layer in self.layers:
+            hs.append(layer.straight(*layer(hs[-1])))
+        none = jnp.zeros((x.shape[0],), jnp.int32)
+        return State(tuple(hs), self.head(hs[-1]), None, none, none)
+
+    def stem_output(self, x: jax.Array) -> jax.Array:
+        """h_0 of an input [B, ...]."""
+        x = x.astype(self.dtype)
+        return x if self.first is None else nn.relu(self.first(x))
+
+    def head(self, h: jax.Array) -> jax.Array:
+        """Logits float32 [B, classes] of the last layer's activation."""
+        return self.classifier(agent_lib.pool(h))
+
+    def observe(self, state: State, price: jax.Array | float, i: int) -> Observation:
+        """What routers see in round i; no gradient flows into the state."""
+        state = jax.lax.stop_gradient(state)
+        batch = state.logits.shape[0]
+        residuals = jnp.zeros((batch, 0), jnp.float32)
+        if self.residual_features:
+            residuals = jnp.stack([self._residual(state, j) for j in range(len(self.layers))], -1)
+        phi = agent_lib.features(
+            state.hs[1:],
+            state.logits,
+            residuals,
+            jnp.broadcast_to(jnp.asarray(price, jnp.float32), (batch,)),
+            state.action,
+            jnp.float32(i / self.rounds),
+        )
+        return Observation(state.logits, self.agent(phi), i)
+
+    def _residual(self, state: State, j: int) -> jax.Array:
+        """‖g(h) − h‖ / ‖g(h)‖ of layer j, float32 [B]."""
+        layer, h = self.layers[j], state.hs[j + 1]
+        w, u = layer(state.hs[j])
+        new = layer.step(h, w, u)
+        return lanes.norm(new - h) / (lanes.norm(new) + 1e-12)
+
+    def sweep(self, state: State, iterate: jax.Array) -> tuple[State, Sweep]:
+        """Iterates the masked layers, and runs the layers above them straight again.
+
+        Args:
+            state: before.
+            iterate: bool [B, L].
+
+        Returns:
+            The new state, and what was done.
+        """
+        hs, stats = [state.hs[0]], []
+        changed = jnp.zeros(iterate.shape[:1], bool)
+        for j, layer in enumerate(self.layers):
+            w, u = layer(hs[-1])
+            start = layer.straight(w, u)
+            if state.settled is not None:
+                # What was iterated in an earlier round stands, unless a layer below has changed.
+                start = lanes.select(state.settled[:, j] & ~changed, state.hs[j + 1], start)
+            solution = self._solve(layer, start, w, u, iterate[:, j])
+            hs.append(solution.value)
+            stats.append(solution.stats)
+            changed |= iterate[:, j]
+        none = jnp.zeros_like(iterate)
+        settled = iterate | (none if state.settled is None else state.settled)
+        lowest = jnp.where(jnp.any(iterate, -1), jnp.argmax(iterate, -1) + 1, 0).astype(jnp.int32)
+        streak = jnp.where(lowest == state.action, state.streak + 1, 1)
+        new = State(tuple(hs), self.head(hs[-1]), settled, lowest, jnp.where(lowest > 0, streak, 0))
+        steps, residual, status = (jnp.stack(part, -1) for part in zip(*stats, strict=True))
+        return new, Sweep(iterate, steps, jnp.where(iterate, residual, 0.0), status)
+
+    def _solve(self, layer: Cell, start: jax.Array, w: Any, u: Any, mask: jax.Array) -> Any:
+        compact = Compaction(int(self.compact), arg_axes=(None, 0)) if self.compact else False
+        return fixed_point(
+            layer.step,
+            start,
+            w,
+            u,
+            solver=self.solver,
+            adjoint=self.adjoint,
+            tol=self.tol,
+            max_steps=self.max_steps,
+            mask=mask,
+            compact=compact,
+        )
+
+
+def costs(model: DynaLay, input_shape: tuple[int, ...]) -> cost.Costs:
+    """MACs a sample of the model's parts, for inputs of `input_shape` (without the batch axis)."""
+    x = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
+    params = shapes(model, input_shape)
+    part = lambda method: lambda params, *args: model.apply(params, *args, method=method)
+    shape = lambda method, *args: jax.eval_shape(part(method), params, *args)
+    count = lambda method, *args: cost.macs(part(method), params, *args)
+    state = shape(DynaLay.begin, x)
+    inject, step = [], []
+    for j in range(len(model.widths)):
+        below, z = state.hs[j : j + 2]
+        call = lambda m, h, j=j: m.layers[j](h)
+        turn = lambda m, z, w, u, j=j: m.layers[j].step(z, w, u)
+        inject.append(count(call, below))
+        step.append(count(turn, z, *shape(call, below)))
+    return cost.Costs(
+        stem=count(DynaLay.stem_output, x),
+        inject=tuple(inject),
+        step=tuple(step),
+        head=count(DynaLay.head, state.hs[-1]),
+        agent=count(lambda m, s: m.observe(s, 1.0, 0).log_probs, state),
+    )
+
+
+def shapes(model: DynaLay, input_shape: tuple[int, ...]) -> Any:
+    """Shapes and dtypes of the model's parameters, nothing computed."""
+    return jax.eval_shape(lambda key: init(model, key, input_shape), jax.random.key(0))
+
+
+def init(model: DynaLay, key: jax.Array, input_shape: tuple[int, ...]) -> Any:
+    """Parameters of main model and agent, {"params": {...}}; the agent's are under "agent"."""
+    x = jnp.zeros((1, *input_shape), jnp.float32)
+    everything = lambda m, x: m.observe(m.begin(x), 1.0, 0).log_probs
+    return jax.jit(lambda key: model.init(key, x, method=everything))(key)
+
+
+def certificate(model: DynaLay, params: Any, x: jax.Array) -> list[Callable | float | None]:
+    """Per layer the certified contraction factor κ, or None where the cell promises none.
+
+    Args:
+        model, params: the model.
+        x: one input, [1, ...].
+    """
+    state = model.apply(params, x, method=DynaLay.begin)
+    factors = []
+    for j in range(len(model.widths)):
+        call = lambda m, h, j=j: m.layers[j].contraction_factor(m.layers[j](h)[0])
+        factors.append(model.apply(params, state.hs[j], method=call))
+    return [None if k is None else float(k) for k in factors]

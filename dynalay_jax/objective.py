@@ -1,0 +1,348 @@
+"""Reward and loss (Eqs. 2–3), and the estimators that make the reward differentiable.
+
+    R_i = α·[correct_i] − β·C_i − λ·n_i·C_i        L = CE − γ·E_p[R]
+
+C_i is what an action costs beyond the straight pass, as a share of the dearest that the model can
+do: every layer iterated for `max_steps`. (In multiples of the straight pass, as the paper can also
+be read, β = 0.3 forbids to ever iterate: one evaluation costs more than α·[correct] can repay.)
+With several rounds each decision is rewarded as if it were the last.
+"""
+
+from collections.abc import Callable
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dynalay_jax import cost as cost_lib
+from dynalay_jax.model import DynaLay, State
+from dynalay_jax.routers import behaviour, explore
+
+PyTree = Any
+
+
+class Reward(NamedTuple):
+    """The terms of Eq. 2; float32 of one shape, samples on the last axis."""
+
+    correct: jax.Array
+    cost: jax.Array
+    penalty: jax.Array
+
+    @property
+    def total(self) -> jax.Array:
+        """R = correct − cost − penalty."""
+        return self.correct - self.cost - self.penalty
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """Settings of reward, loss and estimator.
+
+    Attributes:
+        alpha, beta, gamma: of Eqs. 2 and 3.
+        estimator: name in `ESTIMATORS`.
+        fraction: share of a batch on which actions are compared.
+        entropy: weight of an entropy bonus for the agent.
+        temperature: of the gumbel estimator.
+    """
+
+    alpha: float = 0.5
+    beta: float = 0.3
+    gamma: float = 0.2
+    estimator: str = "full_information"
+    fraction: float = 0.25
+    entropy: float = 0.01
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.estimator not in ESTIMATORS:
+            known = ", ".join(ESTIMATORS)
+            raise ValueError(f"estimator: expected one of {known}, got {self.estimator!r}.")
+
+    def reward(
+        self, correct: jax.Array, cost: jax.Array, streak: jax.Array, price: jax.Array
+    ) -> Reward:
+        """Terms of Eq. 2 for [correct] (bool), C, n (int) and λ, broadcast against each other."""
+        cost = cost.astype(jnp.float32)
+        return Reward(
+            self.alpha * correct.astype(jnp.float32),
+            self.beta * cost,
+            price * streak.astype(jnp.float32) * cost,
+        )
+
+
+class Proposal(NamedTuple):
+    """Actions whose outcomes an estimator wants to know.
+
+    Attributes:
+        actions: int32 [K, b].
+        follow: int32 [b], which of them leads on to the next round: 0 no operation, k the k-th.
+    """
+
+    actions: jax.Array
+    follow: jax.Array
+
+
+class FullInformation:
+    """E_p[R] = Σ_a p(a)·R(a), exactly: all L + 1 actions are evaluated."""
+
+    @staticmethod
+    def propose(
+        key: jax.Array, log_probs: jax.Array, epsilon: jax.Array, temperature: float
+    ) -> Proposal:
+        del temperature
+        batch, actions = log_probs.shape
+        every = jnp.broadcast_to(jnp.arange(1, actions)[:, None], (actions - 1, batch))
+        return Proposal(every, explore(key, log_probs, epsilon))
+
+    @staticmethod
+    def surrogate(
+        key: jax.Array,
+        log_probs: jax.Array,
+        proposal: Proposal,
+        rewards: jax.Array,
+        stay: jax.Array,
+        epsilon: jax.Array,
+        temperature: float,
+    ) -> jax.Array:
+        del key, proposal, epsilon, temperature
+        table = jnp.concatenate([stay[None], rewards])
+        return jnp.sum(jnp.exp(log_probs) * table.T, axis=-1)
+
+
+class Reinforce:
+    """Policy gradient with the greedy action's reward as baseline, as in self-critical training.
+
+    The action comes from the exploring policy; its probability there corrects the weight.
+
+    References:
+        Williams, Machine Learning 8, 1992; Wu et al., BlockDrop, CVPR 2018.
+    """
+
+    @staticmethod
+    def propose(
+        key: jax.Array, log_probs: jax.Array, epsilon: jax.Array, temperature: float
+    ) -> Proposal:
+        del temperature
+        drawn = explore(key, log_probs, epsilon)
+        greedy = jnp.argmax(log_probs, axis=-1)
+        return Proposal(jnp.stack([drawn, greedy]), jnp.ones_like(drawn))
+
+    @staticmethod
+    def surrogate(
+        key: jax.Array,
+        log_probs: jax.Array,
+        proposal: Proposal,
+        rewards: jax.Array,
+        stay: jax.Array,
+        epsilon: jax.Array,
+        temperature: float,
+    ) -> jax.Array:
+        del key, stay, temperature
+        drawn = proposal.actions[0][:, None]
+        pick = lambda table: jnp.take_along_axis(table, drawn, axis=-1)[:, 0]
+        log_p = pick(log_probs)
+        weight = jax.lax.stop_gradient(jnp.exp(log_p) / pick(behaviour(log_probs, epsilon)))
+        return weight * log_p * (rewards[0] - rewards[1])
+
+
+class Gumbel:
+    """Straight-through Gumbel-softmax: Σ_a y_a·R(a), y one-hot forward, soft backward.
+
+    Only the drawn action and no operation are evaluated; the others count as no operation.
+
+    References:
+        Jang, Gu and Poole, Categorical Reparameterization with Gumbel-Softmax, ICLR 2017.
+    """
+
+    @staticmethod
+    def _soft(key: jax.Array, log_probs: jax.Array, temperature: float) -> jax.Array:
+        noise = jax.random.gumbel(key, log_probs.shape, log_probs.dtype)
+        return jax.nn.softmax((log_probs + noise) / temperature)
+
+    @staticmethod
+    def propose(
+        key: jax.Array, log_probs: jax.Array, epsilon: jax.Array, temperature: float
+    ) -> Proposal:
+        del epsilon
+        drawn = jnp.argmax(Gumbel._soft(key, log_probs, temperature), axis=-1)
+        return Proposal(drawn[None], jnp.ones_like(drawn))
+
+    @staticmethod
+    def surrogate(
+        key: jax.Array,
+        log_probs: jax.Array,
+        proposal: Proposal,
+        rewards: jax.Array,
+        stay: jax.Array,
+        epsilon: jax.Array,
+        temperature: float,
+    ) -> jax.Array:
+        del epsilon
+        soft = Gumbel._soft(key, log_probs, temperature)
+        chosen = jax.nn.one_hot(proposal.actions[0], log_probs.shape[-1], dtype=soft.dtype)
+        y = chosen + soft - jax.lax.stop_gradient(soft)
+        return stay + jnp.sum(y * chosen, axis=-1) * (rewards[0] - stay)
+
+
+ESTIMATORS = {"full_information": FullInformation, "reinforce": Reinforce, "gumbel": Gumbel}
+
+
+def floored(log_probs: jax.Array, floor: jax.Array | float) -> jax.Array:
+    """log of (1 − A·floor)·p + floor: no action of A falls below `floor`."""
+    actions = log_probs.shape[-1]
+    return jnp.log((1 - actions * floor) * jnp.exp(log_probs) + floor)
+
+
+def agent_loss(
+    model: DynaLay,
+    params: PyTree,
+    x: jax.Array,
+    labels: jax.Array,
+    price: jax.Array,
+    key: jax.Array,
+    settings: Objective,
+    costs: cost_lib.Costs,
+    epsilon: jax.Array | float = 0.0,
+    floor: jax.Array | float = 0.0,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """−γ·E_p[R] − entropy bonus, with gradient for the agent alone.
+
+    Args:
+        model, params: the model.
+        x: inputs [b, ...].
+        labels: int32 [b].
+        price: λ, float32 [b].
+        key: for exploring.
+        settings: of reward and estimator.
+        costs: of the model.
+        epsilon: of the exploring policy.
+        floor: of every action's probability.
+
+    Returns:
+        Scalar loss, and a dict of scalar means: the policy's reward and its terms, its entropy,
+        and `action_0` … `action_L`, its probabilities.
+    """
+    estimator = ESTIMATORS[settings.estimator]
+    unit = cost_lib.budget(costs, model.max_steps)
+    frozen = jax.lax.stop_gradient(params)
+    state = model.apply(frozen, x, method=DynaLay.begin)
+    going = jnp.ones(labels.shape, bool)
+    objective = jnp.float32(0)
+    metrics: dict[str, jax.Array] = {}
+    for i in range(model.rounds):
+        key, draw = jax.random.split(key)
+        seen = model.apply(params, state, price, i, method=DynaLay.observe)
+        log_probs = floored(seen.log_probs, floor)
+        proposal = estimator.propose(draw, log_probs, epsilon, settings.temperature)
+        states, rewards = _outcomes(
+            model, frozen, state, proposal.actions, labels, price, settings, costs, unit
+        )
+        right = jnp.argmax(state.logits, -1) == labels
+        stay = settings.reward(right, jnp.zeros_like(price), state.streak, price)
+        surrogate = estimator.surrogate(
+            draw, log_probs, proposal, rewards.total, stay.total, epsilon, settings.temperature
+        )
+        entropy = -jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1)
+        per_sample = settings.gamma * surrogate + settings.entropy * entropy
+        objective += jnp.mean(jnp.where(going, per_sample, 0.0))
+        if i == 0:
+            metrics = _agent_metrics(log_probs, proposal, rewards, stay, entropy)
+        if i + 1 < model.rounds:
+            state = _follow(state, states, proposal.follow)
+            going &= state.action > 0
+    return -objective, metrics
+
+
+def _outcomes(
+    model: DynaLay,
+    params: PyTree,
+    state: State,
+    actions: jax.Array,
+    labels: jax.Array,
+    price: jax.Array,
+    settings: Objective,
+    costs: cost_lib.Costs,
+    unit: float,
+) -> tuple[State, Reward]:
+    """States and rewards [K, b, ...] of the actions [K, b], all swept as one batch of K·b."""
+    tries, batch = actions.shape
+    tile = lambda leaf: jnp.concatenate([leaf] * tries)
+    split = lambda leaf: leaf.reshape(tries, batch, *leaf.shape[1:])
+    iterate = actions.reshape(-1)[:, None] == jnp.arange(1, len(model.widths) + 1)
+    swept, sweep = model.apply(params, jax.tree.map(tile, state), iterate, method=DynaLay.sweep)
+    macs = cost_lib.spent(costs, iterate[None], sweep.steps[None])
+    states = jax.tree.map(split, swept)
+    correct = jnp.argmax(states.logits, -1) == labels
+    return states, settings.reward(correct, split(macs) / unit, states.streak, price)
+
+
+def _follow(state: State, states: State, which: jax.Array) -> State:
+    """For each sample the state itself (which = 0) or that of candidate `which`."""
+    if state.settled is None:
+        state = state._replace(settled=jnp.zeros_like(states.settled[0]))
+    every = jax.tree.map(lambda old, new: jnp.concatenate([old[None], new]), state, states)
+    stopped = which == 0
+    chosen = jax.tree.map(lambda table: _pick(table, which), every)
+    return chosen._replace(action=jnp.where(stopped, 0, chosen.action))
+
+
+def _pick(table: jax.Array, which: jax.Array) -> jax.Array:
+    """table[which[i], i] of a table [K, b, ...]: [b, ...]."""
+    index = which.reshape(1, -1, *[1] * (table.ndim - 2))
+    return jnp.take_along_axis(table, index, axis=0)[0]
+
+
+def _agent_metrics(
+    log_probs: jax.Array, proposal: Proposal, rewards: Reward, stay: Reward, entropy: jax.Array
+) -> dict[str, jax.Array]:
+    p = jnp.exp(log_probs)
+    metrics = {"routing_entropy": jnp.mean(entropy)}
+    table = jax.tree.map(lambda s, r: jnp.concatenate([s[None], r]), stay, rewards)
+    followed = jax.tree.map(lambda term: _pick(term, proposal.follow), table)
+    for name, term in zip(("correct", "cost", "penalty"), followed, strict=True):
+        metrics[f"reward_{name}"] = jnp.mean(term)
+    metrics["reward"] = jnp.mean(followed.total)
+    for action in range(p.shape[-1]):
+        metrics[f"action_{action}"] = jnp.mean(p[:, action])
+    return metrics
+
+
+def main_loss(
+    model: DynaLay,
+    params: PyTree,
+    x: jax.Array,
+    labels: jax.Array,
+    router: Callable,
+    price: jax.Array,
+    key: jax.Array,
+    costs: cost_lib.Costs,
+    label_smoothing: float = 0.0,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Cross-entropy of the routed pass; FPI gradients reach only the layers iterated (Eq. 4).
+
+    Args:
+        model, params, x, labels, price, key, costs: as in `agent_loss`.
+        router: who decides.
+        label_smoothing: in [0, 1).
+
+    Returns:
+        Scalar loss, and a dict of scalar means: `cross_entropy`, `accuracy`, `macs` (of the whole
+        pass, per sample), `steps` (of iterated samples), `unconverged` (share of solves).
+    """
+    logits, trace = model.apply(params, x, router, price, key)
+    targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), label_smoothing)
+    loss = jnp.mean(optax.softmax_cross_entropy(logits, targets))
+    sweeps = trace.sweeps
+    solves = jnp.maximum(jnp.sum(sweeps.iterate), 1).astype(jnp.float32)
+    over = lambda value: jnp.sum(value).astype(jnp.float32) / solves
+    macs = cost_lib.spent(costs, sweeps.iterate, sweeps.steps)
+    return loss, {
+        "cross_entropy": loss,
+        "accuracy": jnp.mean((jnp.argmax(logits, -1) == labels).astype(jnp.float32)),
+        "macs": jnp.mean(macs) + costs.straight,
+        "steps": over(jnp.where(sweeps.iterate, sweeps.steps, 0)),
+        "unconverged": over(sweeps.iterate & (sweeps.status != 0)),
+    }

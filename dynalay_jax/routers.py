@@ -1,0 +1,215 @@
+"""Who decides: for every sample, which layers to iterate to their fixed points.
+
+A router is called once a round with a key and an `Observation`, and answers with a mask [B, L]:
+True where that layer is iterated for that sample. The agent chooses one layer or none; the others
+run the same weights under other rules, to compare with at equal cost. Fields may be traced arrays,
+so a threshold or a rate can change without recompiling.
+"""
+
+from collections.abc import Callable
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Observation(NamedTuple):
+    """What a router may look at.
+
+    Attributes:
+        logits: of the current state, [B, classes].
+        log_probs: the agent's log p(action), float32 [B, L + 1].
+        round: index of this round, from 0.
+    """
+
+    logits: jax.Array
+    log_probs: jax.Array
+    round: int
+
+    @property
+    def layers(self) -> int:
+        return self.log_probs.shape[-1] - 1
+
+
+Router = Callable[[jax.Array, Observation], jax.Array]
+
+
+def as_mask(actions: jax.Array, layers: int) -> jax.Array:
+    """Mask [..., layers] of actions [...], 0 (none) … layers."""
+    return actions[..., None] == jnp.arange(1, layers + 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Agent:
+    """The agent: its most probable action, or a sample of its exploring policy.
+
+    Attributes:
+        epsilon: None takes the most probable action. A number in [0, 1] samples p, and with that
+            probability a uniform action (training).
+    """
+
+    epsilon: float | jax.Array | None = None
+
+    def __call__(self, key: jax.Array, seen: Observation) -> jax.Array:
+        if self.epsilon is None:
+            actions = jnp.argmax(seen.log_probs, axis=-1)
+        else:
+            actions = explore(key, seen.log_probs, self.epsilon)
+        return as_mask(actions, seen.layers)
+
+
+def behaviour(log_probs: jax.Array, epsilon: float | jax.Array) -> jax.Array:
+    """Probabilities of the exploring policy: (1 − ε) p + ε / (L + 1), shape of log_probs."""
+    return (1 - epsilon) * jnp.exp(log_probs) + epsilon / log_probs.shape[-1]
+
+
+def explore(key: jax.Array, log_probs: jax.Array, epsilon: float | jax.Array) -> jax.Array:
+    """Actions int32 [B] drawn from `behaviour`."""
+    return jax.random.categorical(key, jnp.log(behaviour(log_probs, epsilon)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Constant:
+    """The same layers for every sample: () is Model 0, (0,) and (0, 1) Models 1 and 2, None all.
+
+    Attributes:
+        iterated: indices of the layers from 0; None for all layers.
+    """
+
+    iterated: tuple[int, ...] | None = None
+
+    def __call__(self, key: jax.Array, seen: Observation) -> jax.Array:
+        del key
+        chosen = range(seen.layers) if self.iterated is None else self.iterated
+        mask = jnp.zeros((seen.layers,), bool).at[jnp.array(tuple(chosen), int)].set(True)
+        return jnp.broadcast_to(mask, (seen.logits.shape[0], seen.layers))
+
+
+@dataclasses.dataclass(frozen=True)
+class Random:
+    """Each sample iterates a random set of layers, whatever it looks like.
+
+    Attributes:
+        rate: mean number of layers iterated, in [0, L]: the number drawn is one of the two
+            integers beside it, the layers are uniform. 0 is none, 1 one random layer, L all.
+    """
+
+    rate: float | jax.Array
+
+    def __call__(self, key: jax.Array, seen: Observation) -> jax.Array:
+        number_key, layer_key = jax.random.split(key)
+        batch, layers = seen.logits.shape[0], seen.layers
+        uniform = jax.random.uniform(number_key, (batch, 1), jnp.float32)
+        number = jnp.floor(self.rate + uniform)
+        order = jax.random.uniform(layer_key, (batch, layers), jnp.float32)
+        rank = jnp.argsort(jnp.argsort(order, axis=-1), axis=-1)
+        return rank < number
+
+
+@dataclasses.dataclass(frozen=True)
+class Confidence:
+    """Iterates given layers where the largest class probability is below a threshold.
+
+    Attributes:
+        threshold: in [0, 1].
+        iterated: as in `Constant`.
+    """
+
+    threshold: float | jax.Array
+    iterated: tuple[int, ...] | None = None
+
+    def __call__(self, key: jax.Array, seen: Observation) -> jax.Array:
+        confidence = jnp.max(jax.nn.softmax(seen.logits.astype(jnp.float32)), axis=-1)
+        unsure = (confidence < self.threshold)[:, None]
+        return Constant(self.iterated)(key, seen) & unsure
+
+
+@dataclasses.dataclass(frozen=True)
+class Fixed:
+    """Given actions, one a sample: what training uses to compare the actions.
+
+    Attributes:
+        actions: int32 [B], 0 … L.
+    """
+
+    actions: jax.Array
+
+    def __call__(self, key: jax.Array, seen: Observation) -> jax.Array:
+        del key
+        return as_mask(self.actions, seen.layers)
+
+
+@dataclasses.dataclass(frozen=True)
+class Warmup:
+    """Training of the main model without an agent, so that every action is good at its job.
+
+    Attributes:
+        straight: share of samples that iterate nothing.
+        everything: share that iterates all layers; the others iterate one, drawn uniformly.
+    """
+
+    straight: float = 0.5
+    everything: float = 0.1
+
+    def __call__(self, key: jax.Array, seen: Observation) -> jax.Array:
+        kind_key, layer_key = jax.random.split(key)
+        batch = seen.logits.shape[0]
+        kind = jax.random.uniform(kind_key, (batch, 1), jnp.float32)
+        layer = jax.random.randint(layer_key, (batch,), 1, seen.layers + 1)
+        one = as_mask(layer, seen.layers)
+        return jnp.where(kind < self.everything, True, one & (kind < 1 - self.straight))
+
+
+@dataclasses.dataclass(frozen=True)
+class Either:
+    """One of two routers for each sample, drawn at random.
+
+    Attributes:
+        share: probability of the first.
+        first, second: routers.
+    """
+
+    share: float
+    first: Router
+    second: Router
+
+    def __call__(self, key: jax.Array, seen: Observation) -> jax.Array:
+        draw, *keys = jax.random.split(key, 3)
+        coin = jax.random.bernoulli(draw, self.share, (seen.logits.shape[0], 1))
+        return jnp.where(coin, self.first(keys[0], seen), self.second(keys[1], seen))
+
+
+@dataclasses.dataclass(frozen=True)
+class Switch:
+    """One of several routers, by number, so that one compiled program serves them all.
+
+    Attributes:
+        kind: int32 scalar, may be traced.
+        choices: routers.
+    """
+
+    kind: int | jax.Array
+    choices: tuple[Router, ...]
+
+    def __call__(self, key: jax.Array, seen: Observation) -> jax.Array:
+        return jax.lax.switch(self.kind, [functools.partial(c, key, seen) for c in self.choices])
+
+
+def everyone(setting: float | jax.Array, layers: int) -> dict[str, Router]:
+    """The routers for evaluation by name; `setting` is the rate or threshold where one is needed.
+
+    Names: agent, none, all, random, confidence (iterates all layers of unsure samples), constant_1
+    … constant_L, confidence_1 … confidence_L.
+    """
+    each = range(layers)
+    return {
+        "agent": Agent(),
+        "none": Constant(()),
+        "all": Constant(),
+        "random": Random(setting),
+        "confidence": Confidence(setting),
+        **{f"constant_{j + 1}": Constant((j,)) for j in each},
+        **{f"confidence_{j + 1}": Confidence(setting, (j,)) for j in each},
+    }

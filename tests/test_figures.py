@@ -1,0 +1,153 @@
+"""Figures: the right lines in them, and none from records that are not there."""
+
+import json
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+import numpy as np
+from PIL import Image
+import pytest
+
+from train.errors import UserError
+from train.figures import draw
+from train.metrics import MetricWriter
+
+CURVE = {
+    "agent": [
+        {"price": 1.0, "mean_cost": 0.1, "accuracy": 0.62},
+        {"price": 0.0, "mean_cost": 1.8, "accuracy": 0.67},
+        {"price": 0.1, "mean_cost": 1.0, "accuracy": 0.66},
+        {"price": 2.0, "mean_cost": 0.1, "accuracy": 0.6201},
+    ],
+    "routers": {
+        "none": {"mean_cost": 0.0, "accuracy": 0.6},
+        "all layers": {"mean_cost": 5.2, "accuracy": 0.675},
+        "random": [
+            {"rate": 1.0, "mean_cost": 1.7, "accuracy": 0.63},
+            {"rate": 0.5, "mean_cost": 0.9, "accuracy": 0.61},
+        ],
+    },
+}
+NAMES = ["loss", "accuracy", "reward", "selection", "price_curve"]
+
+
+def write(workdir, phases=("model warm-up", "agent warm-up", "joint"), curve=CURVE):
+    writer = MetricWriter(workdir, 0)
+    for step in range(1, 91):
+        phase = phases[(step - 1) * len(phases) // 90]
+        values = {"phase": phase, "loss": 1 / step, "cross_entropy": 2 / step}
+        if phase != "model warm-up":
+            values |= {"action_0": 0.5, "action_1": 0.3, "action_2": 0.2, "reward": 0.4}
+            values |= {"reward_correct": 0.5, "reward_cost": -0.08, "reward_penalty": -0.02}
+        writer.write(step, "train", values)
+        if step % 30 == 0:
+            accuracies = {"straight_accuracy": 0.5, "all_layers_accuracy": 0.6}
+            agent = {"agent_accuracy": 0.55} if phase != "model warm-up" else {}
+            writer.write(step, "validation", {"phase": phase, "loss": 1.5} | accuracies | agent)
+    writer.close()
+    if curve is not None:
+        (workdir / "curve.json").write_text(json.dumps(curve))
+    return workdir
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """What is saved, by name, as figures."""
+    kept = {}
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path: kept.update({path.stem: figure}))
+    return kept
+
+
+def lines(figure):
+    return {line.get_label(): line.get_xydata() for line in figure.axes[0].lines}
+
+
+def test_draws_all(tmp_path):
+    files = draw(write(tmp_path))
+    assert files == [tmp_path / "figures" / f"{name}.png" for name in NAMES]
+    for file in files:
+        with Image.open(file) as image:
+            assert image.size == (900, 600)
+
+
+def test_lines(tmp_path, figures):
+    draw(write(tmp_path))
+    loss = lines(figures["loss"])
+    assert list(loss) == ["training, cross-entropy", "training, total", "validation"]
+    np.testing.assert_allclose(loss["training, total"], [(s, 1 / s) for s in range(1, 91)])
+    accuracy = lines(figures["accuracy"])
+    assert list(accuracy) == ["agent", "straight pass alone", "all layers iterated"]
+    np.testing.assert_allclose(accuracy["agent"], [(60, 0.55), (90, 0.55)])
+    assert list(lines(figures["reward"])) == [
+        "reward", "for being right", "for cost", "for repeated choices"
+    ]  # fmt: skip
+    areas = figures["selection"].axes[0].collections
+    assert [area.get_label() for area in areas] == ["no operation", "layer 1", "layer 2"]
+    tops = [area.get_paths()[0].vertices[:, 1].max() for area in areas]
+    np.testing.assert_allclose(tops, [0.5, 0.8, 1.0])
+    for figure in figures.values():
+        labels = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert len(labels) == len(set(labels)) >= 3
+        assert figure.get_suptitle() and figure.axes[0].get_ylabel() and figure.axes[0].get_xlabel()
+
+
+def test_phases_are_named(tmp_path, figures):
+    draw(write(tmp_path))
+    texts = figures["loss"].axes[0].texts
+    names = [text.get_text().replace("\n", " ") for text in texts]
+    assert names == ["model warm-up", "agent warm-up", "joint"]
+    assert [text.xy[0] for text in texts] == [16.0, 46.0, 75.5]
+
+
+def test_price_curve(tmp_path, figures):
+    draw(write(tmp_path))
+    axes = figures["price_curve"].axes[0]
+    curve = lines(figures["price_curve"])
+    assert list(curve) == ["random", "agent, by price λ", "none", "all layers"]
+    np.testing.assert_allclose(curve["agent, by price λ"][:, 0], [1.8, 1.0, 0.1, 0.1])
+    np.testing.assert_allclose(curve["random"][:, 0], [0.9, 1.7])
+    assert [text.get_text() for text in axes.texts] == ["0", "0.1", "1"], "no room for 2"
+
+
+def test_nothing_overlaps(tmp_path, figures):
+    """Title, phase names, axes with their labels, and legend are apart, and inside the figure."""
+    draw(write(tmp_path, phases=("model warm-up", *6 * ["joint"], "agent fine-tuning", "last")))
+    assert list(figures) == NAMES
+    for figure in figures.values():
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        extent = lambda artist, renderer=canvas.get_renderer(): artist.get_tightbbox(renderer)
+        title, axes, legend = map(extent, (figure._suptitle, figure.axes[0], figure.legends[0]))
+        assert 0 <= legend.y0 < legend.y1 <= axes.y0 < axes.y1 <= title.y0 < title.y1 <= 600
+        assert 0 <= axes.x0 < axes.x1 <= 900
+        texts = [extent(text) for text in figure.axes[0].texts]
+        assert len(texts) >= 3
+        assert not any(a.overlaps(b) for i, a in enumerate(texts) for b in texts[:i])
+
+
+def test_missing_records(tmp_path):
+    """A phase turned off, a run that has just begun, values that are not finite."""
+    names = lambda workdir: [file.stem for file in draw(workdir)]
+    assert names(write(tmp_path / "a", phases=("model warm-up",), curve=None)) == NAMES[:2]
+    assert names(write(tmp_path / "b", phases=("joint",), curve={"agent": []})) == NAMES[:4]
+    writer = MetricWriter(tmp_path / "c", 0)
+    assert names(tmp_path / "c") == []
+    nan = float("nan")
+    writer.write(1, "train", {"phase": "model", "loss": nan, "action_0": nan, "action_1": 1.0})
+    writer.write(1, "validation", {"phase": "joint", "agent_accuracy": 0.5})
+    writer.close()
+    (tmp_path / "c" / "curve.json").write_text(json.dumps({"agent": CURVE["agent"][:1]}))
+    assert names(tmp_path / "c") == ["loss", "accuracy", "selection", "price_curve"]
+
+
+def test_errors_are_for_the_user(tmp_path):
+    with pytest.raises(UserError, match="expected the workdir of a run"):
+        draw(tmp_path)
+    write(tmp_path)
+    (tmp_path / "curve.json").write_text("{")
+    with pytest.raises(UserError, match=r"curve.json is not JSON .*Evaluate the run again"):
+        draw(tmp_path)
+    (tmp_path / "curve.json").unlink()
+    (tmp_path / "figures").write_text("")
+    with pytest.raises(UserError, match=r"Cannot write .*loss.png: File exists"):
+        draw(tmp_path)

@@ -1,0 +1,1 @@
+"""The training harness: `python -m train.main --config=configs/NAME.py --workdir=FOLDER`."""

@@ -1,0 +1,240 @@
+"""Figures of one run, from what it wrote: `metrics.jsonl` and `curve.json`.
+
+Each is drawn if its records are there; a phase that was turned off leaves a figure out, or a line.
+"""
+
+from collections.abc import Callable, Sequence
+import itertools
+import json
+from pathlib import Path
+import textwrap
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
+import numpy as np
+
+from train.errors import UserError
+from train.metrics import read_metrics
+from train.progress import action_names
+
+# Okabe and Ito's colours, which the colour-blind can tell apart.
+BLACK, ORANGE, BLUE, GREEN, PINK = "#000000", "#E69F00", "#0072B2", "#009E73", "#CC79A7"
+_STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.xmargin": 0.02,
+    "figure.titlesize": 10,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.alpha": 0.3,
+    "lines.linewidth": 1.2,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+}
+Records = list[dict]
+
+
+def draw(workdir: Path) -> list[Path]:
+    """Draws `loss`, `accuracy`, `reward`, `selection` and `price_curve` as PNG, 6 × 4 inches.
+
+    Args:
+        workdir: of a run; the figures go to its folder `figures`.
+
+    Returns:
+        The files written, in this order; those without records are left out.
+
+    Raises:
+        UserError: there is no `metrics.jsonl`, `curve.json` is damaged, or a figure cannot be
+            written.
+    """
+    workdir = Path(workdir)
+    records, curve = read_metrics(workdir), _read_curve(workdir / "curve.json")
+    painters: list[tuple[str, str, Callable[[Axes], bool]]] = [
+        ("loss", "Loss", lambda axes: _loss(axes, records)),
+        ("accuracy", "Validation accuracy by router", lambda axes: _accuracy(axes, records)),
+        ("reward", "Reward and its terms", lambda axes: _reward(axes, records)),
+        ("selection", "What the agent chooses", lambda axes: _selection(axes, records)),
+        ("price_curve", "Accuracy against cost", lambda axes: _price_curve(axes, curve)),
+    ]
+    written = []
+    with matplotlib.rc_context(_STYLE):
+        for name, title, paint in painters:
+            figure = Figure(figsize=(6, 4), dpi=150, layout="constrained")
+            figure.suptitle(title)
+            if paint(figure.subplots()):
+                _legend(figure)
+                written.append(_save(figure, workdir / "figures" / f"{name}.png"))
+    return written
+
+
+def _loss(axes: Axes, records: Records) -> bool:
+    lines = [
+        ("train", "cross_entropy", "training, cross-entropy", BLUE),
+        ("train", "loss", "training, total", ORANGE),
+        ("validation", "loss", "validation", BLACK),
+    ]
+    axes.set_ylabel("loss (nats)")
+    return _lines(axes, records, lines)
+
+
+def _accuracy(axes: Axes, records: Records) -> bool:
+    lines = [
+        ("validation", "agent_accuracy", "agent", BLUE),
+        ("validation", "straight_accuracy", "straight pass alone", ORANGE),
+        ("validation", "all_layers_accuracy", "all layers iterated", GREEN),
+    ]
+    axes.set_ylabel("accuracy")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    return _lines(axes, records, lines)
+
+
+def _reward(axes: Axes, records: Records) -> bool:
+    lines = [
+        ("train", "reward", "reward", BLACK),
+        ("train", "reward_correct", "for being right", GREEN),
+        ("train", "reward_cost", "for cost", ORANGE),
+        ("train", "reward_penalty", "for repeated choices", PINK),
+    ]
+    axes.set_ylabel("reward (mean a sample)")
+    return _lines(axes, records, lines)
+
+
+def _selection(axes: Axes, records: Records) -> bool:
+    """Stacked frequencies: no operation at the bottom, layers upwards in a sequential palette."""
+    chosen = [r for r in records if r["split"] == "train" and action_names(r)]
+    if not chosen:
+        return False
+    names = max((action_names(record) for record in chosen), key=len)
+    shares = np.array([[record.get(name, 0.0) for record in chosen] for name in names])
+    layers = matplotlib.colormaps["viridis"](np.linspace(0.15, 0.95, max(len(names) - 1, 1)))
+    axes.stackplot(
+        [record["step"] for record in chosen],
+        np.nan_to_num(shares),
+        colors=["#BBBBBB", *layers],
+        labels=["no operation", *[f"layer {name.removeprefix('action_')}" for name in names[1:]]],
+        linewidth=0,
+    )
+    axes.set(ylabel="share of samples", ylim=(0, 1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    _steps(axes, records)
+    return True
+
+
+def _price_curve(axes: Axes, curve: dict) -> bool:
+    """The agent's curve over its prices, against routers that do not look at the sample."""
+    routers = dict(curve.get("routers", {}))
+    agent, random = curve.get("agent", []), routers.pop("random", [])
+    if random:
+        random = sorted(random, key=lambda point: point["mean_cost"])
+        axes.plot(*_points(random), "--", color="#777777", marker=".", label="random")
+    if agent:
+        agent = sorted(agent, key=lambda point: point["price"])
+        axes.plot(*_points(agent), color=BLUE, marker="o", markersize=4, label="agent, by price λ")
+    colours = itertools.cycle((BLACK, ORANGE, GREEN, PINK, "#56B4E9", "#D55E00"))
+    markers = itertools.cycle("sD^vP*X")
+    for name, point in routers.items():
+        axes.plot(*_points([point]), next(markers), color=next(colours), label=name, zorder=3)
+    axes.set(
+        xlabel="mean cost beyond the straight pass (multiples of its MACs)",
+        ylabel="accuracy",
+    )
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.margins(0.08)
+    _annotate_prices(axes, agent)
+    return bool(agent or random or routers)
+
+
+def _lines(axes: Axes, records: Records, lines: Sequence[tuple[str, str, str, str]]) -> bool:
+    """Draws `(split, key, label, colour)` over steps; says whether there was anything to draw."""
+    drawn = False
+    for split, key, label, colour in lines:
+        points = [(r["step"], r[key]) for r in records if r["split"] == split and key in r]
+        if points:
+            # A single evaluation is a point that no line would show.
+            marker = "." if len(points) < 30 else None
+            axes.plot(*zip(*points, strict=True), color=colour, label=label, marker=marker)
+            drawn = True
+    if drawn:
+        _steps(axes, records)
+    return drawn
+
+
+def _steps(axes: Axes, records: Records) -> None:
+    """The axis of steps: every other phase is shaded, and phases are named above the axes."""
+    axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    marks = sorted(((r["step"], r["phase"]) for r in records if "phase" in r), key=lambda m: m[0])
+    starts = [(next(run)[0], name) for name, run in itertools.groupby(marks, key=lambda m: m[1])]
+    if len(starts) < 2:
+        return
+    ends = [step for step, _ in starts[1:]] + [marks[-1][0]]
+    whole = max(1, ends[-1] - starts[0][0])
+    for i, ((start, name), end) in enumerate(zip(starts, ends, strict=True)):
+        if i % 2 == 0:
+            axes.axvspan(start, end, color="black", alpha=0.05, linewidth=0, zorder=0)
+        width = max(8, round(60 * (end - start) / whole))
+        axes.annotate(
+            textwrap.fill(name, width, break_long_words=False),
+            ((start + end) / 2, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=7,
+            color="#555555",
+        )
+
+
+def _annotate_prices(axes: Axes, agent: Sequence[dict]) -> None:
+    """Writes prices beside their points, as far as they do not run into each other."""
+    axes.autoscale_view()
+    last = np.full(2, -np.inf)
+    for point in agent:
+        at = axes.transData.transform((point["mean_cost"], point["accuracy"]))
+        if np.hypot(*(at - last)) > 60:
+            last = at
+            axes.annotate(
+                f"{point['price']:.3g}",
+                (point["mean_cost"], point["accuracy"]),
+                xytext=(4, -9),
+                textcoords="offset points",
+                fontsize=7,
+                color="#555555",
+            )
+
+
+def _legend(figure: Figure) -> None:
+    """Below the axes, where it covers nothing."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
+
+
+def _points(points: Sequence[dict]) -> tuple[list[float], list[float]]:
+    return [p["mean_cost"] for p in points], [p["accuracy"] for p in points]
+
+
+def _read_curve(path: Path) -> dict:
+    if not path.exists():
+        return {}
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error}). Evaluate the run again.") from error
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path)
+    except OSError as error:
+        raise UserError(
+            f"Cannot write {path}: {error.strerror}. Check that the disk has room and the folder "
+            "may be written."
+        ) from error
+    return path

@@ -1,0 +1,373 @@
+"""A run from its config to its summary: what `python -m train.main` does, for tests and notebooks.
+
+    summary = train_and_evaluate(config, workdir)
+
+A run resumes by itself from the newest checkpoint in its workdir. Data order, random numbers and
+learning rates follow from the config and the step, so a run that was interrupted anywhere ends, on
+CPU, with the same bits as one that was not.
+"""
+
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+import signal
+import time
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from dynalay_jax import model as model_lib
+from train import data, evaluate, figures, setup
+from train import state as state_lib
+from train.checkpoint import Checkpoints
+from train.errors import UserError
+from train.metrics import MetricWriter
+from train.phases import Phase
+from train.progress import Progress, human, percent, print_table
+from train.step import Resident, Task, replicate, train_steps, unreplicate
+
+PyTree = Any
+EXIT_NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "interrupt"}
+
+
+class Interrupted(Exception):
+    """The run was asked to stop; everything up to now is saved."""
+
+
+class Stop:
+    """Remembers that the process was asked to stop, so that the loop can save first."""
+
+    def __init__(self) -> None:
+        self.by: str | None = None
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator["Stop"]:
+        """Handles SIGTERM and SIGINT meanwhile, where the interpreter lets us (main thread)."""
+
+        def remember(number: int, frame: Any) -> None:
+            del frame
+            self.by = EXIT_NAMES[signal.Signals(number)]
+
+        former = {}
+        with contextlib.suppress(ValueError):
+            for number in EXIT_NAMES:
+                former[number] = signal.signal(number, remember)
+        try:
+            yield self
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+
+@dataclasses.dataclass
+class Run:
+    """A run's fixed parts, and its place on disk."""
+
+    config: ml_collections.FrozenConfigDict
+    workdir: Path
+    dataset: data.Dataset
+    task: Task
+    transforms: dict[str, Any]
+    evaluate: evaluate.Evaluator
+
+    @classmethod
+    def prepare(cls, config: ml_collections.ConfigDict, workdir: Path) -> "Run":
+        """Loads the data, builds the model; nothing is written yet."""
+        frozen = ml_collections.FrozenConfigDict(config)
+        setup.check(frozen)
+        dataset = data.load(config.data)
+        task = setup.task(frozen, dataset)
+        transforms = state_lib.optimizers(frozen, list(task.phases))
+        return cls(frozen, workdir, dataset, task, transforms, evaluate.Evaluator(task, dataset))
+
+    def initial(self) -> state_lib.TrainState:
+        """The state before the first step."""
+        shape = self.dataset.train.images.shape[1:]
+        variables = model_lib.init(self.task.model, jax.random.key(self.config.seed), shape)
+        return state_lib.create(variables, self.transforms, bool(self.config.train.ema))
+
+    def template(self) -> state_lib.TrainState:
+        """Shapes and dtypes of the state."""
+        return jax.eval_shape(self.initial)
+
+
+def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, Any]:
+    """Trains, or goes on training, and evaluates.
+
+    Args:
+        config: see `configs/`.
+        workdir: of this run alone; gets config, metrics, checkpoints, figures and summary.json.
+
+    Returns:
+        The summary: see `evaluate.summary`, and `params_sha256`, `train_seconds`, `versions`.
+
+    Raises:
+        UserError: something the user can cure.
+        Interrupted: SIGTERM or Ctrl-C; saved.
+    """
+    workdir = Path(workdir)
+    with Stop().listening() as stop:
+        run = Run.prepare(config, workdir)
+        setup.describe(run.task, run.dataset)
+        setup.write_config(run.config, workdir)
+        checkpoints = Checkpoints(workdir / "checkpoints", config.checkpoint.keep, warn=print)
+        try:
+            state, seconds = _train(run, checkpoints, stop)
+            return _finish(run, state, seconds)
+        finally:
+            checkpoints.close()
+
+
+def _train(run: Run, checkpoints: Checkpoints, stop: Stop) -> tuple[Any, float]:
+    """Trains to the end; returns the replicated state and the seconds that training took."""
+    restored = checkpoints.restore_latest(run.template())
+    step, state, meta = restored or (0, run.initial(), {"train_seconds": 0.0})
+    if restored:
+        print(f"Resumed from step {step} of {run.workdir}.")
+    state, total = replicate(state), run.task.phases[-1].last
+    resident = Resident(run.dataset.train)
+    writer = MetricWriter(run.workdir, step)
+    clock = _Clock(meta["train_seconds"])
+    unit = "grids" if run.dataset.name == "connectivity" else "images"
+    with Progress(total, run.config.train.batch_size, unit=unit) as progress:
+        saver = _Saver(run, checkpoints, writer, progress, clock)
+        try:
+            for phase in run.task.phases:
+                if phase.last > step:
+                    state = _train_phase(run, phase, max(step, phase.first), state, resident,
+                                         saver, stop)  # fmt: skip
+        finally:
+            writer.close()
+    return state, clock.seconds
+
+
+class _Clock:
+    """Seconds spent training, evaluation left out, over all restarts."""
+
+    def __init__(self, before: float) -> None:
+        self._before, self._start = before, time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return self._before + time.monotonic() - self._start
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        start = time.monotonic()
+        yield
+        self._start += time.monotonic() - start
+
+
+def _train_phase(
+    run: Run,
+    phase: Phase,
+    first: int,
+    state: Any,
+    resident: Resident,
+    saver: "_Saver",
+    stop: Stop,
+) -> Any:
+    """Steps `first` … of a phase; returns the state at its end."""
+    train, per_call = run.config.train, run.config.train.steps_per_call
+    call = train_steps(run.task, run.transforms, phase)
+    waiting: tuple[int, PyTree] | None = None
+    every = max(1, round(run.config.eval_every * (resident.count // train.batch_size) / per_call))
+    for step in range(first, phase.last, per_call):
+        order = data.batch_indices(
+            resident.count, train.batch_size, run.config.seed, step, per_call
+        )
+        state, metrics = call(state, resident, order)
+        # What the call before measured is read only now, so that the devices never wait for us.
+        saver.record(phase, waiting)
+        after = step + per_call
+        waiting = (after, metrics)
+        ends, evaluates = after == phase.last, after // per_call % every == 0
+        if ends or evaluates or stop.by:
+            saver.record(phase, waiting)
+            waiting = None
+            saver.save(after, phase, state, evaluates or ends)
+        if stop.by:
+            raise Interrupted(
+                f"Stopped by {stop.by} at step {after}; saved. The same command goes on from there."
+            )
+    return state
+
+
+@dataclasses.dataclass
+class _Saver:
+    """Writes down what a run does: metrics, progress, checkpoints."""
+
+    run: Run
+    checkpoints: Checkpoints
+    writer: MetricWriter
+    progress: Progress
+    clock: _Clock
+    good: int = 0
+
+    def record(self, phase: Phase, measured: tuple[int, PyTree] | None) -> None:
+        """Means over a call's steps, to file and screen; raises if they are not finite."""
+        if measured is None:
+            return
+        step, metrics = measured
+        means = {key: float(np.mean(value)) for key, value in unreplicate(metrics).items()}
+        if not np.isfinite(means["loss"]) or not np.isfinite(means["gradient_norm"]):
+            steps = next(iter(unreplicate(metrics).values())).shape[0]
+            raise UserError(
+                f"The loss or its gradient is not finite in steps {step - steps + 1} to {step}. "
+                f"{self._last_good()} Try a lower config.train.learning_rate or "
+                "config.train.clip, or another config.seed."
+            )
+        self.writer.write(step, "train", {**means, "phase": phase.name})
+        self.progress.update(step, phase.name, means)
+
+    def _last_good(self) -> str:
+        folder = self.run.workdir / "checkpoints"
+        saved = sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
+        return f"Last good checkpoint: {folder / str(saved[-1])}." if saved else "None was saved."
+
+    def save(self, step: int, phase: Phase, state: Any, evaluates: bool) -> None:
+        """Evaluates on the validation split if asked, and saves a checkpoint."""
+        seconds, accuracy = self.clock.seconds, None
+        with self.progress.paused(), self.clock.paused():
+            if evaluates:
+                accuracy = self._validate(step, phase, state)
+            host = unreplicate(state)
+            self.checkpoints.save(step, host, {"train_seconds": seconds}, accuracy)
+
+    def _validate(self, step: int, phase: Phase, state: Any) -> float | None:
+        if not len(self.run.dataset.validation.labels):
+            return None
+        report = lambda router: self.run.evaluate(state.evaluated, "validation", router)
+        agent, straight, everything = map(report, ("agent", "none", "all"))
+        values = {
+            "agent_accuracy": agent.accuracy,
+            "straight_accuracy": straight.accuracy,
+            "all_layers_accuracy": everything.accuracy,
+            "loss": agent.loss,
+            "mean_cost": agent.mean_cost,
+            "all_layers_cost": everything.mean_cost,
+            **{f"action_{i}": share for i, share in enumerate(agent.actions)},
+        }
+        self.writer.write(step, "validation", {**values, "phase": phase.name})
+        self.progress.message(
+            f"step {step}: validation accuracy {percent(agent.accuracy)} at cost "
+            f"{agent.mean_cost:.2f} (straight {percent(straight.accuracy)} at 0, all layers "
+            f"{percent(everything.accuracy)} at {everything.mean_cost:.2f})"
+        )
+        self._warn_if_collapsed(agent, straight, everything, phase)
+        # Before the agent has been trained, what it would choose says nothing about the model.
+        return agent.accuracy if "agent" in phase.trains else straight.accuracy
+
+    def _warn_if_collapsed(self, agent: Any, straight: Any, everything: Any, phase: Phase) -> None:
+        """One action for nearly all, though some samples would be right under another."""
+        most = max(range(len(agent.actions)), key=lambda i: agent.actions[i])
+        missed = np.mean(~agent.each["correct"] & (straight.each["correct"]
+                                                   | everything.each["correct"]))  # fmt: skip
+        if "agent" in phase.trains and agent.actions[most] > 0.98 and missed > 0.02:
+            self.progress.message(
+                f"Warning: the agent takes action {most} for {percent(agent.actions[most])} of the "
+                f"validation examples, but {percent(float(missed))} would be right otherwise; try "
+                "a lower config.price or a higher config.objective.entropy."
+            )
+
+
+def _finish(run: Run, state: Any, seconds: float) -> dict[str, Any]:
+    """Evaluates on the test split; writes summary.json, curve.json and the figures."""
+    params = state.evaluated
+    summary = evaluate.summary(run.evaluate, params)
+    summary |= {
+        "train_seconds": seconds,
+        "steps": run.task.phases[-1].last,
+        "seed": run.config.seed,
+        "data": run.dataset.name,
+        "price": run.config.price,
+        "params_sha256": fingerprint(unreplicate(params)),
+        "versions": setup.versions(),
+    }
+    curve = evaluate.curve(run.evaluate, params, run.config.prices)
+    setup.write(run.workdir / "curve.json", json.dumps(curve, indent=1))
+    setup.write(run.workdir / "summary.json", json.dumps(summary, indent=1))
+    figures.draw(run.workdir)
+    _print_summary(summary, run)
+    return summary
+
+
+def _print_summary(summary: dict[str, Any], run: Run) -> None:
+    rows = [
+        [name, percent(summary[f"{key}_accuracy"]), f"{cost:.2f}"]
+        for name, key, cost in (
+            ("straight pass", "straight", 0.0),
+            ("agent", "test", summary["mean_cost"]),
+            ("random", "random", summary["random_cost"]),
+            ("confidence", "confidence", summary["confidence_cost"]),
+            ("all layers", "all_layers", summary["all_layers_cost"]),
+        )
+    ]
+    title = f"Test set of {summary['test_examples']}; cost beyond the straight pass, in multiples"
+    print_table(title, ["router", "accuracy", "mean cost"], rows)
+    steps = [summary["steps_when_straight_wrong"], summary["steps_when_straight_right"]]
+    shown = ["—" if s is None else f"{s:.2f}" for s in steps]
+    print(
+        f"Mean steps spent where the straight pass is wrong: {shown[0]}, where it is right: "
+        f"{shown[1]}. Trained for {human(summary['train_seconds'])} s. Everything is in "
+        f"{run.workdir}."
+    )
+
+
+def fingerprint(tree: PyTree) -> str:
+    """SHA-256 over all leaves: names, shapes, dtypes and bytes, in the order of the tree."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree.leaves_with_path(tree):
+        array = np.ascontiguousarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def evaluate_only(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, Any]:
+    """Evaluates the newest checkpoint with `config.router` at `config.price` on the test split.
+
+    Raises:
+        UserError: there is no checkpoint, or no such router.
+    """
+    workdir = Path(workdir)
+    run = Run.prepare(config, workdir)
+    checkpoints = Checkpoints(workdir / "checkpoints", config.checkpoint.keep, warn=print)
+    try:
+        restored = checkpoints.restore_latest(run.template())
+    finally:
+        checkpoints.close()
+    if restored is None:
+        raise UserError(f"No checkpoint in {workdir}: train first, with --mode=train.")
+    step, state, _ = restored
+    params = replicate(state_lib.TrainState(*state).evaluated)
+    report = run.evaluate(params, "test", config.router)
+    result = {
+        "router": config.router,
+        "price": config.price,
+        "step": step,
+        "test_examples": len(report.each["correct"]),
+        **report.point(),
+        "actions": report.actions,
+        "images_per_second": len(report.each["correct"]) / report.seconds,
+    }
+    print_table(
+        f"Step {step}, test set of {result['test_examples']}",
+        ["router", "price", "accuracy", "mean cost", "images/s"],
+        [
+            [
+                config.router,
+                config.price,
+                percent(report.accuracy),
+                f"{report.mean_cost:.2f}",
+                human(result["images_per_second"]),
+            ]
+        ],  # fmt: skip
+    )
+    setup.write(workdir / f"eval_{config.router.replace(':', '_')}.json", json.dumps(result))
+    return result

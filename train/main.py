@@ -1,0 +1,69 @@
+"""python -m train.main --config=configs/digits.py [--workdir=DIR] [--mode=eval] [--config.x=y ...]
+
+Parses flags and says what went wrong in one line; `train.loop` does the work.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+import sys
+
+from absl import app, flags
+from absl import logging as absl_logging
+import jax
+from ml_collections import config_flags
+
+from train import loop
+from train.errors import UserError
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, see configs/.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; workdir/NAME by default.")
+_MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "Train, or evaluate a checkpoint.")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs a config; exits 2 with one line for what the user can cure."""
+    if len(argv) > 1:
+        raise UserError(f"Unknown argument {argv[1]!r}; options start with --.")
+    if _CONFIG.value is None:
+        raise UserError("--config is missing; for example --config=configs/digits.py.")
+    config = _CONFIG.value
+    name = Path(flags.FLAGS["config"].config_filename).stem
+    workdir = Path(_WORKDIR.value or Path("workdir") / name)
+    # With JAX_COORDINATOR_ADDRESS set, this process is one of several.
+    if jax.distributed.is_initialized() is False and _is_distributed():
+        jax.distributed.initialize()
+    run = loop.train_and_evaluate if _MODE.value == "train" else loop.evaluate_only
+    run(config, workdir)
+
+
+def _is_distributed() -> bool:
+    import os
+
+    return "JAX_COORDINATOR_ADDRESS" in os.environ
+
+
+def run() -> None:
+    """The command: flags, friendly errors, exit codes."""
+    absl_logging.set_verbosity(absl_logging.ERROR)
+    try:
+        app.run(main, flags_parser=_parse)
+    except UserError as error:
+        sys.exit(_said(error))
+    except loop.Interrupted as stopped:
+        print(stopped, flush=True)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    try:
+        return flags.FLAGS(argv)
+    except Exception as error:
+        raise UserError(str(error)) from error
+
+
+def _said(error: Exception) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    run()

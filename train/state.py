@@ -1,0 +1,92 @@
+"""What a training run carries from step to step, and the optimisers that change it."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import optax
+
+from train.phases import Phase
+
+PyTree = Any
+GROUPS = ("main", "agent")
+
+
+class TrainState(NamedTuple):
+    """State of a run; a pytree of arrays. Everything else follows from the config and `step`.
+
+    Attributes:
+        step: int32, training steps done.
+        params: {"main": ..., "agent": ...}, the parameters of the two networks.
+        average: exponential moving average of params, or None if off.
+        optimizers: {"main": ..., "agent": ...}, optax states.
+    """
+
+    step: jax.Array
+    params: PyTree
+    average: PyTree
+    optimizers: dict[str, optax.OptState]
+
+    @property
+    def evaluated(self) -> PyTree:
+        """The parameters to evaluate: the average where there is one."""
+        return self.params if self.average is None else self.average
+
+
+def split(variables: PyTree) -> PyTree:
+    """Flax variables {"params": {..., "agent": ...}} as {"main": ..., "agent": ...}."""
+    params = dict(variables["params"])
+    return {"agent": params.pop("agent"), "main": params}
+
+
+def join(params: PyTree) -> PyTree:
+    """Undoes `split`."""
+    return {"params": {**params["main"], "agent": params["agent"]}}
+
+
+def optimizers(
+    config: ml_collections.ConfigDict, phases: list[Phase]
+) -> dict[str, optax.GradientTransformation]:
+    """AdamW with clipping, linear warm-up and cosine decay for each of the two networks.
+
+    Each network's schedule counts the updates of the phases that train it. With
+    `config.train.accumulate` = k > 1, an update is made every k steps from the mean gradient.
+    """
+    train = config.train
+    transforms = {}
+    for group in GROUPS:
+        steps = sum(phase.steps for phase in phases if group in phase.trains)
+        updates = max(steps // train.accumulate, 1)
+        schedule = optax.warmup_cosine_decay_schedule(
+            init_value=0.0,
+            peak_value=train.learning_rate,
+            warmup_steps=min(int(train.warmup * updates) + 1, updates - 1) if updates > 1 else 0,
+            decay_steps=updates,
+        )
+        transform = optax.chain(
+            optax.clip_by_global_norm(train.clip),
+            optax.adamw(schedule, weight_decay=train.weight_decay, mask=_decayed),
+        )
+        if train.accumulate > 1:
+            transform = optax.MultiSteps(transform, train.accumulate)
+        transforms[group] = transform
+    return transforms
+
+
+def _decayed(params: PyTree) -> PyTree:
+    """Weight decay is for kernels, not for scales and biases."""
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+
+
+def create(
+    variables: PyTree, transforms: dict[str, optax.GradientTransformation], average: bool
+) -> TrainState:
+    """The state before the first step."""
+    params = split(variables)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        average=jax.tree.map(jnp.copy, params) if average else None,
+        optimizers={group: transforms[group].init(params[group]) for group in GROUPS},
+    )

@@ -1,0 +1,279 @@
+"""One training step, one evaluation step: pure functions, and the one place that maps them.
+
+`pmap` runs them on all local devices; nothing outside this file knows. The data set lives on the
+devices and a call takes several steps, each gathering its examples by index, so that the host only
+sends indices and reads a few means.
+"""
+
+from collections.abc import Callable
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import optax
+
+from dynalay_jax import cost, objective, routers
+from dynalay_jax.model import DynaLay
+from train import state as state_lib
+from train.augment import augment
+from train.data import Split
+from train.phases import Phase
+from train.state import TrainState
+
+PyTree = Any
+AXIS = "devices"
+# Exploration falls to its end over this share of the agent's training; the floor lasts as long.
+_EXPLORING = 0.3
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """Everything that a step needs and that does not change: model, objective, costs, data scale.
+
+    Attributes:
+        model: DynaLay.
+        objective: reward, loss, estimator.
+        costs: MACs of the model's parts.
+        mean, std: of the images, per channel, as in `Dataset`.
+        config: of the run.
+        phases: of the run.
+    """
+
+    model: DynaLay
+    objective: objective.Objective
+    costs: cost.Costs
+    mean: np.ndarray
+    std: np.ndarray
+    config: ml_collections.FrozenConfigDict
+    phases: tuple[Phase, ...]
+
+    def normalise(self, images: jax.Array) -> jax.Array:
+        """uint8 [..., channels] → float32 of mean 0 and standard deviation 1."""
+        return (images.astype(jnp.float32) / 255.0 - self.mean) / self.std
+
+
+def train_step(
+    task: Task,
+    transforms: dict[str, optax.GradientTransformation],
+    phase: Phase,
+    state: TrainState,
+    images: jax.Array,
+    labels: jax.Array,
+    key: jax.Array,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """One step of gradient descent on a device's share of a batch, inside `pmap`.
+
+    Args:
+        task, transforms, phase: static.
+        state: before; the same on all devices.
+        images: uint8 [b, height, width, channels].
+        labels: int32 [b].
+        key: of this step and device.
+
+    Returns:
+        The state after, and scalar means over all devices.
+    """
+    augment_key, loss_key = jax.random.split(key)
+    x = augment(augment_key, task.normalise(images), task.config.augment)
+    loss = functools.partial(_loss, task, phase)
+    (_, metrics), grads = jax.value_and_grad(loss, has_aux=True)(
+        state.params, x, labels, loss_key, state.step
+    )
+    grads, metrics = jax.lax.pmean((grads, metrics), AXIS)
+
+    params, opt_states = dict(state.params), dict(state.optimizers)
+    for group in phase.trains:
+        updates, opt_states[group] = transforms[group].update(
+            grads[group], opt_states[group], params[group]
+        )
+        params[group] = optax.apply_updates(params[group], updates)
+    average = state.average
+    if average is not None:
+        # A short memory at first, so that the average is of use from the start.
+        step = state.step.astype(jnp.float32)
+        decay = jnp.minimum(task.config.train.ema, (1 + step) / (10 + step))
+        average = optax.incremental_update(params, average, 1 - decay)
+    metrics["gradient_norm"] = optax.global_norm(grads)
+    return TrainState(state.step + 1, params, average, opt_states), metrics
+
+
+def _loss(
+    task: Task,
+    phase: Phase,
+    params: PyTree,
+    x: jax.Array,
+    labels: jax.Array,
+    key: jax.Array,
+    step: jax.Array,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Eq. 3 for the networks that the phase trains."""
+    settings, train = task.objective, task.config.train
+    price_key, main_key, agent_key = jax.random.split(key, 3)
+    low, high = task.config.price_range
+    draw = jax.random.uniform(price_key, labels.shape, jnp.float32, np.log(low), np.log(high))
+    price = jnp.exp(draw)
+    epsilon, floor = exploration(task, step)
+    variables = state_lib.join(params)
+    loss, metrics = jnp.float32(0), {}
+    if "main" in phase.trains:
+        router = routers.Warmup(train.straight, train.everything)
+        if "agent" in phase.trains:
+            router = routers.Either(train.exploring, router, routers.Agent(epsilon))
+        loss, metrics = objective.main_loss(
+            task.model, variables, x, labels, router, price, main_key, task.costs, train.smoothing
+        )
+    if "agent" in phase.trains:
+        some = max(1, round(settings.fraction * labels.shape[0]))
+        agent_loss, agent_metrics = objective.agent_loss(
+            task.model,
+            variables,
+            x[:some],
+            labels[:some],
+            price[:some],
+            agent_key,
+            settings,
+            task.costs,
+            epsilon,
+            floor,
+        )
+        loss, metrics = loss + agent_loss, {**metrics, **agent_metrics}
+    return loss, {**metrics, "loss": loss}
+
+
+def exploration(task: Task, step: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """ε, falling linearly, and the floor of the probabilities, at this step."""
+    agent_phases = [phase for phase in task.phases if "agent" in phase.trains]
+    if not agent_phases:
+        return jnp.float32(0), jnp.float32(0)
+    first, last = agent_phases[0].first, agent_phases[-1].last
+    over = (step - first).astype(jnp.float32) / (_EXPLORING * (last - first))
+    start, end = task.config.exploration.epsilon
+    epsilon = start + (end - start) * jnp.clip(over, 0.0, 1.0)
+    return epsilon, jnp.where(over < 1.0, task.config.exploration.floor, 0.0)
+
+
+def train_steps(
+    task: Task, transforms: dict[str, optax.GradientTransformation], phase: Phase
+) -> Callable[[TrainState, "Resident", np.ndarray], tuple[TrainState, PyTree]]:
+    """The mapped training call of a phase.
+
+    Returns:
+        Function of (replicated state, donated; training data; indices int32 [steps, batch]) →
+        (state, dict of float32 [steps] means). The batch is cut into one share a device.
+    """
+    seed = task.config.seed
+
+    def call(state: TrainState, images: jax.Array, labels: jax.Array, indices: jax.Array) -> Any:
+        def body(state: TrainState, index: jax.Array) -> Any:
+            key = jax.random.fold_in(jax.random.key(seed), state.step)
+            key = jax.random.fold_in(key, jax.lax.axis_index(AXIS))
+            return train_step(task, transforms, phase, state, images[index], labels[index], key)
+
+        return jax.lax.scan(body, state, indices)
+
+    mapped = jax.pmap(call, AXIS, donate_argnums=0)
+
+    def run(state: TrainState, data: "Resident", indices: np.ndarray) -> Any:
+        steps, batch = indices.shape
+        devices = jax.local_device_count()
+        shares = indices.reshape(steps, devices, batch // devices).swapaxes(0, 1)
+        return mapped(state, data.images, data.labels, shares)
+
+    return run
+
+
+def evaluation_step(
+    task: Task,
+    params: PyTree,
+    images: jax.Array,
+    labels: jax.Array,
+    router: routers.Router,
+    price: jax.Array,
+    key: jax.Array,
+) -> dict[str, jax.Array]:
+    """What one routed pass does with each example.
+
+    Returns:
+        Arrays [b]: `correct` bool, `loss` float32 (cross-entropy), `macs` float32 beyond the
+        straight pass and without the agent, `steps` int32 (evaluations of cells), `decisions`
+        int32 (rounds in which the agent was asked), `residual` float32 (worst of the solves, NaN
+        if none), `converged` bool (all solves), `confidence` float32 (largest class probability of
+        the straight pass), and `iterated` bool [b, L] (in any round).
+    """
+    logits, trace = task.model.apply(
+        state_lib.join(params), task.normalise(images), router, price, key
+    )
+    sweeps = trace.sweeps
+    iterated = sweeps.iterate
+    worst = jnp.max(jnp.where(iterated, sweeps.residual, -1.0), axis=(0, 2))
+    asked = 1 + jnp.sum(jnp.any(iterated, -1)[:-1], axis=0)
+    return {
+        "correct": jnp.argmax(logits, -1) == labels,
+        "loss": optax.softmax_cross_entropy_with_integer_labels(logits, labels),
+        "macs": cost.spent(task.costs, iterated, sweeps.steps),
+        "steps": jnp.sum(jnp.where(iterated, sweeps.steps, 0), axis=(0, 2)),
+        "decisions": asked.astype(jnp.int32),
+        "residual": jnp.where(worst < 0, jnp.nan, worst),
+        "converged": jnp.all(~iterated | (sweeps.status == 0), axis=(0, 2)),
+        "confidence": jnp.max(jax.nn.softmax(trace.straight_logits), axis=-1),
+        "iterated": jnp.any(iterated, axis=0),
+    }
+
+
+def evaluation(task: Task) -> Callable[..., dict[str, np.ndarray]]:
+    """The mapped evaluation call, one program for all routers.
+
+    Returns:
+        Function of (replicated params, data, indices int32 [batch], router's place in
+        `routers.everyone`, its setting, price, integer seed) → arrays as of `evaluation_step`.
+    """
+
+    def call(params: PyTree, images: Any, labels: Any, index: Any, *rest: jax.Array) -> Any:
+        kind, setting, price, seed = rest
+        key = jax.random.fold_in(jax.random.key(seed), jax.lax.axis_index(AXIS))
+        everyone = routers.everyone(setting, len(task.model.widths))
+        router = routers.Switch(kind, tuple(everyone.values()))
+        return evaluation_step(task, params, images[index], labels[index], router, price, key)
+
+    mapped = jax.pmap(call, AXIS, in_axes=(0, 0, 0, 0, None, None, None, None))
+
+    def run(
+        params: PyTree,
+        data: "Resident",
+        indices: np.ndarray,
+        kind: int,
+        setting: float,
+        price: float,
+        seed: int,
+    ) -> dict[str, np.ndarray]:
+        shares = indices.reshape(jax.local_device_count(), -1)
+        scalars = (np.int32(kind), np.float32(setting), np.float32(price), np.uint32(seed))
+        out = mapped(params, data.images, data.labels, shares, *scalars)
+        return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), out)
+
+    return run
+
+
+class Resident:
+    """A split on every device: images uint8 and labels int32, with a leading device axis."""
+
+    def __init__(self, split: Split) -> None:
+        self.images, self.labels = replicate((split.images, split.labels))
+        self.count = len(split.labels)
+
+
+def replicate(tree: PyTree) -> PyTree:
+    """A copy of every leaf on each local device, along a new leading axis."""
+    devices = jax.local_device_count()
+    copy = jax.pmap(lambda _, leaves: leaves, in_axes=(0, None))
+    return copy(np.arange(devices), tree)
+
+
+def unreplicate(tree: PyTree) -> PyTree:
+    """The first device's copy, as NumPy arrays."""
+    first = jax.tree.map(lambda leaf: leaf.addressable_shards[0].data, tree)
+    return jax.tree.map(lambda leaf: leaf[0], jax.device_get(first))
