@@ -1,6 +1,6 @@
 """CIFAR-10 at a size that 2 CPU cores train in about an hour.
 
-    python -m train.main --config=configs/cifar10_small.py
+python -m train.main --config=configs/cifar10_small.py
 """
 
 from ml_collections import ConfigDict

@@ -4,8 +4,8 @@
 
 `w` is what all samples share (effective weights, made once a solve), `u` what the layer below
 injects for each sample. All multiplications by weights are in `mix`, and mix(0, w) = 0, so the
-straight output h = g(0, u) = respond(0, w, u) costs no more than the injection: a network of straight
-outputs is the paper's plain CNN.
+straight output h = g(0, u) = respond(0, w, u) costs no more than the injection: a network of
+straight outputs is the paper's plain CNN.
 
     cell = ConcaveConv(features=32)
     params = cell.init(key, below)
@@ -71,6 +71,7 @@ class Cell(nn.Module):
     def contraction_factor(self, w: PyTree) -> jax.Array | None:
         """Certified Euclidean Lipschitz constant of `step` in z, or None where there is none."""
         del w
+        return None
 
     def _offset(self, below: jax.Array, kernel: tuple[int, int] = (3, 3)) -> jax.Array:
         """Injected offset [B, H, W, features]: convolution, then group normalisation if asked."""
@@ -83,26 +84,60 @@ class Cell(nn.Module):
             dtype=self.dtype,
             name="inject",
         )(below)
-        return group_norm(self.features, self.dtype, "norm")(offset) if self.norm else offset
+        if self.norm:
+            groups = norm_groups(self.features)
+            offset = nn.GroupNorm(groups, dtype=self.dtype, name="norm")(offset)
+        return offset
 
 
-def group_norm(features: int, dtype: Any, name: str | None = None) -> nn.GroupNorm:
-    """Group normalisation with groups of about 8 channels; 1-pass statistics in float32."""
-    return nn.GroupNorm(
-        num_groups=math.gcd(features, max(features // 8, 1)), dtype=dtype, name=name
-    )
+def norm_groups(features: int) -> int:
+    """Groups of a group normalisation, of about 8 channels each."""
+    return math.gcd(features, max(features // 8, 1))
 
 
 def convolve(z: jax.Array, kernel: jax.Array, groups: int = 1) -> jax.Array:
-    """z [B, H, W, C] ∗ kernel [h, w, C / groups, C'], stride 1, zero padding to the same size."""
+    """z [B, H, W, C] ∗ kernel [h, w, C / groups, C'], stride 1, zero padding to the same size.
+
+    With one group it has reverse-mode derivatives only (and odd kernels): no `jax.jvp`.
+    """
+    kernel = kernel.astype(z.dtype)
+    return _convolve(z, kernel) if groups == 1 else _convolution(z, kernel, "SAME", groups)
+
+
+def _convolution(z: jax.Array, kernel: jax.Array, padding: Any, groups: int = 1) -> jax.Array:
     return jax.lax.conv_general_dilated(
         z,
-        kernel.astype(z.dtype),
+        kernel,
         window_strides=(1, 1),
-        padding="SAME",
+        padding=padding,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups,
     )
+
+
+@jax.custom_vjp
+def _convolve(z: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Its gradients are written out as convolutions in the same layouts.
+
+    JAX's own transposes have other layouts, for which XLA's CPU backend has only naive code inside
+    loops: the backward solve was 20 times slower (jaxlib 0.10.2).
+    """
+    return _convolution(z, kernel, "SAME")
+
+
+def _convolve_forward(z: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple]:
+    return _convolve(z, kernel), (z, kernel)
+
+
+def _convolve_backward(saved: tuple, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+    z, kernel = saved
+    dz = _convolution(v, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), "SAME")
+    half = [(size // 2, size // 2) for size in kernel.shape[:2]]
+    d_kernel = _convolution(z.transpose(3, 1, 2, 0), v.transpose(1, 2, 0, 3), half)
+    return dz, d_kernel.transpose(1, 2, 0, 3)
+
+
+_convolve.defvjp(_convolve_forward, _convolve_backward)
 
 
 class ConcaveConv(Cell):
@@ -114,6 +149,9 @@ class ConcaveConv(Cell):
 
     Attributes:
         gain: row sum of K at the start. Above 1, activity spreads through open gates.
+        own: share of a channel's row sum that starts on the channel itself, so that what it says
+            spreads over the image before it mixes with the others.
+        gate: standard deviation of the gates' logits at the start, for inputs of variance 1.
 
     References:
         Gabor, Piotrowski and Cavalcante, Positive Concave Deep Equilibrium Models, ICML 2024;
@@ -121,23 +159,30 @@ class ConcaveConv(Cell):
     """
 
     gain: float = 1.5
+    own: float = 0.3
+    gate: float = 4.0
 
     @nn.compact
     def __call__(self, below: jax.Array) -> tuple[PyTree, PyTree]:
-        shape = (3, 3, self.features, self.features)
-        # The parameter is of order 1: Adam's steps are then small beside it, as K's entries are not.
-        raw = self.param("kernel", nn.initializers.uniform(2.0), shape)
+        # K is a square: an update of Adam's changes its entries, all of them small, by a share of
+        # their value. A step of |raw| would be larger than the entry itself.
+        raw = self.param("kernel", self._initial, (3, 3, self.features, self.features))
         gate = nn.Conv(
             self.features,
             (1, 1),
             strides=self.stride,
+            kernel_init=nn.initializers.variance_scaling(self.gate**2, "fan_in", "normal"),
             dtype=self.dtype,
             name="gate",
         )(below.astype(self.dtype))
-        return jnp.abs(raw) * (self.gain / (9 * self.features)), {
-            "offset": self._offset(below),
-            "gate": nn.sigmoid(gate),
-        }
+        return jnp.square(raw), {"offset": self._offset(below), "gate": nn.sigmoid(gate)}
+
+    @nn.nowrap
+    def _initial(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        taps, channels = math.prod(shape[:2]), shape[2]
+        uniform = jax.random.uniform(key, shape, jnp.float32, 0.0, 2.0 * self.gain / taps)
+        mixed = (1 - self.own) / channels
+        return jnp.sqrt(uniform * (mixed + self.own * jnp.eye(channels)[None, None]))
 
     @nn.nowrap
     def mix(self, z: jax.Array, w: PyTree) -> jax.Array:
@@ -255,9 +300,10 @@ class FreeConv(Cell):
 
     @nn.nowrap
     def respond(self, mixed: jax.Array, w: PyTree, u: PyTree) -> jax.Array:
-        norm = group_norm(self.features, mixed.dtype)
+        norm = nn.GroupNorm(norm_groups(self.features), dtype=mixed.dtype, parent=None)
         affine = {"scale": w["scale"], "bias": w["bias"]}
-        return nn.relu(norm.apply({"params": affine}, mixed + u))
+        normalised: Any = norm.apply({"params": affine}, mixed + u)
+        return nn.relu(normalised)
 
 
 class OrthogonalDense(Cell):

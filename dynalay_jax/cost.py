@@ -54,17 +54,18 @@ def macs(f: Callable, *args: Any) -> float:
 
 def _macs(jaxpr: core.Jaxpr) -> float:
     total = 0.0
+    shape = lambda variable: getattr(variable.aval, "shape", ())
     for eqn in jaxpr.eqns:
         name = eqn.primitive.name
         if name == "dot_general":
             (lhs_contract, _), _ = eqn.params["dimension_numbers"]
-            lhs = eqn.invars[0].aval.shape
-            total += math.prod(eqn.outvars[0].aval.shape) * math.prod(lhs[i] for i in lhs_contract)
+            lhs = shape(eqn.invars[0])
+            total += math.prod(shape(eqn.outvars[0])) * math.prod(lhs[i] for i in lhs_contract)
         elif name == "conv_general_dilated":
             # Each output value takes the kernel's window times its input channels.
-            kernel = eqn.invars[1].aval.shape
+            kernel = shape(eqn.invars[1])
             out_axis = eqn.params["dimension_numbers"].rhs_spec[0]
-            total += math.prod(eqn.outvars[0].aval.shape) * math.prod(kernel) / kernel[out_axis]
+            total += math.prod(shape(eqn.outvars[0])) * math.prod(kernel) / kernel[out_axis]
         elif name == "while":
             raise ValueError("macs: cannot count a while_loop from shapes; count one step of it.")
         elif name == "cond":
@@ -100,7 +101,8 @@ def spent(
     """
     step = jnp.asarray(costs.step, jnp.float32)
     inject = jnp.asarray(costs.inject, jnp.float32)
-    below = jnp.cumsum(iterate, axis=-1) - iterate > 0
+    chosen = iterate.astype(jnp.int32)
+    below = jnp.cumsum(chosen, axis=-1) > chosen
     evaluations = jnp.where(iterate, steps, 0).astype(jnp.float32)
     layers = jnp.einsum("rbl,l->b", evaluations, step) + jnp.einsum(
         "rbl,l->b", below.astype(jnp.float32), inject

@@ -1,8 +1,8 @@
 """DynaLay: fixed-point-iterative layers, and an agent that says which to iterate for each sample.
 
-    straight pass    h_0 = stem(x),  u_l = inject_l(h_{l−1}),  h_l = g_l(0, u_l),  logits = head(h_L)
-    observe          p = AgentNet(φ(h_1 … h_L, logits, λ)),  a ~ router
-    sweep            h*_a = g_a(h*_a, u_a);  layers a + 1 … L run straight again, on the new input
+    begin      h_0 = stem(x),  u_l = inject_l(h_{l−1}),  h_l = g_l(0, u_l),  logits = head(h_L)
+    observe    p = AgentNet(φ(h_1 … h_L, logits, λ)),  a ~ router
+    sweep      h*_a = g_a(h*_a, u_a);  layers a + 1 … L run straight again, on the new input
 
 Observing and sweeping repeat for `rounds` rounds; "no operation" ends a sample's thinking. All
 samples of a batch go through the same program: who acts is a mask, and compaction keeps samples
@@ -123,6 +123,8 @@ class DynaLay(nn.Module):
         )
         self.first = nn.Conv(self.stem, (3, 3), dtype=self.dtype) if self.stem else None
         self.layers = [layer(*pair) for pair in zip(self.widths, self.strides, strict=True)]
+        # Straight and iterated activations differ in scale; one classifier reads both.
+        self.scale = nn.LayerNorm(dtype=jnp.float32)
         self.classifier = nn.Dense(self.classes, dtype=jnp.float32)
         self.agent = agent_lib.AgentNet(len(self.widths) + 1, self.agent_hidden)
 
@@ -167,7 +169,7 @@ class DynaLay(nn.Module):
 
     def head(self, h: jax.Array) -> jax.Array:
         """Logits float32 [B, classes] of the last layer's activation."""
-        return self.classifier(agent_lib.pool(h))
+        return self.classifier(self.scale(agent_lib.pool(h)))
 
     def observe(self, state: State, price: jax.Array | float, i: int) -> Observation:
         """What routers see in round i; no gradient flows into the state."""
@@ -239,21 +241,35 @@ class DynaLay(nn.Module):
         )
 
 
+def call(model: DynaLay, params: Any, method: Callable, *args: Any) -> Any:
+    """`method` of the model with these parameters: `model.apply`, with arguments in their order."""
+    return model.apply(params, *args, method=method)
+
+
 def costs(model: DynaLay, input_shape: tuple[int, ...]) -> cost.Costs:
-    """MACs a sample of the model's parts, for inputs of `input_shape` (without the batch axis)."""
-    x = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
-    params = shapes(model, input_shape)
-    part = lambda method: lambda params, *args: model.apply(params, *args, method=method)
-    shape = lambda method, *args: jax.eval_shape(part(method), params, *args)
-    count = lambda method, *args: cost.macs(part(method), params, *args)
-    state = shape(DynaLay.begin, x)
+    """MACs a sample of the model's parts, for inputs of `input_shape` (without the batch axis).
+
+    What is computed once for a whole batch, as an orthogonal factor is, counts nothing.
+    """
+    one, two = (_costs(model, (batch, *input_shape)) for batch in (1, 2))
+    return jax.tree.map(lambda a, b: b - a, one, two)
+
+
+def _costs(model: DynaLay, shape: tuple[int, ...]) -> cost.Costs:
+    """MACs of the model's parts on a batch of inputs."""
+    x = jax.ShapeDtypeStruct(shape, jnp.float32)
+    params = shapes(model, shape[1:])
+    run = lambda method: lambda params, *args: call(model, params, method, *args)
+    result = lambda method, *args: jax.eval_shape(run(method), params, *args)
+    count = lambda method, *args: cost.macs(run(method), params, *args)
+    state = result(DynaLay.begin, x)
     inject, step = [], []
     for j in range(len(model.widths)):
         below, z = state.hs[j : j + 2]
-        call = lambda m, h, j=j: m.layers[j](h)
+        inputs = lambda m, h, j=j: m.layers[j](h)
         turn = lambda m, z, w, u, j=j: m.layers[j].step(z, w, u)
-        inject.append(count(call, below))
-        step.append(count(turn, z, *shape(call, below)))
+        inject.append(count(inputs, below))
+        step.append(count(turn, z, *result(inputs, below)))
     return cost.Costs(
         stem=count(DynaLay.stem_output, x),
         inject=tuple(inject),
@@ -275,16 +291,19 @@ def init(model: DynaLay, key: jax.Array, input_shape: tuple[int, ...]) -> Any:
     return jax.jit(lambda key: model.init(key, x, method=everything))(key)
 
 
-def certificate(model: DynaLay, params: Any, x: jax.Array) -> list[Callable | float | None]:
+def certificate(model: DynaLay, params: Any, x: jax.Array) -> list[float | None]:
     """Per layer the certified contraction factor κ, or None where the cell promises none.
 
     Args:
         model, params: the model.
         x: one input, [1, ...].
     """
-    state = model.apply(params, x, method=DynaLay.begin)
-    factors = []
-    for j in range(len(model.widths)):
-        call = lambda m, h, j=j: m.layers[j].contraction_factor(m.layers[j](h)[0])
-        factors.append(model.apply(params, state.hs[j], method=call))
-    return [None if k is None else float(k) for k in factors]
+
+    def factors(m: DynaLay, x: jax.Array) -> list[jax.Array | None]:
+        hs = m.begin(x).hs
+        return [
+            layer.contraction_factor(layer(h)[0])
+            for layer, h in zip(m.layers, hs[:-1], strict=True)
+        ]
+
+    return [None if k is None else float(k) for k in call(model, params, factors, x)]

@@ -10,15 +10,15 @@ With several rounds each decision is rewarded as if it were the last.
 
 from collections.abc import Callable
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from dynalay_jax import cost as cost_lib
-from dynalay_jax.model import DynaLay, State
-from dynalay_jax.routers import behaviour, explore
+from dynalay_jax.model import DynaLay, State, call
+from dynalay_jax.routers import as_mask, behaviour, explore
 
 PyTree = Any
 
@@ -44,7 +44,6 @@ class Objective:
         alpha, beta, gamma: of Eqs. 2 and 3.
         estimator: name in `ESTIMATORS`.
         fraction: share of a batch on which actions are compared.
-        entropy: weight of an entropy bonus for the agent.
         temperature: of the gumbel estimator.
     """
 
@@ -53,7 +52,6 @@ class Objective:
     gamma: float = 0.2
     estimator: str = "full_information"
     fraction: float = 0.25
-    entropy: float = 0.01
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
@@ -90,11 +88,11 @@ class FullInformation:
 
     @staticmethod
     def propose(
-        key: jax.Array, log_probs: jax.Array, epsilon: jax.Array, temperature: float
+        key: jax.Array, log_probs: jax.Array, epsilon: jax.Array | float, temperature: float
     ) -> Proposal:
         del temperature
         batch, actions = log_probs.shape
-        every = jnp.broadcast_to(jnp.arange(1, actions)[:, None], (actions - 1, batch))
+        every = jnp.tile(jnp.arange(1, actions)[:, None], (1, batch))
         return Proposal(every, explore(key, log_probs, epsilon))
 
     @staticmethod
@@ -104,7 +102,7 @@ class FullInformation:
         proposal: Proposal,
         rewards: jax.Array,
         stay: jax.Array,
-        epsilon: jax.Array,
+        epsilon: jax.Array | float,
         temperature: float,
     ) -> jax.Array:
         del key, proposal, epsilon, temperature
@@ -123,7 +121,7 @@ class Reinforce:
 
     @staticmethod
     def propose(
-        key: jax.Array, log_probs: jax.Array, epsilon: jax.Array, temperature: float
+        key: jax.Array, log_probs: jax.Array, epsilon: jax.Array | float, temperature: float
     ) -> Proposal:
         del temperature
         drawn = explore(key, log_probs, epsilon)
@@ -137,7 +135,7 @@ class Reinforce:
         proposal: Proposal,
         rewards: jax.Array,
         stay: jax.Array,
-        epsilon: jax.Array,
+        epsilon: jax.Array | float,
         temperature: float,
     ) -> jax.Array:
         del key, stay, temperature
@@ -164,7 +162,7 @@ class Gumbel:
 
     @staticmethod
     def propose(
-        key: jax.Array, log_probs: jax.Array, epsilon: jax.Array, temperature: float
+        key: jax.Array, log_probs: jax.Array, epsilon: jax.Array | float, temperature: float
     ) -> Proposal:
         del epsilon
         drawn = jnp.argmax(Gumbel._soft(key, log_probs, temperature), axis=-1)
@@ -177,7 +175,7 @@ class Gumbel:
         proposal: Proposal,
         rewards: jax.Array,
         stay: jax.Array,
-        epsilon: jax.Array,
+        epsilon: jax.Array | float,
         temperature: float,
     ) -> jax.Array:
         del epsilon
@@ -187,13 +185,43 @@ class Gumbel:
         return stay + jnp.sum(y * chosen, axis=-1) * (rewards[0] - stay)
 
 
-ESTIMATORS = {"full_information": FullInformation, "reinforce": Reinforce, "gumbel": Gumbel}
+class Estimator(Protocol):
+    """How E_p[R] becomes something to differentiate.
+
+    `propose` says which actions to evaluate, from the agent's log p [b, L + 1]. `surrogate` gives
+    [b] whose gradient in log p estimates that of E_p[R], from their rewards [K, b] and the reward
+    `stay` [b] of no operation, with the key that `propose` had.
+    """
+
+    @staticmethod
+    def propose(
+        key: jax.Array, log_probs: jax.Array, epsilon: jax.Array | float, temperature: float
+    ) -> Proposal: ...
+
+    @staticmethod
+    def surrogate(
+        key: jax.Array,
+        log_probs: jax.Array,
+        proposal: Proposal,
+        rewards: jax.Array,
+        stay: jax.Array,
+        epsilon: jax.Array | float,
+        temperature: float,
+    ) -> jax.Array: ...
+
+
+ESTIMATORS: dict[str, type[Estimator]] = {
+    "full_information": FullInformation,
+    "reinforce": Reinforce,
+    "gumbel": Gumbel,
+}
 
 
 def floored(log_probs: jax.Array, floor: jax.Array | float) -> jax.Array:
     """log of (1 − A·floor)·p + floor: no action of A falls below `floor`."""
-    actions = log_probs.shape[-1]
-    return jnp.log((1 - actions * floor) * jnp.exp(log_probs) + floor)
+    # In logarithms: a probability that underflows must not make them infinite where floor is 0.
+    kept = jnp.log1p(-log_probs.shape[-1] * jnp.asarray(floor, log_probs.dtype))
+    return jnp.logaddexp(log_probs + kept, jnp.log(jnp.asarray(floor, log_probs.dtype)))
 
 
 def agent_loss(
@@ -207,6 +235,7 @@ def agent_loss(
     costs: cost_lib.Costs,
     epsilon: jax.Array | float = 0.0,
     floor: jax.Array | float = 0.0,
+    entropy: jax.Array | float = 0.0,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """−γ·E_p[R] − entropy bonus, with gradient for the agent alone.
 
@@ -220,6 +249,7 @@ def agent_loss(
         costs: of the model.
         epsilon: of the exploring policy.
         floor: of every action's probability.
+        entropy: weight of a bonus for the policy's entropy, beside γ·E_p[R].
 
     Returns:
         Scalar loss, and a dict of scalar means: the policy's reward and its terms, its entropy,
@@ -228,13 +258,13 @@ def agent_loss(
     estimator = ESTIMATORS[settings.estimator]
     unit = cost_lib.budget(costs, model.max_steps)
     frozen = jax.lax.stop_gradient(params)
-    state = model.apply(frozen, x, method=DynaLay.begin)
+    state = call(model, frozen, DynaLay.begin, x)
     going = jnp.ones(labels.shape, bool)
     objective = jnp.float32(0)
     metrics: dict[str, jax.Array] = {}
     for i in range(model.rounds):
         key, draw = jax.random.split(key)
-        seen = model.apply(params, state, price, i, method=DynaLay.observe)
+        seen = call(model, params, DynaLay.observe, state, price, i)
         log_probs = floored(seen.log_probs, floor)
         proposal = estimator.propose(draw, log_probs, epsilon, settings.temperature)
         states, rewards = _outcomes(
@@ -245,11 +275,11 @@ def agent_loss(
         surrogate = estimator.surrogate(
             draw, log_probs, proposal, rewards.total, stay.total, epsilon, settings.temperature
         )
-        entropy = -jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1)
-        per_sample = settings.gamma * surrogate + settings.entropy * entropy
+        uncertainty = -jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1)
+        per_sample = settings.gamma * surrogate + entropy * uncertainty
         objective += jnp.mean(jnp.where(going, per_sample, 0.0))
         if i == 0:
-            metrics = _agent_metrics(log_probs, proposal, rewards, stay, entropy)
+            metrics = _agent_metrics(log_probs, proposal, rewards, stay, uncertainty)
         if i + 1 < model.rounds:
             state = _follow(state, states, proposal.follow)
             going &= state.action > 0
@@ -271,8 +301,8 @@ def _outcomes(
     tries, batch = actions.shape
     tile = lambda leaf: jnp.concatenate([leaf] * tries)
     split = lambda leaf: leaf.reshape(tries, batch, *leaf.shape[1:])
-    iterate = actions.reshape(-1)[:, None] == jnp.arange(1, len(model.widths) + 1)
-    swept, sweep = model.apply(params, jax.tree.map(tile, state), iterate, method=DynaLay.sweep)
+    iterate = as_mask(actions.reshape(-1), len(model.widths))
+    swept, sweep = call(model, params, DynaLay.sweep, jax.tree.map(tile, state), iterate)
     macs = cost_lib.spent(costs, iterate[None], sweep.steps[None])
     states = jax.tree.map(split, swept)
     correct = jnp.argmax(states.logits, -1) == labels
@@ -282,7 +312,8 @@ def _outcomes(
 def _follow(state: State, states: State, which: jax.Array) -> State:
     """For each sample the state itself (which = 0) or that of candidate `which`."""
     if state.settled is None:
-        state = state._replace(settled=jnp.zeros_like(states.settled[0]))
+        none = jnp.zeros((*which.shape, len(state.hs) - 1), bool)
+        state = state._replace(settled=none)
     every = jax.tree.map(lambda old, new: jnp.concatenate([old[None], new]), state, states)
     stopped = which == 0
     chosen = jax.tree.map(lambda table: _pick(table, which), every)
@@ -301,9 +332,9 @@ def _agent_metrics(
     p = jnp.exp(log_probs)
     metrics = {"routing_entropy": jnp.mean(entropy)}
     table = jax.tree.map(lambda s, r: jnp.concatenate([s[None], r]), stay, rewards)
-    followed = jax.tree.map(lambda term: _pick(term, proposal.follow), table)
-    for name, term in zip(("correct", "cost", "penalty"), followed, strict=True):
-        metrics[f"reward_{name}"] = jnp.mean(term)
+    followed = Reward(*(_pick(term, proposal.follow) for term in table))
+    for name in Reward._fields:
+        metrics[f"reward_{name}"] = jnp.mean(getattr(followed, name))
     metrics["reward"] = jnp.mean(followed.total)
     for action in range(p.shape[-1]):
         metrics[f"action_{action}"] = jnp.mean(p[:, action])
@@ -332,7 +363,7 @@ def main_loss(
         Scalar loss, and a dict of scalar means: `cross_entropy`, `accuracy`, `macs` (of the whole
         pass, per sample), `steps` (of iterated samples), `unconverged` (share of solves).
     """
-    logits, trace = model.apply(params, x, router, price, key)
+    logits, trace = call(model, params, DynaLay.__call__, x, router, price, key)
     targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), label_smoothing)
     loss = jnp.mean(optax.softmax_cross_entropy(logits, targets))
     sweeps = trace.sweeps

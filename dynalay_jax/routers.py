@@ -38,7 +38,7 @@ Router = Callable[[jax.Array, Observation], jax.Array]
 
 def as_mask(actions: jax.Array, layers: int) -> jax.Array:
     """Mask [..., layers] of actions [...], 0 (none) … layers."""
-    return actions[..., None] == jnp.arange(1, layers + 1)
+    return jax.nn.one_hot(actions, layers + 1, dtype=bool)[..., 1:]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Random:
         number_key, layer_key = jax.random.split(key)
         batch, layers = seen.logits.shape[0], seen.layers
         uniform = jax.random.uniform(number_key, (batch, 1), jnp.float32)
-        number = jnp.floor(self.rate + uniform)
+        number = jnp.floor(self.rate + uniform).astype(jnp.int32)
         order = jax.random.uniform(layer_key, (batch, layers), jnp.float32)
         rank = jnp.argsort(jnp.argsort(order, axis=-1), axis=-1)
         return rank < number

@@ -151,6 +151,11 @@ class Checkpoints:
         assert restored is not None
         return restored
 
+    def newest(self) -> Path | None:
+        """Folder of the newest checkpoint that is on disk or on its way."""
+        steps = self._steps()
+        return self._folder / str(steps[-1]) if steps else None
+
     def wait(self) -> None:
         """Returns once the last save is on disk; UserError if it failed."""
         try:

@@ -7,14 +7,10 @@ learning rates follow from the config and the step, so a run that was interrupte
 CPU, with the same bits as one that was not.
 """
 
-from collections.abc import Iterator
-import contextlib
 import dataclasses
 import hashlib
 import json
 from pathlib import Path
-import signal
-import time
 from typing import Any
 
 import jax
@@ -26,42 +22,14 @@ from train import data, evaluate, figures, setup
 from train import state as state_lib
 from train.checkpoint import Checkpoints
 from train.errors import UserError
+from train.interrupt import Interrupted, Stop
 from train.metrics import MetricWriter
 from train.phases import Phase
 from train.progress import Progress, human, percent, print_table
+from train.recorder import Clock, Recorder
 from train.step import Resident, Task, replicate, train_steps, unreplicate
 
 PyTree = Any
-EXIT_NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "interrupt"}
-
-
-class Interrupted(Exception):
-    """The run was asked to stop; everything up to now is saved."""
-
-
-class Stop:
-    """Remembers that the process was asked to stop, so that the loop can save first."""
-
-    def __init__(self) -> None:
-        self.by: str | None = None
-
-    @contextlib.contextmanager
-    def listening(self) -> Iterator["Stop"]:
-        """Handles SIGTERM and SIGINT meanwhile, where the interpreter lets us (main thread)."""
-
-        def remember(number: int, frame: Any) -> None:
-            del frame
-            self.by = EXIT_NAMES[signal.Signals(number)]
-
-        former = {}
-        with contextlib.suppress(ValueError):
-            for number in EXIT_NAMES:
-                former[number] = signal.signal(number, remember)
-        try:
-            yield self
-        finally:
-            for number, handler in former.items():
-                signal.signal(number, handler)
 
 
 @dataclasses.dataclass
@@ -132,35 +100,18 @@ def _train(run: Run, checkpoints: Checkpoints, stop: Stop) -> tuple[Any, float]:
     state, total = replicate(state), run.task.phases[-1].last
     resident = Resident(run.dataset.train)
     writer = MetricWriter(run.workdir, step)
-    clock = _Clock(meta["train_seconds"])
+    clock = Clock(meta["train_seconds"])
     unit = "grids" if run.dataset.name == "connectivity" else "images"
     with Progress(total, run.config.train.batch_size, unit=unit) as progress:
-        saver = _Saver(run, checkpoints, writer, progress, clock)
+        recorder = Recorder(run.task, run.evaluate, checkpoints, writer, progress, clock)
         try:
             for phase in run.task.phases:
                 if phase.last > step:
-                    state = _train_phase(run, phase, max(step, phase.first), state, resident,
-                                         saver, stop)  # fmt: skip
+                    first = max(step, phase.first)
+                    state = _train_phase(run, phase, first, state, resident, recorder, stop)
         finally:
             writer.close()
     return state, clock.seconds
-
-
-class _Clock:
-    """Seconds spent training, evaluation left out, over all restarts."""
-
-    def __init__(self, before: float) -> None:
-        self._before, self._start = before, time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        return self._before + time.monotonic() - self._start
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        start = time.monotonic()
-        yield
-        self._start += time.monotonic() - start
 
 
 def _train_phase(
@@ -169,13 +120,13 @@ def _train_phase(
     first: int,
     state: Any,
     resident: Resident,
-    saver: "_Saver",
+    recorder: Recorder,
     stop: Stop,
 ) -> Any:
     """Steps `first` … of a phase; returns the state at its end."""
     train, per_call = run.config.train, run.config.train.steps_per_call
     call = train_steps(run.task, run.transforms, phase)
-    waiting: tuple[int, PyTree] | None = None
+    waiting: tuple[int, list[PyTree]] | None = None
     every = max(1, round(run.config.eval_every * (resident.count // train.batch_size) / per_call))
     for step in range(first, phase.last, per_call):
         order = data.batch_indices(
@@ -183,97 +134,19 @@ def _train_phase(
         )
         state, metrics = call(state, resident, order)
         # What the call before measured is read only now, so that the devices never wait for us.
-        saver.record(phase, waiting)
+        recorder.record(phase, waiting)
         after = step + per_call
         waiting = (after, metrics)
         ends, evaluates = after == phase.last, after // per_call % every == 0
         if ends or evaluates or stop.by:
-            saver.record(phase, waiting)
+            recorder.record(phase, waiting)
             waiting = None
-            saver.save(after, phase, state, evaluates or ends)
+            recorder.save(after, phase, state, evaluates or ends)
         if stop.by:
             raise Interrupted(
                 f"Stopped by {stop.by} at step {after}; saved. The same command goes on from there."
             )
     return state
-
-
-@dataclasses.dataclass
-class _Saver:
-    """Writes down what a run does: metrics, progress, checkpoints."""
-
-    run: Run
-    checkpoints: Checkpoints
-    writer: MetricWriter
-    progress: Progress
-    clock: _Clock
-    good: int = 0
-
-    def record(self, phase: Phase, measured: tuple[int, PyTree] | None) -> None:
-        """Means over a call's steps, to file and screen; raises if they are not finite."""
-        if measured is None:
-            return
-        step, metrics = measured
-        means = {key: float(np.mean(value)) for key, value in unreplicate(metrics).items()}
-        if not np.isfinite(means["loss"]) or not np.isfinite(means["gradient_norm"]):
-            steps = next(iter(unreplicate(metrics).values())).shape[0]
-            raise UserError(
-                f"The loss or its gradient is not finite in steps {step - steps + 1} to {step}. "
-                f"{self._last_good()} Try a lower config.train.learning_rate or "
-                "config.train.clip, or another config.seed."
-            )
-        self.writer.write(step, "train", {**means, "phase": phase.name})
-        self.progress.update(step, phase.name, means)
-
-    def _last_good(self) -> str:
-        folder = self.run.workdir / "checkpoints"
-        saved = sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
-        return f"Last good checkpoint: {folder / str(saved[-1])}." if saved else "None was saved."
-
-    def save(self, step: int, phase: Phase, state: Any, evaluates: bool) -> None:
-        """Evaluates on the validation split if asked, and saves a checkpoint."""
-        seconds, accuracy = self.clock.seconds, None
-        with self.progress.paused(), self.clock.paused():
-            if evaluates:
-                accuracy = self._validate(step, phase, state)
-            host = unreplicate(state)
-            self.checkpoints.save(step, host, {"train_seconds": seconds}, accuracy)
-
-    def _validate(self, step: int, phase: Phase, state: Any) -> float | None:
-        if not len(self.run.dataset.validation.labels):
-            return None
-        report = lambda router: self.run.evaluate(state.evaluated, "validation", router)
-        agent, straight, everything = map(report, ("agent", "none", "all"))
-        values = {
-            "agent_accuracy": agent.accuracy,
-            "straight_accuracy": straight.accuracy,
-            "all_layers_accuracy": everything.accuracy,
-            "loss": agent.loss,
-            "mean_cost": agent.mean_cost,
-            "all_layers_cost": everything.mean_cost,
-            **{f"action_{i}": share for i, share in enumerate(agent.actions)},
-        }
-        self.writer.write(step, "validation", {**values, "phase": phase.name})
-        self.progress.message(
-            f"step {step}: validation accuracy {percent(agent.accuracy)} at cost "
-            f"{agent.mean_cost:.2f} (straight {percent(straight.accuracy)} at 0, all layers "
-            f"{percent(everything.accuracy)} at {everything.mean_cost:.2f})"
-        )
-        self._warn_if_collapsed(agent, straight, everything, phase)
-        # Before the agent has been trained, what it would choose says nothing about the model.
-        return agent.accuracy if "agent" in phase.trains else straight.accuracy
-
-    def _warn_if_collapsed(self, agent: Any, straight: Any, everything: Any, phase: Phase) -> None:
-        """One action for nearly all, though some samples would be right under another."""
-        most = max(range(len(agent.actions)), key=lambda i: agent.actions[i])
-        missed = np.mean(~agent.each["correct"] & (straight.each["correct"]
-                                                   | everything.each["correct"]))  # fmt: skip
-        if "agent" in phase.trains and agent.actions[most] > 0.98 and missed > 0.02:
-            self.progress.message(
-                f"Warning: the agent takes action {most} for {percent(agent.actions[most])} of the "
-                f"validation examples, but {percent(float(missed))} would be right otherwise; try "
-                "a lower config.price or a higher config.objective.entropy."
-            )
 
 
 def _finish(run: Run, state: Any, seconds: float) -> dict[str, Any]:
@@ -356,18 +229,9 @@ def evaluate_only(config: ml_collections.ConfigDict, workdir: str | Path) -> dic
         "actions": report.actions,
         "images_per_second": len(report.each["correct"]) / report.seconds,
     }
-    print_table(
-        f"Step {step}, test set of {result['test_examples']}",
-        ["router", "price", "accuracy", "mean cost", "images/s"],
-        [
-            [
-                config.router,
-                config.price,
-                percent(report.accuracy),
-                f"{report.mean_cost:.2f}",
-                human(result["images_per_second"]),
-            ]
-        ],  # fmt: skip
-    )
+    speed = human(result["images_per_second"])
+    row = [config.router, config.price, percent(report.accuracy), f"{report.mean_cost:.2f}", speed]
+    columns = ["router", "price", "accuracy", "mean cost", "images/s"]
+    print_table(f"Step {step}, test set of {result['test_examples']}", columns, [row])
     setup.write(workdir / f"eval_{config.router.replace(':', '_')}.json", json.dumps(result))
     return result

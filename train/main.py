@@ -9,7 +9,6 @@ import sys
 
 from absl import app, flags
 from absl import logging as absl_logging
-import jax
 from ml_collections import config_flags
 
 from train import loop
@@ -27,19 +26,10 @@ def main(argv: Sequence[str]) -> None:
     if _CONFIG.value is None:
         raise UserError("--config is missing; for example --config=configs/digits.py.")
     config = _CONFIG.value
-    name = Path(flags.FLAGS["config"].config_filename).stem
+    name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
     workdir = Path(_WORKDIR.value or Path("workdir") / name)
-    # With JAX_COORDINATOR_ADDRESS set, this process is one of several.
-    if jax.distributed.is_initialized() is False and _is_distributed():
-        jax.distributed.initialize()
     run = loop.train_and_evaluate if _MODE.value == "train" else loop.evaluate_only
     run(config, workdir)
-
-
-def _is_distributed() -> bool:
-    import os
-
-    return "JAX_COORDINATOR_ADDRESS" in os.environ
 
 
 def run() -> None:

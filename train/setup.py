@@ -1,4 +1,4 @@
-"""From a config to the parts of a run; checks that need the whole config; files that describe it."""
+"""From a config to the parts of a run: checks, construction, and the files that describe it."""
 
 import difflib
 import importlib.metadata
@@ -45,6 +45,11 @@ def check(config: ml_collections.FrozenConfigDict) -> None:
     for name in ("steps_per_call", "accumulate"):
         if config.train[name] < 1:
             raise UserError(f"config.train.{name}: expected 1 or more, got {config.train[name]}.")
+    if config.data.validation < 1:
+        raise UserError(
+            "config.data.validation: expected at least 1 example, got "
+            f"{config.data.validation}; prices and checkpoints are chosen on it."
+        )
     low, high = config.price_range
     if not 0 < low <= high:
         raise UserError(f"config.price_range: expected 0 < low <= high, got {low}, {high}.")
@@ -90,7 +95,7 @@ def describe(task: Task, dataset: Dataset) -> None:
     for j in range(len(task.model.widths)):
         layer = size(main[f"layers_{j}"])
         rows.append([f"layer {j + 1}", layer, human(costs.inject[j]), human(costs.step[j])])
-    rows.append(["head", size(main["classifier"]), human(costs.head), ""])
+    rows.append(["head", size([main["scale"], main["classifier"]]), human(costs.head), ""])
     rows.append(["straight pass", size(main), human(costs.straight), ""])
     rows.append(["agent", size(params["agent"]), human(costs.agent), ""])
     counts = [len(getattr(dataset, name).labels) for name in ("train", "validation", "test")]
@@ -150,8 +155,8 @@ def _differences(old: Any, new: Any, path: str = "") -> list[str]:
         return []
     if isinstance(old, dict) and isinstance(new, dict):
         inner = lambda key: f"{path}.{key}" if path else key
-        return [d for key in sorted({*old, *new})
-                for d in _differences(old.get(key), new.get(key), inner(key))]  # fmt: skip
+        pairs = ((old.get(key), new.get(key), inner(key)) for key in sorted({*old, *new}))
+        return [name for pair in pairs for name in _differences(*pair)]
     return [f"config.{path}"]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import optax
 
 from dynalay_jax import cost, objective, routers
-from dynalay_jax.model import DynaLay
+from dynalay_jax.model import DynaLay, call
 from train import state as state_lib
 from train.augment import augment
 from train.data import Split
@@ -26,8 +26,6 @@ from train.state import TrainState
 
 PyTree = Any
 AXIS = "devices"
-# Exploration falls to its end over this share of the agent's training; the floor lasts as long.
-_EXPLORING = 0.3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +95,7 @@ def train_step(
         step = state.step.astype(jnp.float32)
         decay = jnp.minimum(task.config.train.ema, (1 + step) / (10 + step))
         average = optax.incremental_update(params, average, 1 - decay)
-    metrics["gradient_norm"] = optax.global_norm(grads)
+    metrics["gradient_norm"] = optax.tree.norm(grads)
     return TrainState(state.step + 1, params, average, opt_states), metrics
 
 
@@ -116,13 +114,14 @@ def _loss(
     low, high = task.config.price_range
     draw = jax.random.uniform(price_key, labels.shape, jnp.float32, np.log(low), np.log(high))
     price = jnp.exp(draw)
-    epsilon, floor = exploration(task, step)
     variables = state_lib.join(params)
-    loss, metrics = jnp.float32(0), {}
+    loss, metrics = jnp.float32(0), dict[str, jax.Array]()
+    if "agent" in phase.trains:
+        explore = exploration(task, step)
     if "main" in phase.trains:
-        router = routers.Warmup(train.straight, train.everything)
+        router: routers.Router = routers.Warmup(train.straight, train.everything)
         if "agent" in phase.trains:
-            router = routers.Either(train.exploring, router, routers.Agent(epsilon))
+            router = routers.Either(train.exploring, router, routers.Agent(explore["epsilon"]))
         loss, metrics = objective.main_loss(
             task.model, variables, x, labels, router, price, main_key, task.costs, train.smoothing
         )
@@ -137,53 +136,72 @@ def _loss(
             agent_key,
             settings,
             task.costs,
-            epsilon,
-            floor,
+            **explore,
         )
         loss, metrics = loss + agent_loss, {**metrics, **agent_metrics}
     return loss, {**metrics, "loss": loss}
 
 
-def exploration(task: Task, step: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """ε, falling linearly, and the floor of the probabilities, at this step."""
+def exploration(task: Task, step: jax.Array) -> dict[str, jax.Array]:
+    """At this step: `epsilon`, falling linearly; `entropy` bonus, falling to 0; `floor`, ending."""
+    settings = task.config.exploration
     agent_phases = [phase for phase in task.phases if "agent" in phase.trains]
-    if not agent_phases:
-        return jnp.float32(0), jnp.float32(0)
     first, last = agent_phases[0].first, agent_phases[-1].last
-    over = (step - first).astype(jnp.float32) / (_EXPLORING * (last - first))
-    start, end = task.config.exploration.epsilon
-    epsilon = start + (end - start) * jnp.clip(over, 0.0, 1.0)
-    return epsilon, jnp.where(over < 1.0, task.config.exploration.floor, 0.0)
+    over = (step - first).astype(jnp.float32) / (settings.share * (last - first))
+    left = 1 - jnp.clip(over, 0.0, 1.0)
+    start, end = settings.epsilon
+    return {
+        "epsilon": end + (start - end) * left,
+        "entropy": settings.entropy * left,
+        "floor": jnp.where(left > 0, settings.floor, 0.0),
+    }
 
 
 def train_steps(
     task: Task, transforms: dict[str, optax.GradientTransformation], phase: Phase
-) -> Callable[[TrainState, "Resident", np.ndarray], tuple[TrainState, PyTree]]:
+) -> Callable[[TrainState, "Resident", np.ndarray], tuple[TrainState, list[PyTree]]]:
     """The mapped training call of a phase.
 
     Returns:
         Function of (replicated state, donated; training data; indices int32 [steps, batch]) →
-        (state, dict of float32 [steps] means). The batch is cut into one share a device.
+        (state, metrics for `measured`). The batch is cut into one share a device.
     """
     seed = task.config.seed
 
-    def call(state: TrainState, images: jax.Array, labels: jax.Array, indices: jax.Array) -> Any:
+    def steps(state: TrainState, images: jax.Array, labels: jax.Array, indices: jax.Array) -> Any:
         def body(state: TrainState, index: jax.Array) -> Any:
             key = jax.random.fold_in(jax.random.key(seed), state.step)
             key = jax.random.fold_in(key, jax.lax.axis_index(AXIS))
             return train_step(task, transforms, phase, state, images[index], labels[index], key)
 
+        if indices.ndim == 1:
+            return body(state, indices)
         return jax.lax.scan(body, state, indices)
 
-    mapped = jax.pmap(call, AXIS, donate_argnums=0)
+    mapped = jax.pmap(steps, AXIS, donate_argnums=0)
 
     def run(state: TrainState, data: "Resident", indices: np.ndarray) -> Any:
-        steps, batch = indices.shape
+        count, batch = indices.shape
         devices = jax.local_device_count()
-        shares = indices.reshape(steps, devices, batch // devices).swapaxes(0, 1)
-        return mapped(state, data.images, data.labels, shares)
+        shares = indices.reshape(count, devices, batch // devices).swapaxes(0, 1)
+        if jax.default_backend() != "cpu":
+            state, metrics = mapped(state, data.images, data.labels, shares)
+            return state, [metrics]
+        # XLA's gradients of convolutions are many times slower inside loops on CPU, and a call
+        # costs little there.
+        parts = []
+        for i in range(count):
+            state, metrics = mapped(state, data.images, data.labels, shares[:, i])
+            parts.append(metrics)
+        return state, parts
 
     return run
+
+
+def measured(parts: list[PyTree]) -> dict[str, np.ndarray]:
+    """Metrics of a training call by name, float32 [steps], on the host."""
+    host = [jax.tree.map(np.atleast_1d, unreplicate(part)) for part in parts]
+    return {name: np.concatenate([part[name] for part in host]) for name in host[0]}
 
 
 def evaluation_step(
@@ -204,8 +222,9 @@ def evaluation_step(
         if none), `converged` bool (all solves), `confidence` float32 (largest class probability of
         the straight pass), and `iterated` bool [b, L] (in any round).
     """
-    logits, trace = task.model.apply(
-        state_lib.join(params), task.normalise(images), router, price, key
+    variables = state_lib.join(params)
+    logits, trace = call(
+        task.model, variables, DynaLay.__call__, task.normalise(images), router, price, key
     )
     sweeps = trace.sweeps
     iterated = sweeps.iterate
@@ -232,14 +251,14 @@ def evaluation(task: Task) -> Callable[..., dict[str, np.ndarray]]:
         `routers.everyone`, its setting, price, integer seed) → arrays as of `evaluation_step`.
     """
 
-    def call(params: PyTree, images: Any, labels: Any, index: Any, *rest: jax.Array) -> Any:
+    def evaluate(params: PyTree, images: Any, labels: Any, index: Any, *rest: jax.Array) -> Any:
         kind, setting, price, seed = rest
         key = jax.random.fold_in(jax.random.key(seed), jax.lax.axis_index(AXIS))
         everyone = routers.everyone(setting, len(task.model.widths))
         router = routers.Switch(kind, tuple(everyone.values()))
         return evaluation_step(task, params, images[index], labels[index], router, price, key)
 
-    mapped = jax.pmap(call, AXIS, in_axes=(0, 0, 0, 0, None, None, None, None))
+    mapped = jax.pmap(evaluate, AXIS, in_axes=(0, 0, 0, 0, None, None, None, None))
 
     def run(
         params: PyTree,
@@ -269,7 +288,8 @@ class Resident:
 def replicate(tree: PyTree) -> PyTree:
     """A copy of every leaf on each local device, along a new leading axis."""
     devices = jax.local_device_count()
-    copy = jax.pmap(lambda _, leaves: leaves, in_axes=(0, None))
+    # The axis has the steps' name: with another, they would compile once more for its arrays.
+    copy = jax.pmap(lambda _, leaves: leaves, AXIS, in_axes=(0, None))
     return copy(np.arange(devices), tree)
 
 

@@ -1,0 +1,19 @@
+"""CIFAR-10 at the paper's setting: three layers of 64, 128 and 256 channels, 100 epochs.
+
+    python -m train.main --config=configs/cifar10.py
+
+Hardware: meant for a GPU. Result: not run yet.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+
+def get_config() -> ConfigDict:
+    """The paper's CNN and hyper-parameters (Sec. 4): 20 epochs of warm-up, 100 in all."""
+    config = common.base()
+    config.augment.crop = 4
+    config.augment.flip = True
+    config.augment.cutout = 8
+    return config

@@ -1,0 +1,35 @@
+"""Connectivity: are two marked cells of a random grid joined by a path? Made on the fly.
+
+python -m train.main --config=configs/connectivity.py
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+
+def get_config() -> ConfigDict:
+    """A task whose difficulty is known: the length of the shortest path."""
+    config = common.base()
+    config.data = dict(
+        name="connectivity",
+        grid=12,
+        open_fraction=0.6,
+        train=60_000,
+        validation=2_000,
+        test=5_000,
+        seed=0,
+    )
+    config.augment.symmetries = True
+    config.model.widths = (16, 16)
+    config.model.strides = (1, 1)
+    config.model.norm = False
+    config.model.max_steps = 60
+    config.train.batch_size = 128
+    config.train.learning_rate = 1e-2
+    config.train.weight_decay = 0.0
+    config.train.straight = 0.35
+    config.train.epochs.main = 12.0
+    config.train.epochs.agent = 1.0
+    config.train.epochs.joint = 2.0
+    return config

@@ -1,0 +1,131 @@
+"""Cells: shapes, what each promises about its iteration, and that straight output means g(0, u)."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from dynalay_jax import fixed_point
+from dynalay_jax.cells import CELLS, lipschitz_activation
+
+FEATURES = 16
+CERTIFIED = ("orthogonal", "bounded", "dense")
+
+
+@functools.cache
+def built(name, stride=1):
+    """Cell, parameters, (w, u) of a random input of 4 samples."""
+    cell = CELLS[name](features=FEATURES, stride=1 if name == "dense" else stride)
+    below = jax.random.normal(jax.random.key(0), (4, 6, 6, 3))
+    if name == "dense":
+        below = below.reshape(4, -1)
+    params = cell.init(jax.random.key(1), below)
+    return cell, params, below, cell.apply(params, below)
+
+
+@pytest.fixture(autouse=True)
+def flax_promotion():
+    """Flax's biases broadcast over ranks, and its norms mix dtypes."""
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_straight_output_is_the_step_from_zero(name):
+    cell, _, _, (w, u) = built(name)
+    straight = cell.straight(w, u)
+    assert jnp.allclose(cell.step(jnp.zeros_like(straight), w, u), straight, atol=1e-6)
+    assert float(jnp.abs(straight).max()) > 0
+
+
+@pytest.mark.parametrize("name", [name for name in CELLS if name != "dense"])
+def test_stride_divides_the_resolution(name):
+    cell, _, _, (w, u) = built(name, stride=2)
+    assert cell.straight(w, u).shape == (4, 3, 3, FEATURES)
+    assert cell.step(cell.straight(w, u), w, u).shape == (4, 3, 3, FEATURES)
+
+
+@pytest.mark.parametrize("name", CERTIFIED)
+def test_certified_cells_contract_by_their_factor(name):
+    cell, _, _, (w, u) = built(name)
+    factor = float(cell.contraction_factor(w))
+    assert factor < 1
+    step = jax.jit(cell.step)
+    # The worst direction by power iteration on the difference of two states.
+    a = jax.random.normal(jax.random.key(2), cell.straight(w, u).shape)
+    b = a + jax.random.normal(jax.random.key(3), a.shape)
+    for _ in range(30):
+        before = jnp.linalg.norm(a - b)
+        a, b = step(a, w, u), step(b, w, u)
+        after = jnp.linalg.norm(a - b)
+        assert float(after) <= factor * float(before) * (1 + 1e-5)
+        # Scaled back, so that rounding does not decide.
+        b = a + (b - a) / jnp.maximum(after, 1e-3)
+
+
+@pytest.mark.parametrize("name", ["concave", "free"])
+def test_cells_without_a_certificate_say_so(name):
+    cell, _, _, (w, _) = built(name)
+    assert cell.contraction_factor(w) is None
+
+
+def test_concave_iterates_rise_to_the_fixed_point():
+    cell, _, _, (w, u) = built("concave")
+    z, iterates = jnp.zeros_like(cell.straight(w, u)), []
+    for _ in range(60):
+        z = cell.step(z, w, u)
+        iterates.append(z)
+    assert all(
+        bool((later >= earlier - 1e-6).all()) for earlier, later in itertools.pairwise(iterates)
+    )
+    assert float(iterates[-1].max()) <= 1
+    solution = fixed_point(cell.step, cell.straight(w, u), w, u, tol=1e-5, max_steps=200)
+    assert jnp.allclose(solution.value, z, atol=1e-3)
+    assert bool((solution.stats.status == 0).all())
+
+
+@pytest.mark.parametrize("name", CERTIFIED)
+def test_certified_fixed_points_do_not_depend_on_the_start(name):
+    cell, _, _, (w, u) = built(name)
+    start = jax.random.normal(jax.random.key(4), cell.straight(w, u).shape)
+    solve = lambda z: fixed_point(cell.step, z, w, u, tol=1e-5, max_steps=3000).value
+    assert jnp.allclose(solve(start), solve(cell.straight(w, u)), atol=2e-3)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_gradients_reach_every_parameter(name):
+    cell, params, below, _ = built(name)
+
+    def loss(params):
+        w, u = cell.apply(params, below)
+        solution = fixed_point(cell.step, cell.straight(w, u), w, u, tol=1e-5, max_steps=300)
+        return jnp.sum(jnp.sin(solution.value))
+
+    grads = jax.jit(jax.grad(loss))(params)
+    for path, grad in jax.tree.leaves_with_path(grads):
+        assert bool(jnp.isfinite(grad).all()), path
+        assert float(jnp.abs(grad).max()) > 0, path
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_bfloat16_states_keep_float32_parameters(name):
+    _, _, below, _ = built(name)
+    cell = CELLS[name](features=FEATURES, dtype=jnp.bfloat16)
+    params = cell.init(jax.random.key(1), below)
+    w, u = cell.apply(params, below)
+    assert cell.step(cell.straight(w, u), w, u).dtype == jnp.bfloat16
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize("name", ["abs", "groupsort", "relu", "tanh"])
+def test_activations_are_1_lipschitz(name):
+    a, b = jax.random.normal(jax.random.key(0), (2, 64, FEATURES))
+    change = jnp.linalg.norm(lipschitz_activation(name, a) - lipschitz_activation(name, b), axis=-1)
+    assert bool((change <= jnp.linalg.norm(a - b, axis=-1) * (1 + 1e-6)).all())
+
+
+def test_unknown_activation_is_named():
+    with pytest.raises(ValueError, match="expected one of abs, relu, tanh, groupsort, got 'gelu'"):
+        lipschitz_activation("gelu", jnp.ones((2, 4)))

@@ -1,0 +1,274 @@
+"""A whole run, small: what it writes, that it resumes bit by bit, what it says when it cannot."""
+
+import json
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from configs import digits
+from train import data, loop, setup, step
+from train.errors import UserError
+from train.interrupt import Interrupted
+from train.metrics import read_metrics
+
+PER_CALL = 2
+
+
+def tiny(**changes):
+    """Three calls in each phase on the digits, with a model that compiles quickly."""
+    config = digits.get_config()
+    config.model.update(cell="dense", widths=(8, 8), strides=(1, 1), compact=0)
+    config.train.update(batch_size=128, steps_per_call=PER_CALL)
+    config.train.epochs.update(main=0.75, agent=0.75, joint=0.75)
+    config.prices, config.eval_every = (0.1, 1.0), 0.25
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+@pytest.fixture(autouse=True, scope="module")
+def relaxed_and_cached(tmp_path_factory):
+    """Flax's promotions are allowed; what several runs compile, they compile once."""
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = [getattr(jax.config, name) for name in names]
+    for name, value in zip(names, (str(tmp_path_factory.mktemp("cache")), 0.0), strict=True):
+        jax.config.update(name, value)
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        yield
+    for name, value in zip(names, before, strict=True):
+        jax.config.update(name, value)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Workdir and summary of a run that nothing happened to."""
+    workdir = tmp_path_factory.mktemp("undisturbed")
+    return workdir, loop.train_and_evaluate(tiny(), workdir)
+
+
+def at_step(monkeypatch, wanted, action):
+    """Calls action() when training asks for the examples of that step."""
+    original = data.batch_indices
+
+    def batch_indices(count, batch, seed, first, steps):
+        if first == wanted:
+            action()
+        return original(count, batch, seed, first, steps)
+
+    monkeypatch.setattr(data, "batch_indices", batch_indices)
+
+
+def test_summary_holds_the_comparison(undisturbed):
+    workdir, summary = undisturbed
+    assert json.loads((workdir / "summary.json").read_text()) == json.loads(json.dumps(summary))
+    shares = [v for k, v in summary.items() if k.endswith("_accuracy")]
+    assert len(shares) == 5 and all(0 <= share <= 1 for share in shares)
+    assert summary["test_examples"] == 500 and summary["steps"] == 18
+    assert summary["mean_cost"] <= summary["all_layers_cost"]
+    assert len(summary["params_sha256"]) == 64
+    keys = {"steps_when_straight_wrong", "steps_when_straight_right", "images_per_second"}
+    assert keys <= set(summary)
+
+
+def test_workdir_holds_the_run(undisturbed):
+    workdir, _ = undisturbed
+    files = {"config.json", "versions.json", "metrics.jsonl", "curve.json", "summary.json"}
+    assert files <= {path.name for path in workdir.iterdir()}
+    assert len(list((workdir / "figures").glob("*.png"))) == 5
+    records = read_metrics(workdir)
+    steps = [r["step"] for r in records if r["split"] == "train"]
+    assert steps == list(range(PER_CALL, 19, PER_CALL))
+    assert [r["phase"] for r in records if r["split"] == "train"][::3] == ["main", "agent", "joint"]
+
+
+def test_phases_train_what_they_say():
+    config = tiny()
+    run = loop.Run.prepare(config, None)
+    before = run.initial().params
+    resident = step.Resident(run.dataset.train)
+    for phase in run.task.phases:
+        call = step.train_steps(run.task, run.transforms, phase)
+        order = data.batch_indices(resident.count, 128, 0, 0, PER_CALL)
+        state, _ = call(step.replicate(run.initial()), resident, order)
+        after = step.unreplicate(state).params
+        changed = {
+            group
+            for group in before
+            if loop.fingerprint(jax.device_get(before[group])) != loop.fingerprint(after[group])
+        }
+        assert changed == set(phase.trains)
+
+
+@pytest.mark.parametrize("wanted", [4, 6, 10, 16])
+def test_sigterm_saves_and_the_run_goes_on_bit_by_bit(undisturbed, tmp_path, monkeypatch, wanted):
+    with monkeypatch.context() as patch:
+        at_step(patch, wanted, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(Interrupted, match=f"SIGTERM at step {wanted + PER_CALL}; saved"):
+            loop.train_and_evaluate(tiny(), tmp_path)
+    assert (tmp_path / "checkpoints" / str(wanted + PER_CALL)).is_dir()
+    summary = loop.train_and_evaluate(tiny(), tmp_path)
+    assert summary["params_sha256"] == undisturbed[1]["params_sha256"]
+    steps = [r["step"] for r in read_metrics(tmp_path) if r["split"] == "train"]
+    assert steps == list(range(PER_CALL, 19, PER_CALL))
+
+
+def test_a_crash_loses_only_what_came_after_the_last_checkpoint(undisturbed, tmp_path, monkeypatch):
+    def crash():
+        raise RuntimeError("power cut")
+
+    with monkeypatch.context() as patch:
+        at_step(patch, 12, crash)
+        with pytest.raises(RuntimeError, match="power cut"):
+            loop.train_and_evaluate(tiny(), tmp_path)
+    assert (
+        loop.train_and_evaluate(tiny(), tmp_path)["params_sha256"]
+        == (undisturbed[1]["params_sha256"])
+    )
+
+
+def test_corrupt_newest_checkpoint_falls_back(undisturbed, tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        at_step(patch, 10, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(Interrupted):
+            loop.train_and_evaluate(tiny(), tmp_path)
+    for path in (tmp_path / "checkpoints" / "12").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"junk")
+    capsys.readouterr()
+    summary = loop.train_and_evaluate(tiny(), tmp_path)
+    said = capsys.readouterr().out
+    assert "12" in said.split("Resumed from step")[0]
+    assert "Resumed from step 10" in said
+    assert summary["params_sha256"] == undisturbed[1]["params_sha256"]
+
+
+def test_non_finite_loss_stops_the_run(tmp_path):
+    with pytest.raises(UserError, match=r"not finite at step \d+; last good checkpoint: .*\. Try"):
+        loop.train_and_evaluate(tiny(**{"train.learning_rate": 1e30, "train.clip": 1e30}), tmp_path)
+
+
+def test_seeds_differ_and_repeat(undisturbed, tmp_path):
+    other = loop.train_and_evaluate(tiny(seed=1), tmp_path / "other")
+    assert other["params_sha256"] != undisturbed[1]["params_sha256"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"train.ema": 0.9},
+        {"train.accumulate": 2},
+        {"model.dtype": "bfloat16"},
+        {"model.rounds": 2, "objective.estimator": "reinforce"},
+        {"model.residual_features": True, "objective.estimator": "gumbel"},
+        {"train.epochs.main": 0.0, "train.epochs.agent": 0.0},
+        {"model.cell": "concave", "model.widths": (4, 4), "model.strides": (2, 1)},
+    ],
+    ids=lambda changes: "+".join(changes),
+)
+def test_every_option_runs(tmp_path, changes):
+    summary = loop.train_and_evaluate(tiny(**changes), tmp_path)
+    assert np.isfinite(summary["test_loss"])
+
+
+def test_average_is_what_is_evaluated(tmp_path):
+    config = tiny(**{"train.ema": 0.9})
+    run = loop.Run.prepare(config, tmp_path)
+    state = run.initial()
+    assert state.evaluated is state.average
+    assert loop.fingerprint(state.average) == loop.fingerprint(state.params)
+
+
+def test_evaluation_of_a_checkpoint_with_another_router(undisturbed):
+    workdir, summary = undisturbed
+    evaluate = lambda router, price=0.1: loop.evaluate_only(
+        tiny(router=router, price=price), workdir
+    )
+    assert evaluate("agent")["accuracy"] == summary["test_accuracy"]
+    assert evaluate("none") | {"images_per_second": 0} == {
+        "router": "none",
+        "price": 0.1,
+        "step": 18,
+        "test_examples": 500,
+        "mean_cost": 0.0,
+        "accuracy": summary["straight_accuracy"],
+        "actions": [1.0, 0.0, 0.0],
+        "images_per_second": 0,
+    }
+    assert evaluate("all")["mean_cost"] == summary["all_layers_cost"]
+    assert 0 < evaluate("random:0.5")["mean_cost"] < evaluate("random:1.5")["mean_cost"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train.batch_size": 66}, "positive multiple of the 4 devices, got 66; the nearest is 64"),
+        ({"train.batch_size": 4096}, "batch_size"),
+        ({"train.accumulate": 0}, "config.train.accumulate: expected 1 or more, got 0"),
+        ({"train.epochs.main": -1.0}, "config.train.epochs.main: expected 0 or more, got -1"),
+        ({"price_range": (0.0, 1.0)}, "config.price_range: expected 0 < low <= high"),
+        ({"price": 0.0}, "config.price: expected a positive number"),
+        ({"model.dtype": "float16"}, "config.model.dtype: expected one of .* Did you mean"),
+        ({"model.cell": "conv"}, "cell: expected one of concave"),
+        ({"model.strides": (1,)}, "strides: expected one for each of the 2 widths"),
+        ({"objective.estimator": "exact"}, "estimator: expected one of full_information"),
+        ({"data.name": "digit"}, "digits"),
+        ({"data.validation": 0}, "config.data.validation: expected at least 1"),
+    ],
+    ids=lambda value: "+".join(value) if isinstance(value, dict) else "",
+)
+def test_bad_configs_are_answered_in_one_line(tmp_path, changes, message):
+    with pytest.raises(UserError, match=message) as caught:
+        loop.train_and_evaluate(tiny(**changes), tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("router", ["agnt", "random", "random:x", "random:-1", "all:3"])
+def test_bad_routers_are_answered_in_one_line(undisturbed, router):
+    with pytest.raises(UserError, match=r"config\.router") as caught:
+        loop.evaluate_only(tiny(router=router), undisturbed[0])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_workdir_belongs_to_one_config(undisturbed):
+    with pytest.raises(UserError, match=r"another config\.train\.learning_rate; give this run"):
+        loop.train_and_evaluate(tiny(**{"train.learning_rate": 0.5}), undisturbed[0])
+
+
+def test_evaluation_needs_a_checkpoint(tmp_path):
+    with pytest.raises(UserError, match=r"No checkpoint in .*: train first"):
+        loop.evaluate_only(tiny(), tmp_path)
+
+
+def test_unwritable_workdir(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"Cannot use workdir .*: Not a directory"):
+        setup.write_config(loop.ml_collections.FrozenConfigDict(tiny()), tmp_path / "file" / "run")
+
+
+def test_training_call_is_traced_once_a_phase():
+    run = loop.Run.prepare(tiny(), None)
+    resident = step.Resident(run.dataset.train)
+    traces = []
+    task = run.task
+
+    def counted(*args, original=step.train_step):
+        traces.append(1)
+        return original(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(step, "train_step", counted)
+        call = step.train_steps(task, run.transforms, task.phases[0])
+        state = step.replicate(run.initial())
+        for first in range(0, 3 * PER_CALL, PER_CALL):
+            order = data.batch_indices(resident.count, 128, 0, first, PER_CALL)
+            state, _ = call(state, resident, order)
+    assert len(traces) == 1
+
+
+def test_measured_has_one_value_a_step():
+    parts = [{"loss": np.float32(1.0)}, {"loss": np.float32(2.0)}]
+    replicated = [step.replicate(part) for part in parts]
+    assert step.measured(replicated)["loss"].tolist() == [1.0, 2.0]
