@@ -21,14 +21,15 @@ def get_config() -> ConfigDict:
         seed=0,
     )
     config.augment.symmetries = True
-    config.model.widths = (16, 16)
+    config.model.widths = (24, 24)
     config.model.strides = (1, 1)
     config.model.norm = False
     config.model.max_steps = 60
     config.train.batch_size = 128
     config.train.learning_rate = 1e-2
     config.train.weight_decay = 0.0
-    config.train.straight = 0.35
+    config.train.straight = 0.25
+    config.train.everything = 0.25
     config.train.epochs.main = 12.0
     config.train.epochs.agent = 1.0
     config.train.epochs.joint = 2.0

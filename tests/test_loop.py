@@ -66,7 +66,6 @@ def test_summary_holds_the_comparison(undisturbed):
     shares = [v for k, v in summary.items() if k.endswith("_accuracy")]
     assert len(shares) == 5 and all(0 <= share <= 1 for share in shares)
     assert summary["test_examples"] == 500 and summary["steps"] == 18
-    assert summary["mean_cost"] <= summary["all_layers_cost"]
     assert len(summary["params_sha256"]) == 64
     keys = {"steps_when_straight_wrong", "steps_when_straight_right", "images_per_second"}
     assert keys <= set(summary)
@@ -157,12 +156,9 @@ def test_seeds_differ_and_repeat(undisturbed, tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"train.ema": 0.9},
-        {"train.accumulate": 2},
-        {"model.dtype": "bfloat16"},
-        {"model.rounds": 2, "objective.estimator": "reinforce"},
-        {"model.residual_features": True, "objective.estimator": "gumbel"},
-        {"train.epochs.main": 0.0, "train.epochs.agent": 0.0},
+        {"train.ema": 0.9, "train.accumulate": 2, "objective.estimator": "gumbel"},
+        {"model.dtype": "bfloat16", "model.rounds": 2, "objective.estimator": "reinforce"},
+        {"train.epochs.main": 0.0, "train.epochs.agent": 0.0, "model.residual_features": True},
         {"model.cell": "concave", "model.widths": (4, 4), "model.strides": (2, 1)},
     ],
     ids=lambda changes: "+".join(changes),
@@ -204,7 +200,7 @@ def test_evaluation_of_a_checkpoint_with_another_router(undisturbed):
     ("changes", "message"),
     [
         ({"train.batch_size": 66}, "positive multiple of the 4 devices, got 66; the nearest is 64"),
-        ({"train.batch_size": 4096}, "batch_size"),
+        ({"train.batch_size": 4096}, "at most the 1097 training examples, got 4096"),
         ({"train.accumulate": 0}, "config.train.accumulate: expected 1 or more, got 0"),
         ({"train.epochs.main": -1.0}, "config.train.epochs.main: expected 0 or more, got -1"),
         ({"price_range": (0.0, 1.0)}, "config.price_range: expected 0 < low <= high"),

@@ -23,8 +23,6 @@ def main(argv: Sequence[str]) -> None:
     """Runs a config; exits 2 with one line for what the user can cure."""
     if len(argv) > 1:
         raise UserError(f"Unknown argument {argv[1]!r}; options start with --.")
-    if _CONFIG.value is None:
-        raise UserError("--config is missing; for example --config=configs/digits.py.")
     config = _CONFIG.value
     name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
     workdir = Path(_WORKDIR.value or Path("workdir") / name)
@@ -45,9 +43,20 @@ def run() -> None:
 
 def _parse(argv: Sequence[str]) -> list[str]:
     try:
-        return flags.FLAGS(argv)
-    except Exception as error:
-        raise UserError(str(error)) from error
+        rest = flags.FLAGS(argv)
+        if _CONFIG.value is None:
+            raise UserError("--config is missing; for example --config=configs/digits.py.")
+        # A config that could not be loaded says so at its first use.
+        _ = _CONFIG.value.items
+    except (flags.Error, LookupError, AttributeError, TypeError, ValueError) as error:
+        # A KeyError's own text is a repr, and the hint is on a line of its own.
+        text = error.args[0] if isinstance(error, LookupError) and error.args else error
+        raise UserError(" ".join(str(text).split())) from error
+    except OSError as error:
+        name = " ".join(argv).partition("--config")[2].lstrip("= ").partition(" ")[0]
+        known = ", ".join(sorted(str(path) for path in Path("configs").glob("[!_]*.py")))
+        raise UserError(f"--config: no file {name}; there are {known or 'none here'}.") from error
+    return rest
 
 
 def _said(error: Exception) -> int:

@@ -43,15 +43,20 @@ def plan(config: ml_collections.ConfigDict, examples: int) -> list[Phase]:
         examples: in the training split.
 
     Raises:
-        UserError: there is nothing to train.
+        UserError: there is nothing to train, or not one batch.
     """
-    per_call = config.train.steps_per_call
+    per_call, batch = config.train.steps_per_call, config.train.batch_size
+    if batch > examples:
+        raise UserError(
+            f"config.train.batch_size: expected at most the {examples} training examples, got "
+            f"{batch}."
+        )
     phases, first = [], 0
     for name in TRAINS:
         epochs = config.train.epochs[name]
         if epochs < 0:
             raise UserError(f"config.train.epochs.{name}: expected 0 or more, got {epochs}.")
-        calls = round(epochs * (examples // config.train.batch_size) / per_call)
+        calls = round(epochs * (examples // batch) / per_call)
         calls = max(calls, 1) if epochs else 0
         if calls:
             phases.append(Phase(name, first, first + calls * per_call))
