@@ -14,3 +14,10 @@ def x64():
     """float64 for the test: exact enough to compare with closed forms."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_compiled_programs():
+    """Compiled programs hold memory maps, of which a process may have only so many."""
+    yield
+    jax.clear_caches()
