@@ -194,20 +194,30 @@ class ConcaveConv(Cell):
         return u["gate"] * jnp.tanh(nn.relu(mixed + u["offset"]))
 
 
-class OrthogonalConv(Cell):
-    """Certified contraction (Eq. 6): z ← φ(κQ (k ∗ z) + u), Q orthogonal 1×1, ‖k‖₁ ≤ 1 depthwise.
-
-    Young's inequality bounds the depthwise convolution by 1 and φ is 1-Lipschitz, so the step
-    contracts by κ < 1 in the Euclidean norm. The depthwise kernels start as shifts, one neighbour a
-    channel, which lose no energy.
+class LipschitzCell(Cell):
+    """A cell z ← φ(linear(z) + u) with a 1-Lipschitz activation φ and a bound on the linear part.
 
     Attributes:
-        most: bound on κ.
+        most: bound on the contraction factor κ, below 1.
         activation: "abs", "groupsort" (pairs of channels, both norm-preserving), "relu" or "tanh".
     """
 
     most: float = 0.99
     activation: str = "abs"
+
+    @nn.nowrap
+    def respond(self, mixed: jax.Array, w: PyTree, u: PyTree) -> jax.Array:
+        del w
+        return lipschitz_activation(self.activation, mixed + u)
+
+
+class OrthogonalConv(LipschitzCell):
+    """Certified contraction (Eq. 6): z ← φ(κQ (k ∗ z) + u), Q orthogonal 1×1, ‖k‖₁ ≤ 1 depthwise.
+
+    Young's inequality bounds the depthwise convolution by 1 and φ is 1-Lipschitz, so the step
+    contracts by κ < 1 in the Euclidean norm. The depthwise kernels start as shifts, one neighbour a
+    channel, which lose no energy.
+    """
 
     @nn.compact
     def __call__(self, below: jax.Array) -> tuple[PyTree, PyTree]:
@@ -227,29 +237,17 @@ class OrthogonalConv(Cell):
         return convolve(convolve(z, w["depthwise"], groups=self.features), w["pointwise"])
 
     @nn.nowrap
-    def respond(self, mixed: jax.Array, w: PyTree, u: PyTree) -> jax.Array:
-        del w
-        return lipschitz_activation(self.activation, mixed + u)
-
-    @nn.nowrap
     def contraction_factor(self, w: PyTree) -> jax.Array:
         pointwise = contraction.dense_bound(w["pointwise"][0, 0])
         return pointwise * contraction.depthwise_bound(w["depthwise"])
 
 
-class BoundedConv(Cell):
+class BoundedConv(LipschitzCell):
     """Certified contraction: z ← φ(κ K/‖K‖ ∗ z + u), a full 3×3 kernel over its norm's bound.
-
-    Attributes:
-        most: κ, below 1.
-        activation: as in `OrthogonalConv`.
 
     References:
         Singla and Feizi, Fantastic Four, ICLR 2021 (`contraction.conv_bound`).
     """
-
-    most: float = 0.99
-    activation: str = "abs"
 
     @nn.compact
     def __call__(self, below: jax.Array) -> tuple[PyTree, PyTree]:
@@ -260,11 +258,6 @@ class BoundedConv(Cell):
     @nn.nowrap
     def mix(self, z: jax.Array, w: PyTree) -> jax.Array:
         return convolve(z, w)
-
-    @nn.nowrap
-    def respond(self, mixed: jax.Array, w: PyTree, u: PyTree) -> jax.Array:
-        del w
-        return lipschitz_activation(self.activation, mixed + u)
 
     @nn.nowrap
     def contraction_factor(self, w: PyTree) -> jax.Array:
@@ -306,15 +299,9 @@ class FreeConv(Cell):
         return nn.relu(normalised)
 
 
-class OrthogonalDense(Cell):
-    """Certified contraction on vectors (Eq. 6): z ← φ(κQ z + W x), Q orthogonal.
+class OrthogonalDense(LipschitzCell):
+    """Certified contraction on vectors (Eq. 6): z ← φ(κQ z + W x), Q orthogonal."""
 
-    Attributes:
-        most: bound on κ.
-        activation: as in `OrthogonalConv`.
-    """
-
-    most: float = 0.99
     activation: str = "tanh"
 
     @nn.compact
@@ -330,11 +317,6 @@ class OrthogonalDense(Cell):
     @nn.nowrap
     def mix(self, z: jax.Array, w: PyTree) -> jax.Array:
         return z @ w.astype(z.dtype)
-
-    @nn.nowrap
-    def respond(self, mixed: jax.Array, w: PyTree, u: PyTree) -> jax.Array:
-        del w
-        return lipschitz_activation(self.activation, mixed + u)
 
     @nn.nowrap
     def contraction_factor(self, w: PyTree) -> jax.Array:
