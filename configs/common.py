@@ -11,9 +11,10 @@ def base() -> ConfigDict:
             data=dict(name="cifar10", data_dir="", validation=5_000, seed=0),
             augment=dict(crop=0, flip=False, cutout=0, symmetries=False),
             model=dict(
-                cell="concave",  # concave, orthogonal, bounded, free, dense
+                cell="concave",  # concave, cascade, orthogonal, bounded, free, dense
                 widths=(64, 128, 256),
                 strides=(1, 2, 2),
+                window=3,
                 stem=0,
                 norm=True,
                 rounds=1,

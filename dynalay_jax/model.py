@@ -83,6 +83,7 @@ class DynaLay(nn.Module):
         classes: of the output.
         widths: features of the L layers.
         strides: of their injections; same length.
+        window: side of the injections' kernels.
         cell: name in `cells.CELLS`.
         stem: channels of a 3×3 convolution before the layers; 0 takes the input as it is.
         norm: whether injections are normalised.
@@ -97,6 +98,7 @@ class DynaLay(nn.Module):
     classes: int
     widths: tuple[int, ...] = (64, 128, 256)
     strides: tuple[int, ...] = (1, 2, 2)
+    window: int = 3
     cell: str = "concave"
     stem: int = 0
     norm: bool = True
@@ -119,7 +121,11 @@ class DynaLay(nn.Module):
         if self.cell not in CELLS:
             raise ValueError(f"cell: expected one of {', '.join(CELLS)}, got {self.cell!r}.")
         layer = lambda width, stride: CELLS[self.cell](
-            features=width, stride=stride, norm=self.norm, dtype=self.dtype
+            features=width,
+            stride=stride,
+            window=self.window,
+            norm=self.norm,
+            dtype=self.dtype,
         )
         self.first = nn.Conv(self.stem, (3, 3), dtype=self.dtype) if self.stem else None
         self.layers = [layer(*pair) for pair in zip(self.widths, self.strides, strict=True)]

@@ -65,7 +65,7 @@ def test_certified_cells_contract_by_their_factor(name):
         b = a + (b - a) / jnp.maximum(after, 1e-3)
 
 
-@pytest.mark.parametrize("name", ["concave", "free"])
+@pytest.mark.parametrize("name", ["concave", "cascade", "free"])
 def test_cells_without_a_certificate_say_so(name):
     cell, _, _, (w, _) = built(name)
     assert cell.contraction_factor(w) is None
@@ -84,6 +84,37 @@ def test_concave_iterates_rise_to_the_fixed_point():
     solution = fixed_point(cell.step, cell.straight(w, u), w, u, tol=1e-5, max_steps=200)
     assert jnp.allclose(solution.value, z, atol=1e-3)
     assert bool((solution.stats.status == 0).all())
+
+
+def test_cascade_is_at_its_fixed_point_after_as_many_steps_as_groups():
+    cell, _, _, (w, u) = built("cascade")
+    far = 100 * jax.random.normal(jax.random.key(4), cell.straight(w, u).shape)
+    straight, other = (
+        functools.reduce(lambda z, _: cell.step(z, w, u), range(steps), start)
+        for start, steps in ((cell.straight(w, u), cell.groups - 1), (far, cell.groups))
+    )
+    assert jnp.array_equal(cell.step(straight, w, u), straight)
+    assert jnp.array_equal(straight, other)
+    assert not jnp.allclose(straight, cell.straight(w, u), atol=0.1)
+    solution = fixed_point(cell.step, cell.straight(w, u), w, u, tol=1e-5, max_steps=cell.groups)
+    assert solution.stats.steps.tolist() == [cell.groups] * 4
+    assert bool((solution.stats.status == 0).all()) and not solution.stats.residual.any()
+
+
+def test_cascade_needs_equal_groups():
+    cell = CELLS["cascade"](features=18)
+    with pytest.raises(ValueError, match="multiples of the cascade's 4 groups, got 18"):
+        cell.init(jax.random.key(0), jnp.zeros((1, 4, 4, 3)))
+
+
+def test_window_is_how_far_the_straight_output_sees():
+    below = jnp.zeros((1, 7, 7, 3))
+    for window, sees in ((1, 1), (3, 9)):
+        cell = CELLS["cascade"](features=FEATURES, window=window, norm=False)
+        params = cell.init(jax.random.key(0), below)
+        touched = lambda x, cell=cell, params=params: cell.straight(*cell.apply(params, x))
+        change = touched(below.at[0, 3, 3].set(1.0)) - touched(below)
+        assert int(jnp.any(change != 0, axis=-1).sum()) == sees
 
 
 @pytest.mark.parametrize("name", CERTIFIED)
