@@ -7,7 +7,6 @@ scikit-learn; connectivity is made here. Each loader imports what it alone needs
 
 from collections.abc import Callable, Iterator
 import dataclasses
-import difflib
 import functools
 import importlib.util
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import ml_collections
 import numpy as np
 
-from train.errors import UserError
+from train.errors import UserError, expect_one_of
 
 # Probing for a network may take this long, in seconds; TFDS itself would retry for minutes.
 _PROBE_TIMEOUT = 5
@@ -84,12 +83,7 @@ def load(config: ml_collections.ConfigDict) -> Dataset:
     Raises:
         UserError: unknown name, impossible counts, or data that are neither there nor to be had.
     """
-    if config.name not in _LOADERS:
-        near = difflib.get_close_matches(config.name, _LOADERS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise UserError(
-            f"config.data.name: expected one of {', '.join(_LOADERS)}; got {config.name!r}.{hint}"
-        )
+    expect_one_of("config.data.name", _LOADERS, config.name)
     train, validation, test, classes = _LOADERS[config.name](config)
     mean, std = _statistics(train.images)
     return Dataset(config.name, train, validation, test, classes, mean, std)

@@ -1,8 +1,8 @@
 """Evaluation: any router on any split, every example once, and the comparison at equal cost."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
-import difflib
+import functools
 import time
 from typing import Any
 
@@ -12,7 +12,7 @@ from scipy import stats
 
 from dynalay_jax import routers
 from train.data import Dataset, Split, evaluation_batches
-from train.errors import UserError
+from train.errors import UserError, expect_one_of
 from train.step import Resident, Task, evaluation
 
 PyTree = Any
@@ -107,12 +107,7 @@ class Evaluator:
 
     def _parse(self, router: str) -> tuple[str, float]:
         name, _, setting = router.partition(":")
-        if name not in self._kinds:
-            near = difflib.get_close_matches(name, self._kinds, 1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise UserError(
-                f"config.router: expected one of {', '.join(self._kinds)}, got {router!r}.{hint}"
-            )
+        expect_one_of("config.router", self._kinds, name)
         needs = name.startswith(("random", "confidence"))
         try:
             number = float(setting) if setting or needs else 0.0
@@ -125,41 +120,53 @@ class Evaluator:
             )
         return name, number
 
-    def random_at(self, params: PyTree, cost: float, split: str = "validation") -> str:
-        """The random router whose mean cost on the split is the given one."""
-        rates = np.arange(len(self._task.model.widths) + 1.0)
-        spent = [self(params, split, f"random:{rate}").mean_cost for rate in rates]
-        # Between whole rates the router is a mixture of its neighbours, so its cost is linear.
-        return f"random:{np.interp(cost, spent, rates):.6f}"
-
-    def confidence_at(self, params: PyTree, cost: float, split: str = "validation") -> str:
-        """The confidence router, all layers, whose mean cost on the split is the given one."""
-        each = self(params, split, "all").each
-        order = np.argsort(each["confidence"])
-        spent = np.cumsum(each["cost"][order]) / len(order)
-        within = int(np.searchsorted(spent, cost))
-        edges = np.append(each["confidence"][order], 1.0 + 1e-6)
-        return f"confidence:{edges[within]:.6f}"
-
 
 def _divisible(batch: int, devices: int) -> int:
     """The next multiple of the number of devices."""
     return -(-batch // devices) * devices
 
 
-def summary(evaluate: Evaluator, params: PyTree) -> dict[str, Any]:
+# (split, router, price) → Report of the same parameters; price None is the config's.
+Reports = Callable[..., Report]
+
+
+def reports(evaluate: Evaluator, params: PyTree) -> Reports:
+    """Reports of these parameters, each evaluated once: (split, router="agent", price=None)."""
+    return functools.cache(functools.partial(evaluate, params))
+
+
+def random_at(report: Reports, layers: int, cost: float, split: str = "validation") -> str:
+    """The random router whose mean cost on the split is the given one."""
+    rates = np.arange(layers + 1.0)
+    spent = [report(split, f"random:{rate}").mean_cost for rate in rates]
+    # Between whole rates the router is a mixture of its neighbours, so its cost is linear.
+    return f"random:{np.interp(cost, spent, rates):.6f}"
+
+
+def confidence_at(report: Reports, cost: float, split: str = "validation") -> str:
+    """The confidence router, all layers, whose mean cost on the split is the given one."""
+    each = report(split, "all").each
+    order = np.argsort(each["confidence"])
+    spent = np.cumsum(each["cost"][order]) / len(order)
+    within = int(np.searchsorted(spent, cost))
+    edges = np.append(each["confidence"][order], 1.0 + 1e-6)
+    return f"confidence:{edges[within]:.6f}"
+
+
+def summary(report: Reports, difficulty: np.ndarray | None) -> dict[str, Any]:
     """The comparison on the test split that a run ends with; what is tuned is so on validation.
 
     Costs are MACs beyond the straight pass as multiples of it.
+
+    Args:
+        report: of the final parameters.
+        difficulty: of the test examples, where it is known.
     """
-    agent = evaluate(params, "test")
-    straight = evaluate(params, "test", "none")
-    everything = evaluate(params, "test", "all")
-    aim = evaluate(params, "validation").mean_cost
-    rate = evaluate.random_at(params, aim)
-    threshold = evaluate.confidence_at(params, aim)
-    random = evaluate(params, "test", rate)
-    confidence = evaluate(params, "test", threshold)
+    agent, straight, everything = (report("test", router) for router in ("agent", "none", "all"))
+    aim = report("validation").mean_cost
+    rate = random_at(report, len(agent.actions) - 1, aim)
+    threshold = confidence_at(report, aim)
+    random, confidence = report("test", rate), report("test", threshold)
     right, steps = straight.each["correct"], agent.each["steps"]
     residual = agent.each["residual"]
     iterated = ~np.isnan(residual)
@@ -182,10 +189,8 @@ def summary(evaluate: Evaluator, params: PyTree) -> dict[str, Any]:
         "actions": agent.actions,
         "median_residual": float(np.median(residual[iterated])) if iterated.any() else None,
         "converged": mean(agent.each["converged"][iterated]),
-        "images_per_second": len(right) / evaluate(params, "test").seconds,
         "test_loss": agent.loss,
     }
-    difficulty = evaluate.split("test").difficulty
     if difficulty is not None:
         out["difficulty_spearman"] = correlation(difficulty, steps)
         out["difficulty_spearman_all_layers"] = correlation(difficulty, everything.each["steps"])
@@ -201,15 +206,13 @@ def correlation(difficulty: np.ndarray, steps: np.ndarray) -> float | None:
     return float(stats.spearmanr(difficulty[known], steps[known]).statistic)
 
 
-def curve(evaluate: Evaluator, params: PyTree, prices: Sequence[float]) -> dict[str, Any]:
+def curve(report: Reports, prices: Sequence[float]) -> dict[str, Any]:
     """Accuracy against cost on the test split: the agent over prices, and the other routers."""
-    point = lambda router: evaluate(params, "test", router).point()
-    layers = len(evaluate(params, "test", "none").actions) - 1
+    point = lambda *what: report("test", *what).point()
+    layers = len(report("test").actions) - 1
     rates = np.linspace(0, layers, 2 * layers + 1)
     return {
-        "agent": [
-            {"price": price, **evaluate(params, "test", "agent", price).point()} for price in prices
-        ],
+        "agent": [{"price": price, **point("agent", price)} for price in prices],
         "routers": {
             "none": point("none"),
             **{f"layer {j + 1}": point(f"constant_{j + 1}") for j in range(layers)},

@@ -1,4 +1,4 @@
-"""Figures of one run, from what it wrote: `metrics.jsonl` and `curve.json`.
+"""Figures of one run, from what it wrote: `metrics.jsonl`, `curve.json`, `difficulty.json`.
 
 Each is drawn if its records are there; a phase that was turned off leaves a figure out, or a line.
 """
@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 import numpy as np
 
+from train import difficulty
 from train.errors import UserError
 from train.metrics import read_metrics
 from train.progress import action_names
@@ -39,7 +40,7 @@ Records = list[dict]
 
 
 def draw(workdir: Path) -> list[Path]:
-    """Draws `loss`, `accuracy`, `reward`, `selection` and `price_curve` as PNG, 6 × 4 inches.
+    """Draws `loss`, `accuracy`, `reward`, `selection`, `price_curve` and `difficulty` as PNG.
 
     Args:
         workdir: of a run; the figures go to its folder `figures`.
@@ -48,11 +49,11 @@ def draw(workdir: Path) -> list[Path]:
         The files written, in this order; those without records are left out.
 
     Raises:
-        UserError: there is no `metrics.jsonl`, `curve.json` is damaged, or a figure cannot be
+        UserError: there is no `metrics.jsonl`, a JSON file is damaged, or a figure cannot be
             written.
     """
     workdir = Path(workdir)
-    records, curve = read_metrics(workdir), _read_curve(workdir / "curve.json")
+    records, curve = read_metrics(workdir), _read(workdir / "curve.json")
     painters: list[tuple[str, str, Callable[[Axes], bool]]] = [
         ("loss", "Loss", lambda axes: _loss(axes, records)),
         ("accuracy", "Validation accuracy by router", lambda axes: _accuracy(axes, records)),
@@ -68,6 +69,10 @@ def draw(workdir: Path) -> list[Path]:
             if paint(figure.subplots()):
                 _legend(figure)
                 written.append(_save(figure, workdir / "figures" / f"{name}.png"))
+        record = _read(workdir / "difficulty.json")
+        if record:
+            figure = difficulty.draw(record)
+            written.append(_save(figure, workdir / "figures" / "difficulty.png"))
     return written
 
 
@@ -219,7 +224,7 @@ def _points(points: Sequence[dict]) -> tuple[list[float], list[float]]:
     return [p["mean_cost"] for p in points], [p["accuracy"] for p in points]
 
 
-def _read_curve(path: Path) -> dict:
+def _read(path: Path) -> dict:
     if not path.exists():
         return {}
     try:

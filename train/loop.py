@@ -18,7 +18,7 @@ import ml_collections
 import numpy as np
 
 from dynalay_jax import model as model_lib
-from train import data, evaluate, figures, setup
+from train import data, difficulty, evaluate, figures, setup
 from train import state as state_lib
 from train.checkpoint import Checkpoints
 from train.errors import UserError
@@ -150,21 +150,26 @@ def _train_phase(
 
 
 def _finish(run: Run, state: Any, seconds: float) -> dict[str, Any]:
-    """Evaluates on the test split; writes summary.json, curve.json and the figures."""
-    params = state.evaluated
-    summary = evaluate.summary(run.evaluate, params)
+    """Evaluates on the test split; writes summary, curve, difficulty (JSON) and the figures."""
+    report = evaluate.reports(run.evaluate, state.evaluated)
+    test = run.dataset.test
+    summary = evaluate.summary(report, test.difficulty)
     summary |= {
+        # Evaluated again, now that it is compiled.
+        "images_per_second": len(test.labels) / run.evaluate(state.evaluated, "test").seconds,
         "train_seconds": seconds,
         "steps": run.task.phases[-1].last,
         "seed": run.config.seed,
         "data": run.dataset.name,
         "price": run.config.price,
-        "params_sha256": fingerprint(unreplicate(params)),
+        "params_sha256": fingerprint(unreplicate(state.evaluated)),
         "versions": setup.versions(),
     }
-    curve = evaluate.curve(run.evaluate, params, run.config.prices)
-    setup.write(run.workdir / "curve.json", json.dumps(curve, indent=1))
-    setup.write(run.workdir / "summary.json", json.dumps(summary, indent=1))
+    records = {"summary": summary, "curve": evaluate.curve(report, run.config.prices)}
+    if test.difficulty is not None:
+        records["difficulty"] = difficulty.measure(report, test)
+    for name, record in records.items():
+        setup.write(run.workdir / f"{name}.json", json.dumps(record, indent=1))
     figures.draw(run.workdir)
     _print_summary(summary, run)
     return summary

@@ -1,6 +1,5 @@
 """From a config to the parts of a run: checks, construction, and the files that describe it."""
 
-import difflib
 import importlib.metadata
 import json
 from pathlib import Path
@@ -16,7 +15,7 @@ from dynalay_jax import model as model_lib
 from dynalay_jax import objective
 from train import phases, state
 from train.data import Dataset
-from train.errors import UserError
+from train.errors import UserError, expect_one_of
 from train.progress import human, print_table
 from train.step import Task
 
@@ -58,10 +57,7 @@ def check(config: ml_collections.FrozenConfigDict) -> None:
 
 
 def _choose(name: str, options: dict[str, Any], got: str) -> Any:
-    if got not in options:
-        near = difflib.get_close_matches(got, options, 1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise UserError(f"{name}: expected one of {', '.join(options)}, got {got!r}.{hint}")
+    expect_one_of(name, options, got)
     return options[got]
 
 
