@@ -73,12 +73,17 @@ def test_fixed_actions():
     assert mask.tolist() == [[False] * 3, [False, True, False]]
 
 
-def test_warmup_shares():
-    mask = np.asarray(routers.Warmup(straight=0.5, everything=0.2)(KEY, seen()))
+@pytest.mark.parametrize("straight", [0.5, 0.8])
+def test_warmup_shares_are_those_of_the_batch(straight):
+    router = routers.Warmup(straight=straight, everything=0.2)
+    mask, other = (np.asarray(router(jax.random.key(i), seen())) for i in range(2))
     number = mask.sum(-1)
     shares = [(number == n).mean() for n in range(4)]
-    assert shares == pytest.approx([0.5, 0.3, 0.0, 0.2], abs=0.03)
-    assert mask[number == 1].mean(0) == pytest.approx([1 / 3] * 3, abs=0.05)
+    one = 1 - straight - 0.2
+    assert shares == pytest.approx([straight, one, 0.0, 0.2], abs=2 / len(mask))
+    each = (mask & (number == 1)[:, None]).mean(0)
+    assert each == pytest.approx([one / 3] * 3, abs=2 / len(mask))
+    assert (mask != other).any()
 
 
 def test_either_takes_the_first_for_its_share():
