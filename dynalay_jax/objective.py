@@ -1,4 +1,4 @@
-"""Reward and loss (Eqs. 2–3), and the estimators that make the reward differentiable.
+"""Reward and loss (Eqs. 2–3).
 
     R_i = α·[correct_i] − β·C_i − λ·n_i·C_i        L = CE − γ·E_p[R]
 
@@ -10,15 +10,16 @@ With several rounds each decision is rewarded as if it were the last.
 
 from collections.abc import Callable
 import dataclasses
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from dynalay_jax import cost as cost_lib
+from dynalay_jax.estimators import ESTIMATORS, Policy, Proposal
 from dynalay_jax.model import DynaLay, State, call
-from dynalay_jax.routers import as_mask, behaviour, explore
+from dynalay_jax.routers import as_mask
 
 PyTree = Any
 
@@ -71,152 +72,6 @@ class Objective:
         )
 
 
-class Proposal(NamedTuple):
-    """Actions whose outcomes an estimator wants to know.
-
-    Attributes:
-        actions: int32 [K, b].
-        follow: int32 [b], which of them leads on to the next round: 0 no operation, k the k-th.
-    """
-
-    actions: jax.Array
-    follow: jax.Array
-
-
-class FullInformation:
-    """E_p[R] = Σ_a p(a)·R(a), exactly: all L + 1 actions are evaluated."""
-
-    @staticmethod
-    def propose(
-        key: jax.Array, log_probs: jax.Array, epsilon: jax.Array | float, temperature: float
-    ) -> Proposal:
-        del temperature
-        batch, actions = log_probs.shape
-        every = jnp.tile(jnp.arange(1, actions)[:, None], (1, batch))
-        return Proposal(every, explore(key, log_probs, epsilon))
-
-    @staticmethod
-    def surrogate(
-        key: jax.Array,
-        log_probs: jax.Array,
-        proposal: Proposal,
-        rewards: jax.Array,
-        stay: jax.Array,
-        epsilon: jax.Array | float,
-        temperature: float,
-    ) -> jax.Array:
-        del key, proposal, epsilon, temperature
-        table = jnp.concatenate([stay[None], rewards])
-        return jnp.sum(jnp.exp(log_probs) * table.T, axis=-1)
-
-
-class Reinforce:
-    """Policy gradient with the greedy action's reward as baseline, as in self-critical training.
-
-    The action comes from the exploring policy; its probability there corrects the weight.
-
-    References:
-        Williams, Machine Learning 8, 1992; Wu et al., BlockDrop, CVPR 2018.
-    """
-
-    @staticmethod
-    def propose(
-        key: jax.Array, log_probs: jax.Array, epsilon: jax.Array | float, temperature: float
-    ) -> Proposal:
-        del temperature
-        drawn = explore(key, log_probs, epsilon)
-        greedy = jnp.argmax(log_probs, axis=-1)
-        return Proposal(jnp.stack([drawn, greedy]), jnp.ones_like(drawn))
-
-    @staticmethod
-    def surrogate(
-        key: jax.Array,
-        log_probs: jax.Array,
-        proposal: Proposal,
-        rewards: jax.Array,
-        stay: jax.Array,
-        epsilon: jax.Array | float,
-        temperature: float,
-    ) -> jax.Array:
-        del key, stay, temperature
-        drawn = proposal.actions[0][:, None]
-        pick = lambda table: jnp.take_along_axis(table, drawn, axis=-1)[:, 0]
-        log_p = pick(log_probs)
-        weight = jax.lax.stop_gradient(jnp.exp(log_p) / pick(behaviour(log_probs, epsilon)))
-        return weight * log_p * (rewards[0] - rewards[1])
-
-
-class Gumbel:
-    """Straight-through Gumbel-softmax: Σ_a y_a·R(a), y one-hot forward, soft backward.
-
-    Only the drawn action and no operation are evaluated; the others count as no operation.
-
-    References:
-        Jang, Gu and Poole, Categorical Reparameterization with Gumbel-Softmax, ICLR 2017.
-    """
-
-    @staticmethod
-    def _soft(key: jax.Array, log_probs: jax.Array, temperature: float) -> jax.Array:
-        noise = jax.random.gumbel(key, log_probs.shape, log_probs.dtype)
-        return jax.nn.softmax((log_probs + noise) / temperature)
-
-    @staticmethod
-    def propose(
-        key: jax.Array, log_probs: jax.Array, epsilon: jax.Array | float, temperature: float
-    ) -> Proposal:
-        del epsilon
-        drawn = jnp.argmax(Gumbel._soft(key, log_probs, temperature), axis=-1)
-        return Proposal(drawn[None], jnp.ones_like(drawn))
-
-    @staticmethod
-    def surrogate(
-        key: jax.Array,
-        log_probs: jax.Array,
-        proposal: Proposal,
-        rewards: jax.Array,
-        stay: jax.Array,
-        epsilon: jax.Array | float,
-        temperature: float,
-    ) -> jax.Array:
-        del epsilon
-        soft = Gumbel._soft(key, log_probs, temperature)
-        chosen = jax.nn.one_hot(proposal.actions[0], log_probs.shape[-1], dtype=soft.dtype)
-        y = chosen + soft - jax.lax.stop_gradient(soft)
-        return stay + jnp.sum(y * chosen, axis=-1) * (rewards[0] - stay)
-
-
-class Estimator(Protocol):
-    """How E_p[R] becomes something to differentiate.
-
-    `propose` says which actions to evaluate, from the agent's log p [b, L + 1]. `surrogate` gives
-    [b] whose gradient in log p estimates that of E_p[R], from their rewards [K, b] and the reward
-    `stay` [b] of no operation, with the key that `propose` had.
-    """
-
-    @staticmethod
-    def propose(
-        key: jax.Array, log_probs: jax.Array, epsilon: jax.Array | float, temperature: float
-    ) -> Proposal: ...
-
-    @staticmethod
-    def surrogate(
-        key: jax.Array,
-        log_probs: jax.Array,
-        proposal: Proposal,
-        rewards: jax.Array,
-        stay: jax.Array,
-        epsilon: jax.Array | float,
-        temperature: float,
-    ) -> jax.Array: ...
-
-
-ESTIMATORS: dict[str, type[Estimator]] = {
-    "full_information": FullInformation,
-    "reinforce": Reinforce,
-    "gumbel": Gumbel,
-}
-
-
 def floored(log_probs: jax.Array, floor: jax.Array | float) -> jax.Array:
     """log of (1 − A·floor)·p + floor: no action of A falls below `floor`."""
     # In logarithms: a probability that underflows must not make them infinite where floor is 0.
@@ -266,15 +121,14 @@ def agent_loss(
         key, draw = jax.random.split(key)
         seen = call(model, params, DynaLay.observe, state, price, i)
         log_probs = floored(seen.log_probs, floor)
-        proposal = estimator.propose(draw, log_probs, epsilon, settings.temperature)
+        policy = Policy(draw, log_probs, epsilon, settings.temperature)
+        proposal = estimator.propose(policy)
         states, rewards = _outcomes(
             model, frozen, state, proposal.actions, labels, price, settings, costs, unit
         )
         right = jnp.argmax(state.logits, -1) == labels
         stay = settings.reward(right, jnp.zeros_like(price), state.streak, price)
-        surrogate = estimator.surrogate(
-            draw, log_probs, proposal, rewards.total, stay.total, epsilon, settings.temperature
-        )
+        surrogate = estimator.surrogate(policy, proposal, rewards.total, stay.total)
         uncertainty = -jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1)
         per_sample = settings.gamma * surrogate + entropy * uncertainty
         objective += jnp.mean(jnp.where(going, per_sample, 0.0))

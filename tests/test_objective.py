@@ -1,15 +1,15 @@
-"""Reward and loss: Eqs. 2–3 by hand, and estimators whose gradient is that of E_p[R]."""
+"""Reward and loss: Eqs. 2–3 by hand, whom the gradient reaches, what the policy learns."""
 
 import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from dynalay_jax import cost, objective, routers
+from dynalay_jax.estimators import ESTIMATORS
 from dynalay_jax.model import DynaLay, costs, init
-from dynalay_jax.objective import ESTIMATORS, Objective
+from dynalay_jax.objective import Objective
 
 KEY = jax.random.key(0)
 X = jax.random.normal(jax.random.key(1), (32, 5))
@@ -28,7 +28,10 @@ def built(rounds=1):
 
 def agent_loss(params, settings=Objective(), rounds=1, key=KEY, **explore):
     model, _, counted = built(rounds)
-    return objective.agent_loss(model, params, X, LABELS, PRICE, key, settings, counted, **explore)
+    loss = lambda params, key: objective.agent_loss(
+        model, params, X, LABELS, PRICE, key, settings, counted, **explore
+    )
+    return jax.jit(loss)(params, key)
 
 
 @pytest.fixture(autouse=True)
@@ -50,9 +53,9 @@ def test_full_information_is_the_expected_reward():
     model, params, counted = built()
     loss, metrics = agent_loss(params)
     log_probs, table = None, []
+    routed = jax.jit(lambda actions: model.apply(params, X, routers.Fixed(actions), PRICE, KEY))
     for action in range(3):
-        router = routers.Fixed(jnp.full(32, action))
-        logits, trace = model.apply(params, X, router, PRICE, KEY)
+        logits, trace = routed(jnp.full(32, action))
         macs = cost.spent(counted, trace.sweeps.iterate, trace.sweeps.steps)
         share = macs / cost.budget(counted, model.max_steps)
         right = jnp.argmax(logits, -1) == LABELS
@@ -64,33 +67,6 @@ def test_full_information_is_the_expected_reward():
     assert sum(probabilities) == pytest.approx(1, abs=1e-5)
     terms = metrics["reward_correct"] - metrics["reward_cost"] - metrics["reward_penalty"]
     assert terms == pytest.approx(float(metrics["reward"]), abs=1e-6)
-
-
-@pytest.mark.parametrize("name", ["reinforce", "gumbel"])
-def test_estimators_agree_with_full_information_on_average(name):
-    """On a fixed table of rewards, the mean gradient points where the exact one does."""
-    logits = jnp.array([0.5, -0.2, 0.1, 0.3])
-    rewards = jnp.array([0.4, 0.1, 0.5, -0.3])
-    temperature = 0.1 if name == "gumbel" else 1.0
-
-    def surrogate(estimator, logits, key):
-        log_probs = jax.nn.log_softmax(logits)[None]
-        proposal = estimator.propose(key, log_probs, 0.2, temperature)
-        outcome = rewards[proposal.actions]
-        value = estimator.surrogate(
-            key, log_probs, proposal, outcome, rewards[:1], 0.2, temperature
-        )
-        return value.sum()
-
-    exact = jax.grad(functools.partial(surrogate, ESTIMATORS["full_information"]))(logits, KEY)
-    keys = jax.random.split(jax.random.key(5), 40_000)
-    estimate = functools.partial(surrogate, ESTIMATORS[name])
-    mean = jax.vmap(jax.grad(estimate), (None, 0))(logits, keys).mean(0)
-    cosine = jnp.vdot(mean, exact) / jnp.linalg.norm(mean) / jnp.linalg.norm(exact)
-    # Reinforce is unbiased; the straight-through estimator is not, but points the same way.
-    if name == "reinforce":
-        assert np.asarray(mean) == pytest.approx(np.asarray(exact), abs=0.01)
-    assert float(cosine) > 0.9
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)

@@ -1,0 +1,122 @@
+"""What does the training harness cost over a bare jitted loop?
+
+    python -m benchmarks.harness [--config digits] [--seconds 20]
+
+Both arms take the same steps of the same model on data that lies on the device. The bare arm calls
+one jitted step after the other with indices made beforehand, and reads nothing. The harness draws
+the order of the examples, maps over devices, reads the means, writes metrics and draws progress;
+evaluation and checkpoints are left out of both, as how often they come is the config's choice.
+"""
+
+import argparse
+from collections.abc import Callable
+import importlib
+import io
+import itertools
+from pathlib import Path
+import tempfile
+from typing import Any
+
+import jax
+from jax.sharding import PartitionSpec
+from ml_collections import ConfigDict
+import numpy as np
+from rich.console import Console
+
+from benchmarks import measure
+from train import data, loop, step
+from train.checkpoint import Checkpoints
+from train.metrics import MetricWriter
+from train.phases import Phase
+from train.progress import Progress
+from train.recorder import Clock, Recorder
+
+CALLS = 3  # a sample: enough for what the harness does while the device computes
+
+
+def bare(run: loop.Run, phase: Phase) -> Callable[[], Any]:
+    """Takes the steps of `CALLS` calls, jitted one by one."""
+    train, split = run.config.train, run.dataset.train
+    images, labels = jax.device_put((split.images, split.labels))
+    steps = CALLS * train.steps_per_call
+    order = data.batch_indices(len(split.labels), train.batch_size, run.config.seed, 0, steps)
+    batches = [jax.device_put(batch) for batch in order]
+
+    def one(state: Any, images: jax.Array, labels: jax.Array, index: jax.Array) -> Any:
+        key = jax.random.fold_in(jax.random.key(run.config.seed), state.step)
+        batch = (images[index], labels[index])
+        return step.train_step(run.task, run.transforms, phase, state, *batch, key)
+
+    # The step takes a mean over devices: here an axis of one.
+    mesh, everywhere = jax.make_mesh((1,), (step.AXIS,)), PartitionSpec()
+    mapped = jax.shard_map(
+        one, mesh=mesh, in_specs=everywhere, out_specs=everywhere, check_vma=False
+    )
+    jitted = jax.jit(mapped, donate_argnums=0)
+    state = run.initial()
+
+    def call() -> Any:
+        nonlocal state
+        for batch in batches:
+            state, metrics = jitted(state, images, labels, batch)
+        return metrics
+
+    return call
+
+
+def harness(run: loop.Run, phase: Phase, workdir: Path) -> Callable[[], Any]:
+    """Takes the steps of `CALLS` calls as `train.loop` does."""
+    train, resident = run.config.train, step.Resident(run.dataset.train)
+    mapped = step.train_steps(run.task, run.transforms, phase)
+    state = step.replicate(run.initial())
+    progress = Progress(10**9, train.batch_size, console=Console(file=io.StringIO()))
+    checkpoints = Checkpoints(workdir / "checkpoints", 1, warn=print)
+    writer, clock = MetricWriter(workdir, 0), Clock(0.0)
+    recorder = Recorder(run.task, run.evaluate, checkpoints, writer, progress, clock)
+    firsts = itertools.count(step=train.steps_per_call)
+
+    def call() -> Any:
+        nonlocal state
+        waiting = None
+        for first in itertools.islice(firsts, CALLS):
+            order = data.batch_indices(
+                resident.count, train.batch_size, run.config.seed, first, train.steps_per_call
+            )
+            state, metrics = mapped(state, resident, order)
+            recorder.record(phase, waiting)
+            waiting = (first + train.steps_per_call, metrics)
+        recorder.record(phase, waiting)
+        return state.step
+
+    return call
+
+
+def measure_phase(run: loop.Run, phase: Phase, seconds: float) -> dict[str, Any]:
+    """Milliseconds a step of both arms, and their ratio."""
+    with tempfile.TemporaryDirectory() as folder:
+        arms = {"bare": bare(run, phase), "harness": harness(run, phase, Path(folder))}
+        times = measure.interleave(arms, seconds)
+    steps = CALLS * run.config.train.steps_per_call
+    each = {name: measure.summary([t / steps for t in samples]) for name, samples in times.items()}
+    return {**each, "ratio": float(np.median(times["harness"]) / np.median(times["bare"]))}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--config", default="digits", help="name of a file in configs/")
+    parser.add_argument("--seconds", type=float, default=20.0, help="for each phase")
+    args = parser.parse_args()
+    config: ConfigDict = importlib.import_module(f"configs.{args.config}").get_config()
+    run = loop.Run.prepare(config, Path())
+    phases = {phase.name: measure_phase(run, phase, args.seconds) for phase in run.task.phases}
+    for name, result in phases.items():
+        print(
+            f"{name}: {result['harness']['median_ms']:.2f} ms a step, harness / bare = "
+            f"{result['ratio']:.3f}"
+        )
+    record = {"environment": measure.environment(), "config": args.config, "phases": phases}
+    measure.write_json(measure.RESULTS / f"harness_{args.config}.json", record)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Estimators: which actions they try, and that their gradient is that of E_p[R]."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dynalay_jax.estimators import ESTIMATORS, Policy
+
+KEY = jax.random.key(0)
+
+
+@pytest.mark.parametrize("name", ["reinforce", "gumbel"])
+def test_estimators_agree_with_full_information_on_average(name):
+    """On a fixed table of rewards, the mean gradient points where the exact one does."""
+    logits = jnp.array([0.5, -0.2, 0.1, 0.3])
+    rewards = jnp.array([0.4, 0.1, 0.5, -0.3])
+    temperature = 0.1 if name == "gumbel" else 1.0
+
+    def surrogate(estimator, logits, key):
+        policy = Policy(key, jax.nn.log_softmax(logits)[None], 0.2, temperature)
+        proposal = estimator.propose(policy)
+        return estimator.surrogate(policy, proposal, rewards[proposal.actions], rewards[:1]).sum()
+
+    exact = jax.grad(functools.partial(surrogate, ESTIMATORS["full_information"]))(logits, KEY)
+    keys = jax.random.split(jax.random.key(5), 40_000)
+    estimate = functools.partial(surrogate, ESTIMATORS[name])
+    mean = jax.vmap(jax.grad(estimate), (None, 0))(logits, keys).mean(0)
+    cosine = jnp.vdot(mean, exact) / jnp.linalg.norm(mean) / jnp.linalg.norm(exact)
+    # Reinforce is unbiased; the straight-through estimator is not, but points the same way.
+    if name == "reinforce":
+        assert np.asarray(mean) == pytest.approx(np.asarray(exact), abs=0.01)
+    assert float(cosine) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("name", "tried"), [("full_information", 3), ("reinforce", 2), ("gumbel", 1)]
+)
+def test_proposals_are_actions_and_follow_one_of_them(name, tried):
+    log_probs = jax.nn.log_softmax(jax.random.normal(KEY, (50, 4)))
+    proposal = ESTIMATORS[name].propose(Policy(KEY, log_probs, 0.2, 1.0))
+    assert proposal.actions.shape == (tried, 50)
+    assert int(proposal.actions.min()) >= 0 and int(proposal.actions.max()) == 3
+    assert int(proposal.follow.min()) >= 0 and int(proposal.follow.max()) <= tried
