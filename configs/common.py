@@ -8,13 +8,14 @@ def base() -> ConfigDict:
     return ConfigDict(
         dict(
             seed=0,
+            cpu_devices=1,  # where there is no GPU: parts of a batch that run side by side
             data=dict(name="cifar10", data_dir="", validation=5_000, seed=0),
             augment=dict(crop=0, flip=False, cutout=0, symmetries=False),
             model=dict(
                 cell="concave",  # concave, cascade, orthogonal, bounded, free, dense
                 widths=(64, 128, 256),
                 strides=(1, 2, 2),
-                window=3,
+                windows=(),  # 3×3 kernels everywhere
                 stem=0,
                 norm=True,
                 rounds=1,

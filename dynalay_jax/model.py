@@ -10,6 +10,7 @@ that are done from costing anything.
 """
 
 from collections.abc import Callable
+import functools
 from typing import Any, NamedTuple
 
 from flax import linen as nn
@@ -83,7 +84,7 @@ class DynaLay(nn.Module):
         classes: of the output.
         widths: features of the L layers.
         strides: of their injections; same length.
-        window: side of the injections' kernels.
+        windows: sides of the injections' kernels; same length, or () for 3 everywhere.
         cell: name in `cells.CELLS`.
         stem: channels of a 3×3 convolution before the layers; 0 takes the input as it is.
         norm: whether injections are normalised.
@@ -98,7 +99,7 @@ class DynaLay(nn.Module):
     classes: int
     widths: tuple[int, ...] = (64, 128, 256)
     strides: tuple[int, ...] = (1, 2, 2)
-    window: int = 3
+    windows: tuple[int, ...] = ()
     cell: str = "concave"
     stem: int = 0
     norm: bool = True
@@ -113,22 +114,21 @@ class DynaLay(nn.Module):
     dtype: Any = jnp.float32
 
     def setup(self) -> None:
-        if len(self.widths) != len(self.strides):
-            raise ValueError(
-                f"strides: expected one for each of the {len(self.widths)} widths, got "
-                f"{len(self.strides)}."
-            )
+        layers = len(self.widths)
+        windows = self.windows or (3,) * layers
+        for name, values in (("strides", self.strides), ("windows", windows)):
+            if len(values) != layers:
+                raise ValueError(
+                    f"{name}: expected one for each of the {layers} widths, got {len(values)}."
+                )
         if self.cell not in CELLS:
             raise ValueError(f"cell: expected one of {', '.join(CELLS)}, got {self.cell!r}.")
-        layer = lambda width, stride: CELLS[self.cell](
-            features=width,
-            stride=stride,
-            window=self.window,
-            norm=self.norm,
-            dtype=self.dtype,
-        )
+        cell = functools.partial(CELLS[self.cell], norm=self.norm, dtype=self.dtype)
         self.first = nn.Conv(self.stem, (3, 3), dtype=self.dtype) if self.stem else None
-        self.layers = [layer(*pair) for pair in zip(self.widths, self.strides, strict=True)]
+        self.layers = [
+            cell(features=width, stride=stride, window=window)
+            for width, stride, window in zip(self.widths, self.strides, windows, strict=True)
+        ]
         # Straight and iterated activations differ in scale; one classifier reads both.
         self.scale = nn.LayerNorm(dtype=jnp.float32)
         self.classifier = nn.Dense(self.classes, dtype=jnp.float32)

@@ -42,17 +42,34 @@ def start(*args, env=None):
     )
 
 
+DIGITS = "--config=configs/digits.py"
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["--config=configs/none.py"], "no file configs/none.py; there are configs/cifar10.py"),
-        (["--config=configs/digits.py", "--config.sed=1"], 'Did you mean "seed"'),
-        (["--config=configs/digits.py", "--config.seed=many"], "many"),
-        (["--config=configs/digits.py", "--worldir=x"], "worldir"),
-        ([], "--config is missing"),
-        (["--config=configs/cifar10.py", "--config.data.data_dir=/no/such"], "/no/such"),
+        pytest.param(
+            ["--config=configs/none.py"],
+            "no file configs/none.py; there are configs/cifar10.py",
+            id="unknown file",
+        ),
+        pytest.param([DIGITS, "--config.sed=1"], 'Did you mean "seed"', id="misspelt field"),
+        pytest.param([DIGITS, "--config.seed=many"], "many", id="wrong type"),
+        pytest.param([DIGITS, "--worldir=x"], "worldir", id="misspelt flag"),
+        pytest.param([DIGITS, "--config.cpu_devices=0"], "1 or more, got 0", id="no devices"),
+        pytest.param(
+            [DIGITS, "--config.cpu_devices=3"],
+            "positive multiple of the 3 devices, got 64; the nearest is 63",
+            id="batch not divisible",
+        ),
+        pytest.param([DIGITS, "--workdir=/proc/run"], "Cannot use workdir", id="read-only workdir"),
+        pytest.param([], "--config is missing", id="no config"),
+        pytest.param(
+            ["--config=configs/cifar10.py", "--config.data.data_dir=/no/such"],
+            "/no/such",
+            id="data_dir",
+        ),
     ],
-    ids=["unknown file", "misspelt field", "wrong type", "misspelt flag", "no config", "data_dir"],
 )
 def test_mistakes_are_answered_in_one_line(args, said):
     process = start(*args)
@@ -118,6 +135,7 @@ def test_real_cifar10_trains(tmp_path, environment):
         f"--config.data.data_dir={os.environ['DYNALAY_TFDS_DIR']}",
         "--config.model.widths=(16,32)",
         "--config.model.strides=(2,2)",
+        "--config.model.windows=(2,2)",
         "--config.train.epochs.main=0.4",
         "--config.train.epochs.agent=0.05",
         "--config.train.epochs.joint=0.1",

@@ -215,9 +215,10 @@ def test_shapes_are_those_of_init():
     ("fields", "message"),
     [
         (dict(strides=(1, 2)), "strides: expected one for each of the 3 widths, got 2"),
+        (dict(windows=(3,)), "windows: expected one for each of the 3 widths, got 1"),
         (dict(cell="convolution"), "cell: expected one of concave, .*, got 'convolution'"),
     ],
-    ids=["strides", "cell"],
+    ids=["strides", "windows", "cell"],
 )
 def test_bad_settings_are_named(fields, message):
     model = DynaLay(classes=2, **(dict(widths=(8, 8, 8), strides=(1, 1, 1)) | fields))
