@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -35,11 +36,27 @@ def environment(tmp_path_factory):
     return {**os.environ, **cache}
 
 
-def start(*args, env=None):
+def start(*args, env=None, largest_file=resource.RLIM_INFINITY):
     command = [sys.executable, "-m", "train.main", *args]
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     return subprocess.Popen(
-        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=limit,
     )
+
+
+def stopped_once_it_trains(workdir, environment, stop="SIGTERM"):
+    """A run that gets a signal after its first steps."""
+    process = start(*TINY, f"--workdir={workdir}", env=environment)
+    while not (workdir / "metrics.jsonl").exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(getattr(signal, stop))
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
 
 
 DIGITS = "--config=configs/digits.py"
@@ -73,21 +90,34 @@ DIGITS = "--config=configs/digits.py"
 )
 def test_mistakes_are_answered_in_one_line(args, said):
     process = start(*args)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 2
     assert said in err and err.count("\n") == 1 and "Traceback" not in out + err
 
 
 @pytest.mark.parametrize("stop", ["SIGTERM", "SIGINT"])
 def test_signals_save_and_exit_0(tmp_path, environment, stop):
-    process = start(*TINY, f"--workdir={tmp_path}", env=environment)
-    while not (tmp_path / "metrics.jsonl").exists() and process.poll() is None:
-        time.sleep(0.05)
-    process.send_signal(getattr(signal, stop))
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
+    code, out, err = stopped_once_it_trains(tmp_path, environment, stop)
+    assert code == 0, err
     assert "saved. The same command goes on from there." in out
     assert any(path.name.isdigit() for path in (tmp_path / "checkpoints").iterdir())
+
+
+def test_a_full_disk_is_told_in_one_line_and_nothing_is_lost(tmp_path, environment):
+    """The disk is full for files beyond a size: checkpoints no longer fit."""
+    assert stopped_once_it_trains(tmp_path, environment)[0] == 0
+    command = [*TINY, f"--workdir={tmp_path}"]
+    # No cache of compiled programs: it would complain of the disk, too.
+    env = {k: v for k, v in environment.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+    process = start(*command, env=env, largest_file=20_000)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 2
+    assert err.startswith(("error: Cannot save", "error: Cannot write")), err
+    assert err.count("\n") == 1 and "File too large" in err
+    process = start(*command, env=environment)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert "Resumed from step" in out and (tmp_path / "summary.json").exists()
 
 
 def test_killed_20_times_ends_with_the_same_weights(tmp_path, environment):
