@@ -4,22 +4,38 @@ import json
 from pathlib import Path
 import re
 
-from benchmarks import backward, fixed_point, measure
+from benchmarks import backward, fixed_point, measure, runs
 
 README = Path(__file__).parent.parent / "README.md"
 
 
 def render() -> dict[str, str]:
     """Name of each generated part of the README, and its text."""
-    solved, gradients = (
-        json.loads((measure.RESULTS / f"{name}.json").read_text())
-        for name in ("fixed_point", "backward")
-    )
+    solved, gradients = _read("fixed_point"), _read("backward")
+    trained = {name: _read(name) for name in runs.SHOWN}
     shown = [row for row in gradients["rows"] if row["steps"] in (10, 50, 200)]
     return {
+        "runs": f"{runs.table(trained)}\n\n{_trained_on(trained)}",
         "fixed_point": f"{provenance(solved)}\n\n{fixed_point.table(solved['results'])}",
         "backward": f"{provenance(gradients)}\n\n{backward.table(shown)}",
     }
+
+
+def _read(name: str) -> dict | None:
+    path = measure.RESULTS / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _trained_on(records: dict[str, dict | None]) -> str:
+    """Hardware, versions and commits of the runs."""
+    found = {name: record["environment"] for name, record in records.items() if record}
+    each = ", ".join(f"{name} at {env['commit']} on {env['date']}" for name, env in found.items())
+    env = next(iter(found.values()))
+    packages = ", ".join(f"{name} {env[name]}" for name in ("jax", "flax", "optax"))
+    return (
+        f"{env['processor']}, {env['cores']} cores, Python {env['python']}, {packages}; commits: "
+        f"{each}."
+    )
 
 
 def provenance(record: dict) -> str:

@@ -36,6 +36,11 @@ def routed(model):
         params, x, routers.Fixed(actions), 0.1, KEY))  # fmt: skip
 
 
+@functools.cache
+def begun(model):
+    return jax.jit(lambda params: call(model, params, DynaLay.begin, X))
+
+
 def run(actions=ACTIONS, x=X, **fields):
     model, params = built(**fields)
     return routed(model)(params, x, actions)
@@ -44,7 +49,7 @@ def run(actions=ACTIONS, x=X, **fields):
 def test_no_operation_is_the_straight_pass():
     model, params = built()
     logits, trace = run(jnp.zeros(6, jnp.int32))
-    straight = call(model, params, DynaLay.begin, X).logits
+    straight = begun(model)(params).logits
     assert jnp.allclose(logits, straight, atol=1e-5)
     assert jnp.allclose(trace.straight_logits, straight, atol=1e-5)
     assert not trace.sweeps.iterate.any() and not trace.sweeps.steps.any()
@@ -63,8 +68,9 @@ def test_every_sample_gets_its_own_route():
 
 def test_iterated_layer_is_at_its_fixed_point_and_those_above_ran_again():
     model, params = built()
-    state = call(model, params, DynaLay.begin, X)
-    after, _ = call(model, params, DynaLay.sweep, state, routers.as_mask(jnp.full(6, 2), 3))
+    state = begun(model)(params)
+    sweep = jax.jit(lambda params, *args: call(model, params, DynaLay.sweep, *args))
+    after, _ = sweep(params, state, routers.as_mask(jnp.full(6, 2), 3))
 
     def by_hand(m):
         w, u = m.layers[1](state.hs[1])
@@ -73,7 +79,7 @@ def test_iterated_layer_is_at_its_fixed_point_and_those_above_ran_again():
         ).value
         return h2, m.layers[2].straight(*m.layers[2](h2))
 
-    h2, h3 = call(model, params, lambda m: by_hand(m))
+    h2, h3 = jax.jit(lambda params: call(model, params, by_hand))(params)
     assert jnp.array_equal(after.hs[1], state.hs[1])
     assert jnp.allclose(after.hs[2], h2, atol=1e-5)
     assert jnp.allclose(after.hs[3], h3, atol=1e-5)
@@ -119,7 +125,7 @@ def test_implicit_gradient_is_that_of_unrolling():
 
 def test_later_rounds_go_on_from_the_new_activations():
     model, params = built(rounds=2)
-    state = call(model, params, DynaLay.begin, X)
+    state = begun(model)(params)
     sweep = jax.jit(lambda state, mask: call(model, params, DynaLay.sweep, state, mask))
     mask = lambda *actions: routers.as_mask(jnp.array(actions), 3)
     first, _ = sweep(state, mask(2, 2, 2, 1, 3, 0))
@@ -141,7 +147,8 @@ def test_no_operation_ends_a_samples_thinking():
             return routers.as_mask(action, 3)
 
     model, params = built(rounds=2)
-    _, trace = model.apply(params, X[:2], Script(), 0.1, KEY)
+    run = jax.jit(lambda params, x: model.apply(params, x, Script(), 0.1, KEY))
+    _, trace = run(params, X[:2])
     assert trace.sweeps.iterate[:, :, :2].any(-1).tolist() == [[True, False], [True, False]]
     assert trace.log_probs.shape == (2, 2, 4)
 
@@ -150,9 +157,9 @@ def test_no_operation_ends_a_samples_thinking():
 def test_costs_are_counted_from_shapes(residuals):
     model, _ = built(residual_features=residuals)
     counted = costs(model, SHAPE)
-    # Injection: a 3×3 and, for the gate, a 1×1 convolution.
+    # Injection: a 3×3 and, for the gate, a convolution of the stride's size.
     assert counted.inject[0] == 64 * (9 + 1) * 3 * 8
-    assert counted.inject[1] == 16 * (9 + 1) * 8 * 8
+    assert counted.inject[1] == 16 * (9 + 4) * 8 * 8
     assert counted.step == (64 * 9 * 64, 16 * 9 * 64, 16 * 9 * 256)
     assert counted.head == 2 * 16 * 5
     net = counted.agent - (sum(counted.step) + sum(counted.inject)) * residuals
@@ -185,7 +192,7 @@ def test_certificate_says_what_each_cell_promises():
 
 @pytest.mark.parametrize("cell", [name for name in CELLS if name != "dense"])
 def test_every_cell_makes_a_model(cell):
-    logits, trace = run(cell=cell, stem=4)
+    logits, trace = run(ACTIONS % 2, cell=cell, stem=4, widths=(8,), strides=(2,))
     assert logits.shape == (6, 5) and bool(jnp.isfinite(logits).all())
     assert trace.sweeps.steps.any()
 
@@ -193,13 +200,14 @@ def test_every_cell_makes_a_model(cell):
 def test_dense_cells_take_vectors():
     model = DynaLay(classes=3, widths=(8, 8), strides=(1, 1), cell="dense")
     params = init(model, KEY, (5,))
-    logits, _ = model.apply(params, jnp.ones((2, 5)), routers.Constant(), 0.1, KEY)
+    run = jax.jit(lambda params, x: model.apply(params, x, routers.Constant(), 0.1, KEY))
+    logits, _ = run(params, jnp.ones((2, 5)))
     assert logits.shape == (2, 3)
 
 
 def test_bfloat16_computes_in_it_and_answers_in_float32():
     model, params = built(dtype=jnp.bfloat16, tol=1e-2)
-    state = call(model, params, DynaLay.begin, X)
+    state = begun(model)(params)
     assert {h.dtype for h in state.hs} == {jnp.dtype("bfloat16")}
     assert state.logits.dtype == jnp.float32
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
