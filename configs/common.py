@@ -8,7 +8,6 @@ def base() -> ConfigDict:
     return ConfigDict(
         dict(
             seed=0,
-            cpu_devices=1,  # where there is no GPU: parts of a batch that run side by side
             data=dict(name="cifar10", data_dir="", validation=5_000, seed=0),
             augment=dict(crop=0, flip=False, cutout=0, symmetries=False),
             model=dict(

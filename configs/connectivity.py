@@ -11,7 +11,6 @@ from configs import common
 def get_config() -> ConfigDict:
     """A task whose difficulty is known: the length of the shortest path."""
     config = common.base()
-    config.cpu_devices = 2
     config.data = dict(
         name="connectivity",
         grid=12,

@@ -312,8 +312,7 @@ class CascadeConv(Cell):
     in as many. In a norm that weights the groups steeply enough the step contracts by any factor,
     which is Theorem 1 without a bound on the weights; in the Euclidean norm there is none.
 
-    At the fixed point it is a densely connected network of G layers. Groups that are right already
-    are computed again, and the masked kernel costs as much as a full one.
+    At the fixed point it is a densely connected network of G layers.
 
     Attributes:
         groups: G; must divide `features`.
@@ -331,14 +330,18 @@ class CascadeConv(Cell):
                 f"widths: expected multiples of the cascade's {self.groups} groups, got "
                 f"{self.features}."
             )
-        shape = (3, 3, self.features, self.features)
-        kernel = self.param("kernel", nn.initializers.he_normal(), shape)
-        group = jnp.arange(self.features) * self.groups // self.features
-        return kernel * (group[:, None] < group), self._offset(below)
+        size, init = self.features // self.groups, nn.initializers.lecun_normal()
+        kernels = [
+            self.param(f"kernel_{group}", init, (3, 3, group * size, size))
+            for group in range(1, self.groups)
+        ]
+        return tuple(kernels), self._offset(below)
 
     @nn.nowrap
     def mix(self, z: jax.Array, w: PyTree) -> jax.Array:
-        return convolve(z, w)
+        first = jnp.zeros_like(z[..., : self.features // self.groups])
+        later = [convolve(z[..., : kernel.shape[2]], kernel) for kernel in w]
+        return jnp.concatenate([first, *later], axis=-1)
 
     @nn.nowrap
     def respond(self, mixed: jax.Array, w: PyTree, u: PyTree) -> jax.Array:

@@ -1,5 +1,11 @@
 """Strict JAX settings for every test, and four CPU devices, so that pmap is real."""
 
+import os
+
+# XLA's threads, by default one a core. Devices that wait in a collective hold threads which the
+# device that they wait for may need for its loops: with too few, all wait for ever.
+os.environ.setdefault("NPROC", "32")
+
 import jax
 import pytest
 

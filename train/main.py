@@ -4,13 +4,11 @@ Parses flags and says what went wrong in one line; `train.loop` does the work.
 """
 
 from collections.abc import Sequence
-import os
 from pathlib import Path
 import sys
 
 from absl import app, flags
 from absl import logging as absl_logging
-import jax
 from ml_collections import config_flags
 
 from train import loop
@@ -28,24 +26,8 @@ def main(argv: Sequence[str]) -> None:
     config = _CONFIG.value
     name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
     workdir = Path(_WORKDIR.value or Path("workdir") / name)
-    _use_cpu_devices(config.cpu_devices)
     run = loop.train_and_evaluate if _MODE.value == "train" else loop.evaluate_only
     run(config, workdir)
-
-
-def _use_cpu_devices(count: int) -> None:
-    """Has the next computation see this many CPU devices; they share the cores.
-
-    XLA runs a loop's small convolutions mostly on one core, two devices run two at once. Each keeps
-    to one thread then: a convolution split over the common pool can wait there for ever behind
-    another device that waits, in a collective, for it.
-    """
-    if count < 1:
-        raise UserError(f"config.cpu_devices: expected 1 or more, got {count}.")
-    if count > 1:
-        given = os.environ.get("XLA_FLAGS", "")
-        os.environ["XLA_FLAGS"] = f"{given} --xla_cpu_multi_thread_eigen=false"
-    jax.config.update("jax_num_cpu_devices", count)
 
 
 def run() -> None:
