@@ -54,7 +54,8 @@ def _parse(argv: Sequence[str]) -> list[str]:
         raise UserError(" ".join(str(text).split())) from error
     except OSError as error:
         name = " ".join(argv).partition("--config")[2].lstrip("= ").partition(" ")[0]
-        known = ", ".join(sorted(str(path) for path in Path("configs").glob("[!_]*.py")))
+        files = (str(path) for path in Path("configs").glob("[!_]*.py") if path.stem != "common")
+        known = ", ".join(sorted(files))
         raise UserError(f"--config: no file {name}; there are {known or 'none here'}.") from error
     return rest
 
