@@ -21,6 +21,7 @@ def get_config() -> ConfigDict:
         seed=0,
     )
     config.augment.symmetries = True
+    config.price = 0.01
     config.model.widths = (24, 24)
     config.model.strides = (1, 1)
     config.model.norm = False

@@ -15,6 +15,7 @@ TINY = [
     "--config.model.cell=dense",
     "--config.model.widths=(8,)",
     "--config.model.strides=(1,)",
+    "--config.model.windows=(1,)",
     "--config.model.compact=0",
     "--config.train.steps_per_call=1",
     "--config.train.epochs.main=1.0",
