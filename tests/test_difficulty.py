@@ -54,7 +54,7 @@ def test_examples_go_from_easy_to_hard():
 def test_figure_shows_examples_and_both_curves():
     figure = difficulty.draw(difficulty.measure(report, split()))
     titles = [axes.get_title() for axes in figure.axes if axes.get_images()]
-    assert len(titles) == 8 and titles[0] == "path 1\n1 steps"
+    assert len(titles) == 8 and titles[0] == "path 1\n1 step"
     charts = [axes for axes in figure.axes if not axes.get_images()]
     assert [len(axes.lines) for axes in charts] == [3, 3]
     assert "accuracy" in charts[0].get_ylabel() and "evaluations" in charts[1].get_ylabel()

@@ -84,7 +84,7 @@ def _groups(ordered: np.ndarray) -> list[slice]:
 def draw(record: dict[str, Any]) -> Figure:
     """Examples from easy to hard, and accuracy and steps against difficulty."""
     figure = Figure(figsize=(9, 5.5), dpi=150, layout="constrained")
-    figure.suptitle("Harder inputs get more thought")
+    figure.suptitle("From easy to hard: examples, accuracy, and steps spent")
     examples, bins = record["examples"], record["bins"]
     top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, 2))[:, 0]
     for axes, example in zip(top.subplots(1, len(examples)), examples, strict=True):
@@ -112,6 +112,9 @@ def _show(axes: Axes, example: dict[str, Any]) -> None:
     axes.imshow(picture)
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)
-    axes.set_title(f"path {example['difficulty']}\n{example['steps']} steps", fontsize=8)
+    axes.spines[:].set_visible(True)
+    axes.spines[:].set_color("#AAAAAA")
+    steps = "1 step" if example["steps"] == 1 else f"{example['steps']} steps"
+    axes.set_title(f"path {example['difficulty']}\n{steps}", fontsize=8)
     colour = "#009E73" if example["correct"] else "#D55E00"
     axes.set_xlabel("right" if example["correct"] else "wrong", fontsize=8, color=colour)
