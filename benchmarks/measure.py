@@ -1,19 +1,17 @@
 """How the benchmarks measure, and how they write down what they found."""
 
 from collections.abc import Callable, Sequence
-import datetime
 import importlib.metadata
 import json
-import os
 from pathlib import Path
-import platform
-import subprocess
 import sys
 import time
 from typing import Any
 
 import jax
 import numpy as np
+
+from train.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("dynalay_jax", "jax", "jaxlib", "numpy", "jaxopt", "optimistix", "equinox", "banax")
@@ -78,17 +76,9 @@ def environment() -> dict[str, Any]:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             versions[name] = None
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    device = jax.devices()[0]
     return {
-        "date": datetime.date.today().isoformat(),
-        "commit": commit or None,
-        "python": platform.python_version(),
+        **provenance(),
         "versions": versions,
-        "device": f"{device.platform}: {device.device_kind}",
-        "processor": _processor(),
-        "cores": os.cpu_count(),
         "command": " ".join(
             ["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]
         ),
@@ -99,12 +89,3 @@ def write_json(path: Path, record: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=1) + "\n")
     print(f"wrote {path}")
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor()

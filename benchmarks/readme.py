@@ -27,15 +27,17 @@ def _read(name: str) -> dict | None:
 
 
 def _trained_on(records: dict[str, dict | None]) -> str:
-    """Hardware, versions and commits of the runs."""
-    found = {name: record["environment"] for name, record in records.items() if record}
-    each = ", ".join(f"{name} at {env['commit']} on {env['date']}" for name, env in found.items())
-    env = next(iter(found.values()))
-    packages = ", ".join(f"{name} {env[name]}" for name in ("jax", "flax", "optax"))
-    return (
-        f"{env['processor']}, {env['cores']} cores, Python {env['python']}, {packages}; commits: "
-        f"{each}."
-    )
+    """Where each config ran."""
+    lines = []
+    for name, record in records.items():
+        if record:
+            env = record["environment"]
+            packages = ", ".join(f"{package} {env[package]}" for package in ("jax", "flax"))
+            lines.append(
+                f"`{name}`: {env['processor']}, {env['cores']} cores, {env['device']}, Python "
+                f"{env['python']}, {packages}, commit {env['commit']}, {env['date']}."
+            )
+    return " ".join(lines)
 
 
 def provenance(record: dict) -> str:

@@ -24,17 +24,15 @@ SHOWN = ("digits", "connectivity", "cifar10_small", "cifar10", "cifar100")
 
 
 def collect(workdirs: list[Path]) -> dict[str, Any]:
-    """One record of the runs of a config with different seeds."""
+    """One record of the runs of a config with different seeds; where they ran is the first's."""
     runs = [{name: _read(folder, name) for name in ("summary", "curve")} for folder in workdirs]
-    first = workdirs[0]
+    environments = [run["summary"].pop("versions") for run in runs]
     record: dict[str, Any] = {
-        "environment": measure.environment() | runs[0]["summary"].pop("versions"),
-        "config": _read(first, "config"),
+        "environment": environments[0],
+        "config": _read(workdirs[0], "config"),
         "runs": runs,
     }
-    for run in runs[1:]:
-        run["summary"].pop("versions")
-    if (first / "difficulty.json").exists():
+    if (workdirs[0] / "difficulty.json").exists():
         record["difficulty"] = [_read(folder, "difficulty")["bins"] for folder in workdirs]
     return record
 
@@ -49,24 +47,37 @@ def table(records: dict[str, dict[str, Any] | None]) -> str:
 
     columns = [
         "config", "test examples", "seeds", "straight pass", "agent", "random", "confidence",
-        "all layers", "cost: agent", "cost: all layers", "steps, straight wrong / right",
-        "minutes",
+        "all layers", "cost: agent / all", "ms: straight / agent / all",
+        "steps, straight wrong / right", "median residual", "minutes",
     ]  # fmt: skip
-    rows = []
-    for name, record in records.items():
-        if record is None:
-            rows.append([name, "not run"])
-            continue
-        summaries = [run["summary"] for run in record["runs"]]
-        of = lambda key, s=summaries: np.mean([summary[key] for summary in s])
-        percent = lambda key, of=of: f"{100 * of(f'{key}_accuracy'):.1f} %"
-        accuracies = map(percent, ("straight", "test", "random", "confidence", "all_layers"))
-        steps = [f"{of(f'steps_when_straight_{what}'):.1f}" for what in ("wrong", "right")]
-        costs = [f"{of('mean_cost'):.2f}", f"{of('all_layers_cost'):.1f}"]
-        minutes = f"{of('train_seconds') / 60:.1f}"
-        counts = [summaries[0]["test_examples"], len(summaries)]
-        rows.append([name, *counts, *accuracies, *costs, " / ".join(steps), minutes])
+    rows = [
+        [f"`{name}.py`", *(_row(record) if record else ["not run"])]
+        for name, record in records.items()
+    ]
     return tabulate(rows, columns, tablefmt="github", disable_numparse=True)
+
+
+def _row(record: dict[str, Any]) -> list[str]:
+    summaries = [run["summary"] for run in record["runs"]]
+    values = lambda key: np.array([s[key] for s in summaries if s[key] is not None], float)
+    mean = lambda key, form: f"{values(key).mean():{form}}" if len(values(key)) else "—"
+    means = lambda form, *keys: " / ".join(mean(key, form) for key in keys)
+
+    def accuracy(key: str) -> str:
+        percent = 100 * values(f"{key}_accuracy")
+        spread = f" ± {percent.std(ddof=1):.1f}" if len(percent) > 1 else ""
+        return f"{percent.mean():.1f}{spread} %"
+
+    return [
+        mean("test_examples", ".0f"),
+        str(len(summaries)),
+        *map(accuracy, ("straight", "test", "random", "confidence", "all_layers")),
+        means(".2f", "mean_cost", "all_layers_cost"),
+        means(".2f", "straight_milliseconds", "milliseconds", "all_layers_milliseconds"),
+        means(".2f", "steps_when_straight_wrong", "steps_when_straight_right"),
+        mean("median_residual", ".0e"),
+        f"{values('train_seconds').mean() / 60:.1f}",
+    ]
 
 
 def main() -> None:

@@ -20,8 +20,8 @@ def base() -> ConfigDict:
                 rounds=1,
                 tol=1e-3,
                 max_steps=30,
-                solver="picard",
-                adjoint="implicit",
+                solver="picard",  # damped, anderson, broyden
+                adjoint="implicit",  # jacobian_free, phantom; unrolled with compact=0
                 compact=16,  # smallest bucket of the compaction; 0 for none
                 residual_features=False,
                 agent_hidden=128,
@@ -59,6 +59,6 @@ def base() -> ConfigDict:
             ),
             eval_batch=512,
             eval_every=1.0,  # epochs
-            checkpoint=dict(keep=3),
+            checkpoint=dict(keep=3, evaluate="newest"),  # or best: of --mode=eval
         )
     )

@@ -24,6 +24,7 @@ from dynalay_jax.cells import CELLS, Cell
 from dynalay_jax.compaction import Compaction
 from dynalay_jax.fixed_point import fixed_point
 from dynalay_jax.routers import Observation, Router
+from dynalay_jax.solution import Solution, Stats
 from dynalay_jax.solvers import Picard, Solver
 
 
@@ -33,14 +34,12 @@ class State(NamedTuple):
     Attributes:
         hs: h_0 … h_L; h_0 is the stem's output.
         logits: [B, classes].
-        settled: bool [B, L], layers whose activation came from iterating; None before any did.
         action: int32 [B], the last round's (lowest) iterated layer, 0 for none.
         streak: int32 [B], rounds in a row in which the same layer was chosen (n_i of Eq. 2).
     """
 
     hs: tuple[jax.Array, ...]
     logits: jax.Array
-    settled: jax.Array | None
     action: jax.Array
     streak: jax.Array
 
@@ -62,19 +61,19 @@ class Sweep(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """Every decision of a forward pass.
+    """Every decision of a forward pass; `cost.spent` says what they cost in MACs.
 
     Attributes:
         sweeps: `Sweep` with a leading axis of rounds.
         log_probs: the agent's, float32 [rounds, B, L + 1].
         straight_logits: of the straight pass, [B, classes].
-        streak: int32 [rounds, B], rounds in a row with the same layer.
+        actions: int32 [rounds, B], the (lowest) layer iterated, 0 for none.
     """
 
     sweeps: Sweep
     log_probs: jax.Array
     straight_logits: jax.Array
-    streak: jax.Array
+    actions: jax.Array
 
 
 class DynaLay(nn.Module):
@@ -89,7 +88,8 @@ class DynaLay(nn.Module):
         stem: channels of a 3×3 convolution before the layers; 0 takes the input as it is.
         norm: whether injections are normalised.
         rounds: of observing and sweeping, ≥ 1.
-        tol, max_steps, solver, adjoint, compact: of `fixed_point`.
+        tol, max_steps, solver, adjoint: of `fixed_point`.
+        compact: smallest bucket of its compaction, 0 for none.
         residual_features: whether the agent sees each layer's one-step residual, which costs an
             evaluation of every cell.
         agent_hidden: width of the agent.
@@ -108,13 +108,15 @@ class DynaLay(nn.Module):
     max_steps: int = 30
     solver: Solver = Picard()
     adjoint: Any = Implicit(on_failure="jacobian_free")
-    compact: bool | int = False
+    compact: int = 0
     residual_features: bool = False
     agent_hidden: int = 128
     dtype: Any = jnp.float32
 
     def setup(self) -> None:
         layers = len(self.widths)
+        if self.rounds < 1:
+            raise ValueError(f"rounds: expected 1 or more, got {self.rounds}.")
         windows = self.windows or (3,) * layers
         for name, values in (("strides", self.strides), ("windows", windows)):
             if len(values) != layers:
@@ -135,7 +137,12 @@ class DynaLay(nn.Module):
         self.agent = agent_lib.AgentNet(len(self.widths) + 1, self.agent_hidden)
 
     def __call__(
-        self, x: jax.Array, router: Router, price: jax.Array | float, key: jax.Array
+        self,
+        x: jax.Array,
+        router: Router,
+        price: jax.Array | float,
+        key: jax.Array,
+        probe: Stats | None = None,
     ) -> tuple[jax.Array, Trace]:
         """One forward pass.
 
@@ -144,6 +151,7 @@ class DynaLay(nn.Module):
             router: who decides, see `routers`.
             price: λ of Eq. 2 that the agent is told, positive, [B] or scalar.
             key: for routers that draw at random.
+            probe: `probes(model, B)`; its cotangent is the account of the backward solves.
 
         Returns:
             logits float32 [B, classes], and the trace.
@@ -154,11 +162,11 @@ class DynaLay(nn.Module):
         for i in range(self.rounds):
             seen = self.observe(state, price, i)
             iterate = router(jax.random.fold_in(key, i), seen) & going[:, None]
-            state, sweep = self.sweep(state, iterate)
+            state, sweep = self.sweep(state, iterate, _part(probe, i))
             going = jnp.any(iterate, axis=-1)
-            rounds.append((sweep, seen.log_probs, state.streak))
-        sweeps, log_probs, streak = jax.tree.map(lambda *parts: jnp.stack(parts), *rounds)
-        return state.logits, Trace(sweeps, log_probs, straight_logits, streak)
+            rounds.append((sweep, seen.log_probs, state.action))
+        sweeps, log_probs, actions = jax.tree.map(lambda *parts: jnp.stack(parts), *rounds)
+        return state.logits, Trace(sweeps, log_probs, straight_logits, actions)
 
     def begin(self, x: jax.Array) -> State:
         """The straight pass."""
@@ -166,7 +174,7 @@ class DynaLay(nn.Module):
         for layer in self.layers:
             hs.append(layer.straight(*layer(hs[-1])))
         none = jnp.zeros((x.shape[0],), jnp.int32)
-        return State(tuple(hs), self.head(hs[-1]), None, none, none)
+        return State(tuple(hs), self.head(hs[-1]), none, none)
 
     def stem_output(self, x: jax.Array) -> jax.Array:
         """h_0 of an input [B, ...]."""
@@ -201,12 +209,15 @@ class DynaLay(nn.Module):
         new = layer.step(h, w, u)
         return lanes.norm(new - h) / (lanes.norm(new) + 1e-12)
 
-    def sweep(self, state: State, iterate: jax.Array) -> tuple[State, Sweep]:
+    def sweep(
+        self, state: State, iterate: jax.Array, probe: Stats | None = None
+    ) -> tuple[State, Sweep]:
         """Iterates the masked layers, and runs the layers above them straight again.
 
         Args:
             state: before.
             iterate: bool [B, L].
+            probe: None, or `Stats` [L, B] for the accounts of the backward solves.
 
         Returns:
             The new state, and what was done.
@@ -215,24 +226,22 @@ class DynaLay(nn.Module):
         changed = jnp.zeros(iterate.shape[:1], bool)
         for j, layer in enumerate(self.layers):
             w, u = layer(hs[-1])
-            start = layer.straight(w, u)
-            if state.settled is not None:
-                # What was iterated in an earlier round stands, unless a layer below has changed.
-                start = lanes.select(state.settled[:, j] & ~changed, state.hs[j + 1], start)
-            solution = self._solve(layer, start, w, u, iterate[:, j])
+            # What stands from before, iterated or straight, stands until a layer below changes.
+            start = lanes.select(changed, layer.straight(w, u), state.hs[j + 1])
+            solution = self._solve(layer, start, w, u, iterate[:, j], _part(probe, j))
             hs.append(solution.value)
             stats.append(solution.stats)
             changed |= iterate[:, j]
-        none = jnp.zeros_like(iterate)
-        settled = iterate | (none if state.settled is None else state.settled)
         lowest = jnp.where(jnp.any(iterate, -1), jnp.argmax(iterate, -1) + 1, 0).astype(jnp.int32)
         streak = jnp.where(lowest == state.action, state.streak + 1, 1)
-        new = State(tuple(hs), self.head(hs[-1]), settled, lowest, jnp.where(lowest > 0, streak, 0))
+        new = State(tuple(hs), self.head(hs[-1]), lowest, jnp.where(lowest > 0, streak, 0))
         steps, residual, status = (jnp.stack(part, -1) for part in zip(*stats, strict=True))
         return new, Sweep(iterate, steps, jnp.where(iterate, residual, 0.0), status)
 
-    def _solve(self, layer: Cell, start: jax.Array, w: Any, u: Any, mask: jax.Array) -> Any:
-        compact = Compaction(int(self.compact), arg_axes=(None, 0)) if self.compact else False
+    def _solve(
+        self, layer: Cell, start: jax.Array, w: Any, u: Any, mask: jax.Array, probe: Stats | None
+    ) -> Solution:
+        compact = Compaction(self.compact, arg_axes=(None, 0)) if self.compact else False
         return fixed_point(
             layer.step,
             start,
@@ -244,7 +253,24 @@ class DynaLay(nn.Module):
             max_steps=self.max_steps,
             mask=mask,
             compact=compact,
+            probe=probe,
         )
+
+
+def _part(probe: Stats | None, i: int) -> Stats | None:
+    return None if probe is None else jax.tree.map(lambda leaf: leaf[i], probe)
+
+
+def probes(model: DynaLay, batch: int) -> Stats | None:
+    """The `probe` of a pass, [rounds, L, B]; None where there is no backward solve to account for.
+
+    As with `backward_probe`, what `jax.grad` returns for it are steps, residual and status of each
+    backward solve, float32; steps are 0 where none was needed.
+    """
+    if not isinstance(model.adjoint, Implicit):
+        return None
+    shape = (model.rounds, len(model.widths), batch)
+    return Stats(*[jnp.zeros(shape, jnp.float32) for _ in Stats._fields])
 
 
 def call(model: DynaLay, params: Any, method: Callable, *args: Any) -> Any:

@@ -2,9 +2,9 @@
 
     R_i = α·[correct_i] − β·C_i − λ·n_i·C_i        L = CE − γ·E_p[R]
 
-C_i is what an action costs beyond the straight pass, as a share of the dearest that the model can
-do: every layer iterated for `max_steps`. (In multiples of the straight pass, as the paper can also
-be read, β = 0.3 forbids to ever iterate: one evaluation costs more than α·[correct] can repay.)
+C_i is what an action costs beyond the straight pass, as a share of the model's budget: every layer
+iterated for `max_steps`. (In multiples of the straight pass, as the paper can also be read, a solve
+of a few evaluations costs more at β = 0.3 than a right answer wins, and the agent never iterates.)
 With several rounds each decision is rewarded as if it were the last.
 """
 
@@ -20,6 +20,7 @@ from dynalay_jax import cost as cost_lib
 from dynalay_jax.estimators import ESTIMATORS, Policy, Proposal
 from dynalay_jax.model import DynaLay, State, call
 from dynalay_jax.routers import as_mask
+from dynalay_jax.solution import Stats
 
 PyTree = Any
 
@@ -107,8 +108,8 @@ def agent_loss(
         entropy: weight of a bonus for the policy's entropy, beside γ·E_p[R].
 
     Returns:
-        Scalar loss, and a dict of scalar means: the policy's reward and its terms, its entropy,
-        and `action_0` … `action_L`, its probabilities.
+        Scalar loss, and a dict of scalar means: reward and its terms, of an action of the exploring
+        policy; the entropy of the policy; `action_0` … `action_L`, its probabilities.
     """
     estimator = ESTIMATORS[settings.estimator]
     unit = cost_lib.budget(costs, model.max_steps)
@@ -165,9 +166,6 @@ def _outcomes(
 
 def _follow(state: State, states: State, which: jax.Array) -> State:
     """For each sample the state itself (which = 0) or that of candidate `which`."""
-    if state.settled is None:
-        none = jnp.zeros((*which.shape, len(state.hs) - 1), bool)
-        state = state._replace(settled=none)
     every = jax.tree.map(lambda old, new: jnp.concatenate([old[None], new]), state, states)
     stopped = which == 0
     chosen = jax.tree.map(lambda table: _pick(table, which), every)
@@ -205,6 +203,7 @@ def main_loss(
     key: jax.Array,
     costs: cost_lib.Costs,
     label_smoothing: float = 0.0,
+    probe: Stats | None = None,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Cross-entropy of the routed pass; FPI gradients reach only the layers iterated (Eq. 4).
 
@@ -212,12 +211,13 @@ def main_loss(
         model, params, x, labels, price, key, costs: as in `agent_loss`.
         router: who decides.
         label_smoothing: in [0, 1).
+        probe: see `model.probes`.
 
     Returns:
         Scalar loss, and a dict of scalar means: `cross_entropy`, `accuracy`, `macs` (of the whole
         pass, per sample), `steps` (of iterated samples), `unconverged` (share of solves).
     """
-    logits, trace = call(model, params, DynaLay.__call__, x, router, price, key)
+    logits, trace = call(model, params, DynaLay.__call__, x, router, price, key, probe)
     targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), label_smoothing)
     loss = jnp.mean(optax.softmax_cross_entropy(logits, targets))
     sweeps = trace.sweeps

@@ -65,6 +65,15 @@ def test_certified_cells_contract_by_their_factor(name):
         b = a + (b - a) / jnp.maximum(after, 1e-3)
 
 
+def test_certificates_hold_at_any_width_and_gain():
+    """At 256 features a looser bound on the orthogonal factor would exceed 1."""
+    cell = CELLS["dense"](features=256)
+    params = cell.init(jax.random.key(0), jnp.zeros((1, 8)))
+    params = {"params": params["params"] | {"k": jnp.float32(8.0)}}
+    w, _ = cell.apply(params, jnp.zeros((1, 8)))
+    assert 0.98 < float(cell.contraction_factor(w)) < 1
+
+
 @pytest.mark.parametrize("name", ["concave", "cascade", "free"])
 def test_cells_without_a_certificate_say_so(name):
     cell, _, _, (w, _) = built(name)

@@ -71,7 +71,7 @@ def test_summary_correlates_steps_with_difficulty_where_it_is_known():
 
 
 def test_matched_settings():
-    assert evaluate.random_at(report, LAYERS, 9.0) == "random:1.500000"
+    assert evaluate.random_at(report, LAYERS, 9.0) == "random:1.5"
     threshold = float(evaluate.confidence_at(report, 12 * 0.1).partition(":")[2])
     unsure = report("test", "all").each["confidence"] < threshold
     assert unsure.sum() == pytest.approx(0.1 * COUNT, abs=1) and unsure[HARD].sum() == unsure.sum()
@@ -88,7 +88,9 @@ def test_curve_has_every_router():
 
 def test_reports_are_evaluated_once():
     asked = []
-    remembered = evaluate.reports(lambda params, *what: asked.append((params, *what)), "params")
-    for router in ("agent", "none", "agent"):
-        remembered("test", router)
-    assert asked == [("params", "test", "agent"), ("params", "test", "none")]
+    remembered = evaluate.reports(lambda *what: asked.append(what), "params", 0.1)
+    remembered("test")
+    remembered("test", "agent")
+    remembered("test", "agent", 0.1)
+    remembered("test", "none")
+    assert asked == [("params", "test", "agent", 0.1), ("params", "test", "none", 0.1)]

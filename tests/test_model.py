@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+import dynalay_jax
 from dynalay_jax import cost, fixed_point, routers
 from dynalay_jax.cells import CELLS
-from dynalay_jax.model import DynaLay, call, certificate, costs, init, shapes
+from dynalay_jax.model import DynaLay, call, certificate, costs, init, probes, shapes
 
 SHAPE = (8, 8, 3)
 KEY = jax.random.key(0)
@@ -107,12 +108,22 @@ def test_gradients_reach_only_iterated_cells():
     assert all(float(jnp.abs(leaf).max()) == 0 for leaf in everything)
 
 
+def test_backward_solves_are_accounted_for():
+    model, params = built()
+    loss = lambda params, probe: jnp.sum(
+        jnp.sin(model.apply(params, X, routers.Fixed(ACTIONS), 0.1, KEY, probe)[0])
+    )
+    backward = jax.jit(jax.grad(loss, 1))(params, probes(model, 6))
+    iterated = routers.as_mask(ACTIONS, 3).T[None]
+    assert ((backward.steps > 0) == iterated).all()
+    assert not backward.status.any() and float(backward.residual.max()) < 1e-3
+    assert probes(model.clone(adjoint=dynalay_jax.Unrolled()), 6) is None
+
+
 def test_implicit_gradient_is_that_of_unrolling():
     fields = dict(tol=1e-6, max_steps=80)
     grads = []
     for adjoint in ("Implicit", "Unrolled"):
-        import dynalay_jax
-
         model, params = built(adjoint=getattr(dynalay_jax, adjoint)(), **fields)
         loss = lambda params, model=model: jnp.sum(jnp.sin(routed(model)(params, X, ACTIONS)[0]))
         grads.append(jax.grad(loss)(params)["params"])

@@ -7,6 +7,10 @@ import pytest
 from benchmarks import runs
 
 SUMMARY = {
+    "straight_milliseconds": 0.1,
+    "milliseconds": 0.2,
+    "all_layers_milliseconds": 0.5,
+    "median_residual": None,
     "test_examples": 500,
     "straight_accuracy": 0.9,
     "test_accuracy": 0.95,
@@ -29,7 +33,8 @@ def workdirs(tmp_path):
         folder = tmp_path / f"connectivity-{seed}"
         folder.mkdir()
         documents = {
-            "summary": SUMMARY | {"test_accuracy": accuracy, "versions": {"jax": "1.2"}},
+            "summary": SUMMARY
+            | {"test_accuracy": accuracy, "versions": {"jax": "1.2", "commit": str(seed)}},
             "curve": {"agent": []},
             "config": {"seed": seed},
             "difficulty": {"bins": [{"first": 1}], "examples": ["large"]},
@@ -43,7 +48,7 @@ def workdirs(tmp_path):
 def test_record_holds_every_seed_and_where_it_ran(workdirs):
     record = runs.collect(workdirs)
     assert [run["summary"]["test_accuracy"] for run in record["runs"]] == [0.95, 0.97]
-    assert record["environment"]["jax"] == "1.2" and record["environment"]["commit"]
+    assert record["environment"] == {"jax": "1.2", "commit": "0"}
     assert record["difficulty"] == [[{"first": 1}]] * 2
     assert all("versions" not in run["summary"] for run in record["runs"])
 
@@ -51,6 +56,6 @@ def test_record_holds_every_seed_and_where_it_ran(workdirs):
 def test_table_averages_seeds_and_says_what_was_not_run(workdirs):
     lines = runs.table({"connectivity": runs.collect(workdirs), "cifar10": None}).splitlines()
     cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
-    assert cells[:5] == ["connectivity", "500", "2", "90.0 %", "96.0 %"]
-    assert cells[-4:] == ["1.50", "20.0", "3.0 / 0.5", "1.5"]
-    assert [cell.strip() for cell in lines[3].strip("|").split("|")][:2] == ["cifar10", "not run"]
+    assert cells[:5] == ["`connectivity.py`", "500", "2", "90.0 ± 0.0 %", "96.0 ± 1.4 %"]
+    assert cells[-5:] == ["1.50 / 20.00", "0.10 / 0.20 / 0.50", "3.00 / 0.50", "—", "1.5"]
+    assert "`cifar10.py`" in lines[3] and "not run" in lines[3]

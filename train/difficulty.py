@@ -4,6 +4,7 @@
 makes the figure of it.
 """
 
+import itertools
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -14,7 +15,7 @@ import numpy as np
 from train.data import Split
 from train.evaluate import Reports
 
-# Fewest examples whose mean is worth showing; rarer difficulties are taken together.
+# Fewest examples of a bin; rarer difficulties are taken together.
 _LEAST = 50
 _SHOWN = 8
 _ROUTERS = {
@@ -73,12 +74,13 @@ def measure(report: Reports, test: Split) -> dict[str, Any]:
 def _groups(ordered: np.ndarray) -> list[slice]:
     """Stretches of equal difficulty, joined with the next until they hold `_LEAST` examples."""
     ends = [*np.flatnonzero(np.diff(ordered)) + 1, len(ordered)]
-    groups, start = [], 0
-    for end in ends:
-        if end - start >= _LEAST or end == len(ordered):
-            groups.append(slice(start, int(end)))
-            start = int(end)
-    return [group for group in groups if group.stop > group.start]
+    bounds = [0]
+    for end in map(int, ends):
+        if end - bounds[-1] >= _LEAST:
+            bounds.append(end)
+    # What is left at the end belongs to the last bin.
+    bounds = [*(bounds[:-1] if len(bounds) > 1 else bounds), len(ordered)]
+    return [slice(*pair) for pair in itertools.pairwise(bounds)]
 
 
 def draw(record: dict[str, Any]) -> Figure:

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 from dynalay_jax import routers
-from train.data import Dataset, Split, evaluation_batches
+from train.data import Dataset, evaluation_batches
 from train.errors import UserError, expect_one_of
 from train.step import Resident, Task, evaluation
 
@@ -51,8 +51,13 @@ class Report:
         return [float(np.mean(~iterated.any(-1))), *map(float, iterated.mean(0))]
 
     def point(self) -> dict[str, float]:
-        """Accuracy and cost, for a curve."""
-        return {"mean_cost": self.mean_cost, "accuracy": self.accuracy}
+        """Accuracy, cost, and milliseconds an example, for a curve."""
+        milliseconds = 1e3 * self.seconds / len(self.each["correct"])
+        return {
+            "mean_cost": self.mean_cost,
+            "accuracy": self.accuracy,
+            "milliseconds": milliseconds,
+        }
 
 
 class Evaluator:
@@ -63,7 +68,7 @@ class Evaluator:
         task: the model and its surroundings.
         dataset: for its validation and test splits, which go onto the devices.
         """
-        self._task, self._dataset = task, dataset
+        self._task = task
         self._run = evaluation(task)
         self._resident = {
             name: Resident(split)
@@ -71,10 +76,6 @@ class Evaluator:
             if len((split := getattr(dataset, name)).labels)
         }
         self._kinds = list(routers.everyone(0.0, len(task.model.widths)))
-
-    def split(self, name: str) -> Split:
-        """The split of that name as loaded."""
-        return getattr(self._dataset, name)
 
     def __call__(
         self, params: PyTree, split: str, router: str = "agent", price: float | None = None
@@ -113,7 +114,7 @@ class Evaluator:
             number = float(setting) if setting or needs else 0.0
         except ValueError:
             number = -1.0
-        if number < 0 or bool(setting) != needs:
+        if not 0 <= number < np.inf or bool(setting) != needs:
             raise UserError(
                 "config.router: random takes a mean number of layers and confidence a threshold, "
                 f'as "random:0.5" or "confidence:0.9", the others nothing; got {router!r}.'
@@ -126,21 +127,23 @@ def _divisible(batch: int, devices: int) -> int:
     return -(-batch // devices) * devices
 
 
-# (split, router, price) → Report of the same parameters; price None is the config's.
+# (split, router, price) → Report of the same parameters.
 Reports = Callable[..., Report]
 
 
-def reports(evaluate: Evaluator, params: PyTree) -> Reports:
-    """Reports of these parameters, each evaluated once: (split, router="agent", price=None)."""
-    return functools.cache(functools.partial(evaluate, params))
+def reports(evaluate: Evaluator, params: PyTree, price: float) -> Reports:
+    """Reports of these parameters, each evaluated once: (split, router="agent", price=price)."""
+    once = functools.cache(functools.partial(evaluate, params))
+    return lambda split, router="agent", at=price: once(split, router, at)
 
 
 def random_at(report: Reports, layers: int, cost: float, split: str = "validation") -> str:
     """The random router whose mean cost on the split is the given one."""
-    rates = np.arange(layers + 1.0)
+    rates = np.linspace(0, layers, 4 * layers + 1)
     spent = [report(split, f"random:{rate}").mean_cost for rate in rates]
-    # Between whole rates the router is a mixture of its neighbours, so its cost is linear.
-    return f"random:{np.interp(cost, spent, rates):.6f}"
+    # Between whole rates the router is a mixture of its neighbours, so that its cost is linear;
+    # with several rounds, nearly so between these.
+    return f"random:{float(np.interp(cost, spent, rates))!r}"
 
 
 def confidence_at(report: Reports, cost: float, split: str = "validation") -> str:
@@ -149,8 +152,8 @@ def confidence_at(report: Reports, cost: float, split: str = "validation") -> st
     order = np.argsort(each["confidence"])
     spent = np.cumsum(each["cost"][order]) / len(order)
     within = int(np.searchsorted(spent, cost))
-    edges = np.append(each["confidence"][order], 1.0 + 1e-6)
-    return f"confidence:{edges[within]:.6f}"
+    edges = np.append(each["confidence"][order].astype(float), 1.0 + 1e-6)
+    return f"confidence:{float(edges[within])!r}"
 
 
 def summary(report: Reports, difficulty: np.ndarray | None) -> dict[str, Any]:
@@ -173,6 +176,9 @@ def summary(report: Reports, difficulty: np.ndarray | None) -> dict[str, Any]:
     mean = lambda values: float(np.mean(values)) if len(values) else None
     out = {
         "test_examples": len(right),
+        "milliseconds": agent.point()["milliseconds"],
+        "straight_milliseconds": straight.point()["milliseconds"],
+        "all_layers_milliseconds": everything.point()["milliseconds"],
         "test_accuracy": agent.accuracy,
         "straight_accuracy": straight.accuracy,
         "all_layers_accuracy": everything.accuracy,

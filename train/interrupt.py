@@ -1,15 +1,23 @@
-"""Stopping on request: SIGTERM and Ctrl-C are remembered until the loop has saved."""
+"""Stopping by SIGTERM or Ctrl-C: at once, or, while training, once the loop has saved."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
 import signal
 from typing import Any
 
-_NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "interrupt"}
+_NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
 
 
 class Interrupted(Exception):
-    """The run was asked to stop; everything up to now is saved."""
+    """The run was asked to stop; everything worth keeping is saved.
+
+    Attributes:
+        code: exit status, 0 after SIGTERM, as schedulers expect, and 130 after Ctrl-C.
+    """
+
+    def __init__(self, by: str, what: str) -> None:
+        super().__init__(f"Stopped by {by}{what}")
+        self.code = 0 if by == "SIGTERM" else 130
 
 
 class Stop:
@@ -20,18 +28,40 @@ class Stop:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator["Stop"]:
-        """Handles SIGTERM and SIGINT meanwhile, where the interpreter lets us (main thread)."""
+        """Handles both signals meanwhile."""
 
-        def remember(number: int, frame: Any) -> None:
-            del frame
-            self.by = _NAMES[signal.Signals(number)]
+        def remember(name: str) -> None:
+            self.by = name
 
-        former = {}
-        with contextlib.suppress(ValueError):
-            for number in _NAMES:
-                former[number] = signal.signal(number, remember)
-        try:
+        with _handled(remember):
             yield self
-        finally:
-            for number, handler in former.items():
-                signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def at_once() -> Iterator[None]:
+    """Both signals raise `Interrupted` meanwhile."""
+
+    def stop(name: str) -> None:
+        raise Interrupted(name, ". The same command goes on from the last checkpoint.")
+
+    with _handled(stop):
+        yield
+
+
+@contextlib.contextmanager
+def _handled(react: Callable[[str], None]) -> Iterator[None]:
+    """Calls react(name) on either signal, where the interpreter lets us (main thread)."""
+
+    def handler(number: int, frame: Any) -> None:
+        del frame
+        react(_NAMES[signal.Signals(number)])
+
+    former = {}
+    with contextlib.suppress(ValueError):
+        for number in _NAMES:
+            former[number] = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, before in former.items():
+            signal.signal(number, before)

@@ -7,6 +7,7 @@ learning rates follow from the config and the step, so a run that was interrupte
 CPU, with the same bits as one that was not.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -48,10 +49,25 @@ class Run:
         """Loads the data, builds the model; nothing is written yet."""
         frozen = ml_collections.FrozenConfigDict(config)
         setup.check(frozen)
-        dataset = data.load(config.data)
-        task = setup.task(frozen, dataset)
-        transforms = state_lib.optimizers(frozen, list(task.phases))
-        return cls(frozen, workdir, dataset, task, transforms, evaluate.Evaluator(task, dataset))
+        return cls._of(frozen, workdir, data.load(config.data))
+
+    @classmethod
+    def reopen(cls, config: ml_collections.ConfigDict, workdir: Path) -> "Run":
+        """A run to evaluate; of the data, what the test split is made of may be another."""
+        frozen = ml_collections.FrozenConfigDict(config)
+        setup.check(frozen)
+        if not (workdir / "data.json").exists():
+            raise UserError(f"No checkpoint in {workdir}: train first, with --mode=train.")
+        setup.compare(frozen, workdir, free=("data.grid", "data.open_fraction", "data.test"))
+        return cls._of(frozen, workdir, setup.statistics(data.load(config.data), workdir))
+
+    @classmethod
+    def _of(
+        cls, config: ml_collections.FrozenConfigDict, workdir: Path, dataset: data.Dataset
+    ) -> "Run":
+        task = setup.task(config, dataset)
+        transforms = state_lib.optimizers(config, list(task.phases))
+        return cls(config, workdir, dataset, task, transforms, evaluate.Evaluator(task, dataset))
 
     def initial(self) -> state_lib.TrainState:
         """The state before the first step."""
@@ -76,22 +92,19 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str | Path) -
 
     Raises:
         UserError: something the user can cure.
-        Interrupted: SIGTERM or Ctrl-C; saved.
+        Interrupted: SIGTERM or Ctrl-C while training; saved.
     """
     workdir = Path(workdir)
-    with Stop().listening() as stop:
-        run = Run.prepare(config, workdir)
-        setup.describe(run.task, run.dataset)
-        setup.write_config(run.config, workdir)
-        checkpoints = Checkpoints(workdir / "checkpoints", config.checkpoint.keep, warn=print)
-        try:
-            state, seconds = _train(run, checkpoints, stop)
-            return _finish(run, state, seconds)
-        finally:
-            checkpoints.close()
+    run = Run.prepare(config, workdir)
+    setup.describe(run.task, run.dataset)
+    setup.claim(run.config, run.dataset, workdir)
+    checkpoints = Checkpoints(workdir / "checkpoints", config.checkpoint.keep, warn=print)
+    with contextlib.closing(checkpoints):
+        state, seconds = _train(run, checkpoints)
+    return _finish(run, state, seconds)
 
 
-def _train(run: Run, checkpoints: Checkpoints, stop: Stop) -> tuple[Any, float]:
+def _train(run: Run, checkpoints: Checkpoints) -> tuple[Any, float]:
     """Trains to the end; returns the replicated state and the seconds that training took."""
     restored = checkpoints.restore_latest(run.template())
     step, state, meta = restored or (0, run.initial(), {"train_seconds": 0.0})
@@ -99,18 +112,18 @@ def _train(run: Run, checkpoints: Checkpoints, stop: Stop) -> tuple[Any, float]:
         print(f"Resumed from step {step} of {run.workdir}.")
     state, total = replicate(state), run.task.phases[-1].last
     resident = Resident(run.dataset.train)
-    writer = MetricWriter(run.workdir, step)
     clock = Clock(meta["train_seconds"])
     unit = "grids" if run.dataset.name == "connectivity" else "images"
-    with Progress(total, run.config.train.batch_size, unit=unit) as progress:
+    with (
+        Stop().listening() as stop,
+        contextlib.closing(MetricWriter(run.workdir, step)) as writer,
+        Progress(total, run.config.train.batch_size, unit=unit) as progress,
+    ):
         recorder = Recorder(run.task, run.evaluate, checkpoints, writer, progress, clock)
-        try:
-            for phase in run.task.phases:
-                if phase.last > step:
-                    first = max(step, phase.first)
-                    state = _train_phase(run, phase, first, state, resident, recorder, stop)
-        finally:
-            writer.close()
+        for phase in run.task.phases:
+            if phase.last > step:
+                first = max(step, phase.first)
+                state = _train_phase(run, phase, first, state, resident, recorder, stop)
     return state, clock.seconds
 
 
@@ -138,25 +151,27 @@ def _train_phase(
         after = step + per_call
         waiting = (after, metrics)
         ends, evaluates = after == phase.last, after // per_call % every == 0
-        if ends or evaluates or stop.by:
+        stopped_by = stop.by
+        if ends or evaluates or stopped_by:
             recorder.record(phase, waiting)
             waiting = None
             recorder.save(after, phase, state, evaluates or ends)
-        if stop.by:
+        if stopped_by:
             raise Interrupted(
-                f"Stopped by {stop.by} at step {after}; saved. The same command goes on from there."
+                stopped_by, f" at step {after}; saved. The same command goes on from there."
             )
     return state
 
 
 def _finish(run: Run, state: Any, seconds: float) -> dict[str, Any]:
     """Evaluates on the test split; writes summary, curve, difficulty (JSON) and the figures."""
-    report = evaluate.reports(run.evaluate, state.evaluated)
     test = run.dataset.test
+    # Once for nothing, so that no time is measured that compiles.
+    run.evaluate(state.evaluated, "test")
+    report = evaluate.reports(run.evaluate, state.evaluated, run.config.price)
     summary = evaluate.summary(report, test.difficulty)
     summary |= {
-        # Evaluated again, now that it is compiled.
-        "images_per_second": len(test.labels) / run.evaluate(state.evaluated, "test").seconds,
+        "images_per_second": len(test.labels) / report("test").seconds,
         "train_seconds": seconds,
         "steps": run.task.phases[-1].last,
         "seed": run.config.seed,
@@ -192,9 +207,14 @@ def _print_summary(summary: dict[str, Any], run: Run) -> None:
     shown = ["—" if s is None else f"{s:.2f}" for s in steps]
     print(
         f"Mean steps spent where the straight pass is wrong: {shown[0]}, where it is right: "
-        f"{shown[1]}. Trained for {human(summary['train_seconds'])} s. Everything is in "
-        f"{run.workdir}."
+        f"{shown[1]}."
     )
+    if summary["median_residual"] is not None:
+        print(
+            f"Of the samples iterated, {percent(summary['converged'])} converged; median residual "
+            f"{summary['median_residual']:.1e}, tolerance {run.config.model.tol:g}."
+        )
+    print(f"Trained for {human(summary['train_seconds'])} s. Everything is in {run.workdir}.")
 
 
 def fingerprint(tree: PyTree) -> str:
@@ -208,22 +228,24 @@ def fingerprint(tree: PyTree) -> str:
 
 
 def evaluate_only(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, Any]:
-    """Evaluates the newest checkpoint with `config.router` at `config.price` on the test split.
+    """Evaluates a checkpoint with `config.router` at `config.price` on the test split.
 
     Raises:
         UserError: there is no checkpoint, or no such router.
     """
     workdir = Path(workdir)
-    run = Run.prepare(config, workdir)
-    checkpoints = Checkpoints(workdir / "checkpoints", config.checkpoint.keep, warn=print)
-    try:
-        restored = checkpoints.restore_latest(run.template())
-    finally:
-        checkpoints.close()
+    run = Run.reopen(config, workdir)
+    with contextlib.closing(
+        Checkpoints(workdir / "checkpoints", config.checkpoint.keep, warn=print)
+    ) as checkpoints:
+        best = config.checkpoint.evaluate == "best"
+        restore = checkpoints.restore_best if best else checkpoints.restore_latest
+        restored = restore(run.template())
     if restored is None:
         raise UserError(f"No checkpoint in {workdir}: train first, with --mode=train.")
     step, state, _ = restored
-    params = replicate(state_lib.TrainState(*state).evaluated)
+    params = replicate(state.evaluated)
+    run.evaluate(params, "test", config.router)  # compiles
     report = run.evaluate(params, "test", config.router)
     result = {
         "router": config.router,
@@ -238,5 +260,6 @@ def evaluate_only(config: ml_collections.ConfigDict, workdir: str | Path) -> dic
     row = [config.router, config.price, percent(report.accuracy), f"{report.mean_cost:.2f}", speed]
     columns = ["router", "price", "accuracy", "mean cost", "images/s"]
     print_table(f"Step {step}, test set of {result['test_examples']}", columns, [row])
-    setup.write(workdir / f"eval_{config.router.replace(':', '_')}.json", json.dumps(result))
+    name = f"eval_{config.router.replace(':', '_')}_{config.price:g}.json"
+    setup.write(workdir / name, json.dumps(result))
     return result

@@ -13,6 +13,7 @@ from ml_collections import config_flags
 
 from train import loop
 from train.errors import UserError
+from train.interrupt import Interrupted, at_once
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, see configs/.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; workdir/NAME by default.")
@@ -34,11 +35,13 @@ def run() -> None:
     """The command: flags, friendly errors, exit codes."""
     absl_logging.set_verbosity(absl_logging.ERROR)
     try:
-        app.run(main, flags_parser=_parse)
+        with at_once():
+            app.run(main, flags_parser=_parse)
     except UserError as error:
         sys.exit(_said(error))
-    except loop.Interrupted as stopped:
+    except Interrupted as stopped:
         print(stopped, flush=True)
+        sys.exit(stopped.code)
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
@@ -53,7 +56,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
         text = error.args[0] if isinstance(error, LookupError) and error.args else error
         raise UserError(" ".join(str(text).split())) from error
     except OSError as error:
-        name = " ".join(argv).partition("--config")[2].lstrip("= ").partition(" ")[0]
+        name = " ".join(argv).partition("--config=")[2].partition(" ")[0]
         files = (str(path) for path in Path("configs").glob("[!_]*.py") if path.stem != "common")
         known = ", ".join(sorted(files))
         raise UserError(f"--config: no file {name}; there are {known or 'none here'}.") from error

@@ -17,6 +17,7 @@ from train.progress import Progress, percent
 from train.step import Task, measured, unreplicate
 
 PyTree = Any
+_CURE = "Try a lower config.train.learning_rate, or a lower config.train.clip."
 
 
 class Clock:
@@ -59,7 +60,7 @@ class Recorder:
             saved = self.checkpoints.newest() or "none was saved"
             raise UserError(
                 f"The loss or its gradient is not finite at step {step}; last good checkpoint: "
-                f"{saved}. Try a lower config.train.learning_rate, or a lower config.train.clip."
+                f"{saved}. {_CURE}"
             )
         means = {key: float(np.mean(value)) for key, value in each.items()}
         self.writer.write(last, "train", {**means, "phase": phase.name})
@@ -87,14 +88,20 @@ class Recorder:
             **{f"action_{i}": share for i, share in enumerate(agent.actions)},
         }
         self.writer.write(step, "validation", {**values, "phase": phase.name})
+        if not np.isfinite([agent.loss, straight.loss, everything.loss]).all():
+            # The update after the last loss that was looked at did it; nothing is saved of it.
+            raise UserError(
+                f"The validation loss is not finite at step {step}; last good checkpoint: "
+                f"{self.checkpoints.newest() or 'none was saved'}. {_CURE}"
+            )
         self.progress.message(
             f"step {step}: validation accuracy {percent(agent.accuracy)} at cost "
             f"{agent.mean_cost:.2f} (straight {percent(straight.accuracy)} at 0, all layers "
             f"{percent(everything.accuracy)} at {everything.mean_cost:.2f})"
         )
         self._warn_if_collapsed(agent, straight, everything, phase)
-        # Before the agent has been trained, what it would choose says nothing about the model.
-        return agent.accuracy if "agent" in phase.trains else straight.accuracy
+        # Before the agent is trained, no checkpoint can be the best.
+        return agent.accuracy if "agent" in phase.trains else None
 
     def _warn_if_collapsed(
         self, agent: Report, straight: Report, everything: Report, phase: Phase

@@ -1,22 +1,26 @@
 """From a config to the parts of a run: checks, construction, and the files that describe it."""
 
+import dataclasses
+import functools
 import importlib.metadata
 import json
+import math
 from pathlib import Path
-import platform
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import ml_collections
+import numpy as np
 
 import dynalay_jax
 from dynalay_jax import model as model_lib
-from dynalay_jax import objective
+from dynalay_jax import objective, routers
 from train import phases, state
 from train.data import Dataset
 from train.errors import UserError, expect_one_of
 from train.progress import human, print_table
+from train.provenance import provenance
 from train.step import Task
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -28,8 +32,23 @@ ADJOINTS = {
 }
 SOLVERS = {
     "picard": dynalay_jax.Picard(),
+    "damped": dynalay_jax.Picard(damping=0.5),
     "anderson": dynalay_jax.Anderson(),
     "broyden": dynalay_jax.Broyden(),
+}
+
+
+# The least that makes sense of a field.
+_LEAST = {
+    "seed": 0,
+    "data.validation": 1,  # prices and checkpoints are chosen on it
+    "model.compact": 0,
+    "model.max_steps": 1,
+    "model.tol": 0,
+    "train.steps_per_call": 1,
+    "train.accumulate": 1,
+    "eval_batch": 1,
+    "checkpoint.keep": 1,
 }
 
 
@@ -41,19 +60,30 @@ def check(config: ml_collections.FrozenConfigDict) -> None:
             f"config.train.batch_size: expected a positive multiple of the {devices} devices, got "
             f"{batch}; the nearest is {max(1, round(batch / devices)) * devices}."
         )
-    for name in ("steps_per_call", "accumulate"):
-        if config.train[name] < 1:
-            raise UserError(f"config.train.{name}: expected 1 or more, got {config.train[name]}.")
-    if config.data.validation < 1:
-        raise UserError(
-            "config.data.validation: expected at least 1 example, got "
-            f"{config.data.validation}; prices and checkpoints are chosen on it."
-        )
+    expect_one_of("config.checkpoint.evaluate", ("newest", "best"), config.checkpoint.evaluate)
+    for name, least in _LEAST.items():
+        value = functools.reduce(lambda node, key: node[key], name.split("."), config)
+        if not value >= least:
+            raise UserError(f"config.{name}: expected {least} or more, got {value}.")
+    for name, bounds in {
+        "price_range": config.price_range,
+        "exploration.epsilon": config.exploration.epsilon,
+    }.items():
+        if len(bounds) != 2:
+            raise UserError(f"config.{name}: expected two numbers, got {tuple(bounds)}.")
     low, high = config.price_range
     if not 0 < low <= high:
         raise UserError(f"config.price_range: expected 0 < low <= high, got {low}, {high}.")
-    if config.price <= 0:
-        raise UserError(f"config.price: expected a positive number, got {config.price}.")
+    for name, prices in {"price": (config.price,), "prices": config.prices}.items():
+        if not all(0 < price < math.inf for price in prices):
+            raise UserError(f"config.{name}: expected positive numbers, got {prices}.")
+    most = 1 / (len(config.model.widths) + 1)
+    if not 0 <= config.exploration.floor < most or not config.exploration.share > 0:
+        raise UserError(
+            f"config.exploration: expected a floor from 0 to below {most:.3g}, one over the number "
+            f"of actions, and a share above 0; got {config.exploration.floor} and "
+            f"{config.exploration.share}."
+        )
 
 
 def _choose(name: str, options: dict[str, Any], got: str) -> Any:
@@ -74,11 +104,21 @@ def task(config: ml_collections.FrozenConfigDict, dataset: Dataset) -> Task:
     try:
         settings = objective.Objective(**config.objective)
         model = model_lib.DynaLay(classes=len(dataset.classes), **fields)
-        costs = model_lib.costs(model, dataset.train.images.shape[1:])
+        shape = dataset.train.images.shape[1:]
+        costs = model_lib.costs(model, shape)
+        _trace(model, (config.train.batch_size // jax.local_device_count(), *shape))
     except (TypeError, ValueError) as error:
         raise UserError(f"config.model or config.objective: {error}") from error
     plan = phases.plan(config, len(dataset.train.labels))
     return Task(model, settings, costs, dataset.mean, dataset.std, config, tuple(plan))
+
+
+def _trace(model: model_lib.DynaLay, shape: tuple[int, ...]) -> None:
+    """Traces a routed pass, so that settings which do not go together say so now."""
+    params = model_lib.shapes(model, shape[1:])
+    key, x = jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32)
+    routed = lambda params, x: model.apply(params, x, routers.Constant(), 1.0, key)
+    jax.eval_shape(routed, params, x)
 
 
 def describe(task: Task, dataset: Dataset) -> None:
@@ -108,50 +148,83 @@ def describe(task: Task, dataset: Dataset) -> None:
     )
 
 
-def versions() -> dict[str, str]:
-    """Of Python, the packages that matter, and the kind of device."""
+def versions() -> dict[str, Any]:
+    """Packages that matter, and where the run runs."""
     names = ("jax", "jaxlib", "flax", "optax", "chex", "orbax-checkpoint", "numpy")
     return {
-        "python": platform.python_version(),
+        **provenance(),
+        "devices": jax.local_device_count(),
         "dynalay_jax": dynalay_jax.__version__,
         **{name: importlib.metadata.version(name) for name in names},
-        "device": f"{jax.local_device_count()} {jax.devices()[0].device_kind}",
     }
 
 
-def write_config(config: ml_collections.FrozenConfigDict, workdir: Path) -> None:
-    """config.json and versions.json; a workdir of another config is refused, but for its length.
+def claim(config: ml_collections.FrozenConfigDict, dataset: Dataset, workdir: Path) -> None:
+    """Writes config.json, versions.json and data.json, or refuses a workdir of another config.
 
     Raises:
         UserError: the workdir cannot be written, or belongs to a run with another config.
     """
-    text = json.dumps(json.loads(config.to_json_best_effort()), indent=1, sort_keys=True)
-    path = workdir / "config.json"
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        former = path.read_text() if path.exists() else text
     except OSError as error:
         raise UserError(f"Cannot use workdir {workdir}: {error.strerror}.") from error
-    differences = _differences(json.loads(former), json.loads(text))
+    compare(config, workdir)
+    statistics = {"mean": dataset.mean.tolist(), "std": dataset.std.tolist()}
+    for name, record in {
+        "config": json.loads(config.to_json_best_effort()),
+        "versions": versions(),
+        "data": statistics,
+    }.items():
+        write(workdir / f"{name}.json", json.dumps(record, indent=1, sort_keys=True))
+
+
+def compare(
+    config: ml_collections.FrozenConfigDict, workdir: Path, free: tuple[str, ...] = ()
+) -> None:
+    """Refuses a workdir of a run with another config.
+
+    Args:
+        config: wanted.
+        workdir: of the run; without config.json it is nobody's yet.
+        free: fields that may differ, beside those that never matter.
+
+    Raises:
+        UserError: config.json is of another config, or cannot be read.
+    """
+    path = workdir / "config.json"
+    try:
+        former = json.loads(path.read_text()) if path.exists() else None
+    except (OSError, ValueError) as error:
+        raise UserError(f"Cannot read {path}: {error}. Give another --workdir.") from error
+    if former is None:
+        return
+    wanted = json.loads(config.to_json_best_effort())
+    differences = _differences(former, wanted, (*_FREE, *free))
     if differences:
         raise UserError(
             f"{workdir} holds a run with another {', '.join(differences)}; give this run another "
             "--workdir, or repeat that run's options."
         )
-    write(path, text)
-    write(workdir / "versions.json", json.dumps(versions(), indent=1))
+
+
+def statistics(dataset: Dataset, workdir: Path) -> Dataset:
+    """The data set with the mean and std that the run in workdir was trained with."""
+    saved = json.loads((workdir / "data.json").read_text())
+    mean, std = (np.asarray(saved[name], np.float32) for name in ("mean", "std"))
+    return dataclasses.replace(dataset, mean=mean, std=std)
 
 
 # What may change between two starts of the same run: it does not touch the training.
 _FREE = ("router", "price", "prices", "eval_batch", "checkpoint", "data.data_dir")
 
 
-def _differences(old: Any, new: Any, path: str = "") -> list[str]:
-    if path in _FREE or old == new:
+def _differences(old: Any, new: Any, free: tuple[str, ...], path: str = "") -> list[str]:
+    if path in free or old == new:
         return []
     if isinstance(old, dict) and isinstance(new, dict):
         inner = lambda key: f"{path}.{key}" if path else key
-        pairs = ((old.get(key), new.get(key), inner(key)) for key in sorted({*old, *new}))
+        pairs = ((old.get(key), new.get(key), free, inner(key)) for key in sorted({*old, *new}))
         return [name for pair in pairs for name in _differences(*pair)]
     return [f"config.{path}"]
 

@@ -17,7 +17,8 @@ import numpy as np
 import optax
 
 from dynalay_jax import cost, objective, routers
-from dynalay_jax.model import DynaLay, call
+from dynalay_jax.model import DynaLay, call, probes
+from dynalay_jax.solution import Stats
 from train import state as state_lib
 from train.augment import augment
 from train.data import Split
@@ -78,9 +79,15 @@ def train_step(
     augment_key, loss_key = jax.random.split(key)
     x = augment(augment_key, task.normalise(images), task.config.augment)
     loss = functools.partial(_loss, task, phase)
-    (_, metrics), grads = jax.value_and_grad(loss, has_aux=True)(
-        state.params, x, labels, loss_key, state.step
+    probe = probes(task.model, len(labels)) if "main" in phase.trains else None
+    (_, metrics), (grads, backward) = jax.value_and_grad(loss, (0, 1), has_aux=True)(
+        state.params, probe, x, labels, loss_key, state.step
     )
+    if backward is not None:
+        # Such samples contributed the Jacobian-free gradient instead.
+        failed = jnp.sum((backward.status > 0).astype(jnp.float32))
+        solves = jnp.sum((backward.steps > 0).astype(jnp.float32))
+        metrics["backward_unconverged"] = failed / jnp.maximum(solves, 1.0)
     grads, metrics = jax.lax.pmean((grads, metrics), AXIS)
 
     params, opt_states = dict(state.params), dict(state.optimizers)
@@ -103,6 +110,7 @@ def _loss(
     task: Task,
     phase: Phase,
     params: PyTree,
+    probe: Stats | None,
     x: jax.Array,
     labels: jax.Array,
     key: jax.Array,
@@ -123,7 +131,16 @@ def _loss(
         if "agent" in phase.trains:
             router = routers.Either(train.exploring, router, routers.Agent(explore["epsilon"]))
         loss, metrics = objective.main_loss(
-            task.model, variables, x, labels, router, price, main_key, task.costs, train.smoothing
+            task.model,
+            variables,
+            x,
+            labels,
+            router,
+            price,
+            main_key,
+            task.costs,
+            train.smoothing,
+            probe,
         )
     if "agent" in phase.trains:
         some = max(1, round(settings.fraction * labels.shape[0]))

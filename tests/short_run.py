@@ -1,0 +1,17 @@
+"""A config whose run is short."""
+
+from configs import digits
+
+PER_CALL = 2
+
+
+def tiny(**changes):
+    """Three calls in each phase on the digits, with a model that compiles quickly."""
+    config = digits.get_config()
+    config.model.update(cell="dense", widths=(8, 8), strides=(1, 1), windows=(), compact=0)
+    config.train.update(batch_size=128, steps_per_call=PER_CALL)
+    config.train.epochs.update(main=0.75, agent=0.75, joint=0.75)
+    config.objective.fraction = 0.25
+    config.prices, config.eval_every = (0.1, 1.0), 0.25
+    config.update_from_flattened_dict(changes)
+    return config

@@ -1,0 +1,137 @@
+"""Training and evaluation steps: what they change, and that they are those of each example."""
+
+import itertools
+
+import jax
+import numpy as np
+import pytest
+from short_run import PER_CALL, tiny
+
+from dynalay_jax import cost, routers
+from train import data, loop, step
+from train import state as state_lib
+
+
+@pytest.fixture(autouse=True)
+def flax_promotion():
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def test_phases_train_what_they_say():
+    config = tiny()
+    run = loop.Run.prepare(config, None)
+    before = run.initial().params
+    resident = step.Resident(run.dataset.train)
+    for phase in run.task.phases:
+        call = step.train_steps(run.task, run.transforms, phase)
+        order = data.batch_indices(resident.count, 128, 0, 0, PER_CALL)
+        state, _ = call(step.replicate(run.initial()), resident, order)
+        after = step.unreplicate(state).params
+        changed = {
+            group
+            for group in before
+            if loop.fingerprint(jax.device_get(before[group])) != loop.fingerprint(after[group])
+        }
+        assert changed == set(phase.trains)
+
+
+def main_steps(count=4, **changes):
+    """States before and after each of the first steps of the main phase."""
+    run = loop.Run.prepare(tiny(**changes), None)
+    resident, state = step.Resident(run.dataset.train), step.replicate(run.initial())
+    call = step.train_steps(run.task, run.transforms, run.task.phases[0])
+    states = [step.unreplicate(state)]
+    for first in range(count):
+        order = data.batch_indices(resident.count, 128, 0, first, 1)
+        state, _ = call(state, resident, order)
+        states.append(step.unreplicate(state))
+    return states
+
+
+def close(a, b, atol):
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return all(np.allclose(x, y, atol=atol) for x, y in pairs)
+
+
+def test_average_follows_the_parameters_and_is_what_is_evaluated():
+    for i, (before, after) in enumerate(itertools.pairwise(main_steps(**{"train.ema": 0.9}))):
+        assert after.evaluated is after.average
+        decay = min(0.9, (1 + i) / (10 + i))
+        mix = lambda a, p, d=decay: d * a + (1 - d) * p
+        assert close(jax.tree.map(mix, before.average, after.params), after.average, 1e-6)
+
+
+def test_accumulation_updates_every_so_many_steps():
+    prints = [loop.fingerprint(s.params) for s in main_steps(**{"train.accumulate": 2})]
+    assert prints[0] == prints[1] != prints[2] == prints[3] != prints[4]
+
+
+def test_exploration_falls_and_the_floor_ends():
+    run = loop.Run.prepare(tiny(), None)
+    agent, joint = run.task.phases[1:]
+    over = agent.first + round(0.3 * (joint.last - agent.first))
+    start, late, end = (
+        {k: float(v) for k, v in step.exploration(run.task, np.int32(at)).items()}
+        for at in (agent.first, over + 1, joint.last)
+    )
+    assert start == pytest.approx({"epsilon": 0.3, "entropy": 0.01, "floor": 0.02})
+    assert late == end == pytest.approx({"epsilon": 0.02, "entropy": 0.0, "floor": 0.0})
+
+
+def test_steps_of_a_call_are_scanned_where_there_is_no_cpu(monkeypatch):
+    run = loop.Run.prepare(tiny(), None)
+    resident = step.Resident(run.dataset.train)
+    order = data.batch_indices(resident.count, 128, 0, 0, 3)
+    found = []
+    for backend in ("cpu", "gpu"):
+        with monkeypatch.context() as patch:
+            patch.setattr(jax, "default_backend", lambda name=backend: name)
+            call = step.train_steps(run.task, run.transforms, run.task.phases[0])
+            state, metrics = call(step.replicate(run.initial()), resident, order)
+        found.append((step.unreplicate(state).params, step.measured(metrics)["loss"], len(metrics)))
+    (each, each_loss, calls), (scanned, scanned_loss, scans) = found
+    assert (calls, scans) == (3, 1) and each_loss.shape == scanned_loss.shape == (3,)
+    assert close((each, each_loss), (scanned, scanned_loss), 1e-4)
+
+
+def test_evaluation_is_that_of_each_example_by_itself():
+    """In several padded batches on several devices, in the order of the split."""
+    run = loop.Run.prepare(tiny(eval_batch=96), None)
+    params, test, task = run.initial().params, run.dataset.test, run.task
+    report = run.evaluate(step.replicate(params), "test", "agent", 0.3)
+    variables, key = state_lib.join(params), jax.random.key(0)
+    apply = jax.jit(lambda x: task.model.apply(variables, x, routers.Agent(), 0.3, key))
+    logits, trace = apply(task.normalise(test.images))
+    iterate, steps = trace.sweeps.iterate, trace.sweeps.steps
+    assert report.each["correct"].tolist() == (np.argmax(logits, -1) == test.labels).tolist()
+    assert report.each["iterated"].tolist() == iterate[0].tolist()
+    assert report.each["steps"].tolist() == np.where(iterate, steps, 0).sum((0, 2)).tolist()
+    macs = np.asarray(cost.spent(task.costs, iterate, steps, decisions=1))
+    assert report.each["cost"] == pytest.approx(macs / task.costs.straight, rel=1e-4)
+
+
+def test_training_call_is_traced_once_a_phase():
+    run = loop.Run.prepare(tiny(), None)
+    resident = step.Resident(run.dataset.train)
+    traces = []
+    task = run.task
+
+    def counted(*args, original=step.train_step):
+        traces.append(1)
+        return original(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(step, "train_step", counted)
+        call = step.train_steps(task, run.transforms, task.phases[0])
+        state = step.replicate(run.initial())
+        for first in range(0, 3 * PER_CALL, PER_CALL):
+            order = data.batch_indices(resident.count, 128, 0, first, PER_CALL)
+            state, _ = call(state, resident, order)
+    assert len(traces) == 1
+
+
+def test_measured_has_one_value_a_step():
+    parts = [{"loss": np.float32(1.0)}, {"loss": np.float32(2.0)}]
+    replicated = [step.replicate(part) for part in parts]
+    assert step.measured(replicated)["loss"].tolist() == [1.0, 2.0]
