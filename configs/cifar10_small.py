@@ -1,6 +1,10 @@
 """CIFAR-10 on 2 CPU cores: layers as wide as the paper's, at half the resolution.
 
-python -m train.main --config=configs/cifar10_small.py
+    python -m train.main --config=configs/cifar10_small.py
+
+Hardware: 2 cores. Time: 53 minutes. Result (1 seed, 10,000 test images): agent 79.3 % at a cost of
+1.2 straight passes, random routing at that cost 76.8 %, confidence routing 78.6 %; straight pass
+75.7 %, all layers 80.9 % at a cost of 6.5. See benchmarks/results/cifar10_small.json.
 """
 
 from ml_collections import ConfigDict
