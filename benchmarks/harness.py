@@ -9,7 +9,8 @@ evaluation and checkpoints are left out of both, as how often they come is the c
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+import contextlib
 import importlib
 import io
 import itertools
@@ -64,15 +65,11 @@ def bare(run: loop.Run, phase: Phase) -> Callable[[], Any]:
     return call
 
 
-def harness(run: loop.Run, phase: Phase, workdir: Path) -> Callable[[], Any]:
+def harness(run: loop.Run, phase: Phase, recorder: Recorder) -> Callable[[], Any]:
     """Takes the steps of `CALLS` calls as `train.loop` does."""
     train, resident = run.config.train, step.Resident(run.dataset.train)
     mapped = step.train_steps(run.task, run.transforms, phase)
     state = step.replicate(run.initial())
-    progress = Progress(10**9, train.batch_size, console=Console(file=io.StringIO()))
-    checkpoints = Checkpoints(workdir / "checkpoints", 1, warn=print)
-    writer, clock = MetricWriter(workdir, 0), Clock(0.0)
-    recorder = Recorder(run.task, run.evaluate, checkpoints, writer, progress, clock)
     firsts = itertools.count(step=train.steps_per_call)
 
     def call() -> Any:
@@ -91,10 +88,24 @@ def harness(run: loop.Run, phase: Phase, workdir: Path) -> Callable[[], Any]:
     return call
 
 
+@contextlib.contextmanager
+def recording(run: loop.Run) -> Iterator[Recorder]:
+    """What writes down the harness's means, in a folder that goes afterwards."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.closing(Checkpoints(Path(folder) / "checkpoints")) as checkpoints,
+        contextlib.closing(MetricWriter(Path(folder), 0)) as writer,
+        Progress(
+            10**9, run.config.train.batch_size, console=Console(file=io.StringIO())
+        ) as progress,
+    ):
+        yield Recorder(run.task, run.evaluate, checkpoints, writer, progress, Clock(0.0))
+
+
 def measure_phase(run: loop.Run, phase: Phase, seconds: float) -> dict[str, Any]:
     """Milliseconds a step of both arms, and their ratio."""
-    with tempfile.TemporaryDirectory() as folder:
-        arms = {"bare": bare(run, phase), "harness": harness(run, phase, Path(folder))}
+    with recording(run) as recorder:
+        arms = {"bare": bare(run, phase), "harness": harness(run, phase, recorder)}
         times = measure.interleave(arms, seconds)
     steps = CALLS * run.config.train.steps_per_call
     each = {name: measure.summary([t / steps for t in samples]) for name, samples in times.items()}

@@ -31,11 +31,12 @@ def _trained_on(records: dict[str, dict | None]) -> str:
     lines = []
     for name, record in records.items():
         if record:
-            env = record["environment"]
+            starts = [start for run in record["runs"] for start in run["summary"]["starts"]]
+            env, commits = starts[0], dict.fromkeys(str(start["commit"]) for start in starts)
             packages = ", ".join(f"{package} {env[package]}" for package in ("jax", "flax"))
             lines.append(
                 f"`{name}`: {env['processor']}, {env['cores']} cores, {env['device']}, Python "
-                f"{env['python']}, {packages}, commit {env['commit']}, {env['date']}."
+                f"{env['python']}, {packages}, commit {' and '.join(commits)}, {env['date']}."
             )
     return " ".join(lines)
 

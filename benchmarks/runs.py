@@ -24,11 +24,9 @@ SHOWN = ("digits", "connectivity", "cifar10_small", "cifar10", "cifar100")
 
 
 def collect(workdirs: list[Path]) -> dict[str, Any]:
-    """One record of the runs of a config with different seeds; where they ran is the first's."""
+    """One record of the runs of a config with different seeds."""
     runs = [{name: _read(folder, name) for name in ("summary", "curve")} for folder in workdirs]
-    environments = [run["summary"].pop("versions") for run in runs]
     record: dict[str, Any] = {
-        "environment": environments[0],
         "config": _read(workdirs[0], "config"),
         "runs": runs,
     }

@@ -22,7 +22,7 @@ from dynalay_jax import cost, lanes
 from dynalay_jax.adjoints import Implicit
 from dynalay_jax.cells import CELLS, Cell
 from dynalay_jax.compaction import Compaction
-from dynalay_jax.fixed_point import fixed_point
+from dynalay_jax.fixed_point import backward_probe, fixed_point
 from dynalay_jax.routers import Observation, Router
 from dynalay_jax.solution import Solution, Stats
 from dynalay_jax.solvers import Picard, Solver
@@ -269,8 +269,9 @@ def probes(model: DynaLay, batch: int) -> Stats | None:
     """
     if not isinstance(model.adjoint, Implicit):
         return None
-    shape = (model.rounds, len(model.widths), batch)
-    return Stats(*[jnp.zeros(shape, jnp.float32) for _ in Stats._fields])
+    solves = (model.rounds, len(model.widths))
+    each = lambda leaf: jnp.broadcast_to(leaf, (*solves, *leaf.shape))
+    return jax.tree.map(each, backward_probe(batch))
 
 
 def call(model: DynaLay, params: Any, method: Callable, *args: Any) -> Any:
@@ -283,14 +284,14 @@ def costs(model: DynaLay, input_shape: tuple[int, ...]) -> cost.Costs:
 
     What is computed once for a whole batch, as an orthogonal factor is, counts nothing.
     """
-    one, two = (_costs(model, (batch, *input_shape)) for batch in (1, 2))
+    params = shapes(model, input_shape)
+    one, two = (_costs(model, params, (batch, *input_shape)) for batch in (1, 2))
     return jax.tree.map(lambda a, b: b - a, one, two)
 
 
-def _costs(model: DynaLay, shape: tuple[int, ...]) -> cost.Costs:
+def _costs(model: DynaLay, params: Any, shape: tuple[int, ...]) -> cost.Costs:
     """MACs of the model's parts on a batch of inputs."""
     x = jax.ShapeDtypeStruct(shape, jnp.float32)
-    params = shapes(model, shape[1:])
     run = lambda method: lambda params, *args: call(model, params, method, *args)
     result = lambda method, *args: jax.eval_shape(run(method), params, *args)
     count = lambda method, *args: cost.macs(run(method), params, *args)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from train import difficulty
+from train import difficulty, figures
 from train.data import Split
 from train.evaluate import Report
 
@@ -52,7 +52,7 @@ def test_examples_go_from_easy_to_hard():
 
 
 def test_figure_shows_examples_and_both_curves():
-    figure = difficulty.draw(difficulty.measure(report, split()))
+    figure = figures._difficulty(difficulty.measure(report, split()))
     titles = [axes.get_title() for axes in figure.axes if axes.get_images()]
     assert len(titles) == 8 and titles[0] == "path 1\n1 step"
     charts = [axes for axes in figure.axes if not axes.get_images()]

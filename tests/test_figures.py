@@ -73,13 +73,16 @@ def test_draws_all(tmp_path):
 def test_lines(tmp_path, figures):
     draw(write(tmp_path))
     loss = lines(figures["loss"])
-    assert list(loss) == ["training, cross-entropy", "training, total", "validation"]
+    assert list(loss) == [
+        "training, cross-entropy", "training, total", "validation, agent's routes"
+    ]  # fmt: skip
     np.testing.assert_allclose(loss["training, total"], [(s, 1 / s) for s in range(1, 91)])
     accuracy = lines(figures["accuracy"])
-    assert list(accuracy) == ["agent", "straight pass alone", "all layers iterated"]
-    np.testing.assert_allclose(accuracy["agent"], [(60, 0.55), (90, 0.55)])
+    assert list(accuracy) == ["agent", "straight pass", "all layers"]
+    # The first phase has no agent: a gap, not a line from nowhere.
+    np.testing.assert_allclose(accuracy["agent"], [(30, np.nan), (60, 0.55), (90, 0.55)])
     assert list(lines(figures["reward"])) == [
-        "reward", "for being right", "for cost", "for repeated choices"
+        "reward", "being right, α", "− cost, β·C", "− price, λ·n·C"
     ]  # fmt: skip
     areas = figures["selection"].axes[0].collections
     assert [area.get_label() for area in areas] == ["no operation", "layer 1", "layer 2"]
@@ -137,7 +140,7 @@ def test_missing_records(tmp_path):
     writer.write(1, "validation", {"phase": "joint", "agent_accuracy": 0.5})
     writer.close()
     (tmp_path / "c" / "curve.json").write_text(json.dumps({"agent": CURVE["agent"][:1]}))
-    assert names(tmp_path / "c") == ["loss", "accuracy", "selection", "price_curve"]
+    assert names(tmp_path / "c") == ["accuracy", "selection", "price_curve"]
 
 
 def test_errors_are_for_the_user(tmp_path):

@@ -1,5 +1,6 @@
 """Training and evaluation steps: what they change, and that they are those of each example."""
 
+import dataclasses
 import itertools
 
 import jax
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from short_run import PER_CALL, tiny
 
+import dynalay_jax
 from dynalay_jax import cost, routers
 from train import data, loop, step
 from train import state as state_lib
@@ -52,6 +54,18 @@ def main_steps(count=4, **changes):
 def close(a, b, atol):
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     return all(np.allclose(x, y, atol=atol) for x, y in pairs)
+
+
+@pytest.mark.parametrize(("max_steps", "share"), [(100, 0.0), (1, 1.0)])
+def test_backward_solves_that_fail_are_counted(max_steps, share):
+    run = loop.Run.prepare(tiny(), None)
+    adjoint = dynalay_jax.Implicit(max_steps=max_steps, on_failure="jacobian_free")
+    task = dataclasses.replace(run.task, model=run.task.model.clone(adjoint=adjoint))
+    resident = step.Resident(run.dataset.train)
+    call = step.train_steps(task, run.transforms, task.phases[0])
+    order = data.batch_indices(resident.count, 128, 0, 0, 1)
+    _, metrics = call(step.replicate(run.initial()), resident, order)
+    assert step.measured(metrics)["backward_unconverged"] == share
 
 
 def test_average_follows_the_parameters_and_is_what_is_evaluated():

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 from dynalay_jax import routers
 from train.data import Dataset, evaluation_batches
@@ -139,11 +139,10 @@ def reports(evaluate: Evaluator, params: PyTree, price: float) -> Reports:
 
 def random_at(report: Reports, layers: int, cost: float, split: str = "validation") -> str:
     """The random router whose mean cost on the split is the given one."""
-    rates = np.linspace(0, layers, 4 * layers + 1)
-    spent = [report(split, f"random:{rate}").mean_cost for rate in rates]
-    # Between whole rates the router is a mixture of its neighbours, so that its cost is linear;
-    # with several rounds, nearly so between these.
-    return f"random:{float(np.interp(cost, spent, rates))!r}"
+    excess = lambda rate: report(split, f"random:{rate!r}").mean_cost - cost
+    if excess(float(layers)) <= 0:
+        return f"random:{float(layers)!r}"
+    return f"random:{optimize.brentq(excess, 0.0, float(layers), xtol=1e-3)!r}"
 
 
 def confidence_at(report: Reports, cost: float, split: str = "validation") -> str:
@@ -176,6 +175,7 @@ def summary(report: Reports, difficulty: np.ndarray | None) -> dict[str, Any]:
     mean = lambda values: float(np.mean(values)) if len(values) else None
     out = {
         "test_examples": len(right),
+        "images_per_second": len(right) / agent.seconds,
         "milliseconds": agent.point()["milliseconds"],
         "straight_milliseconds": straight.point()["milliseconds"],
         "all_layers_milliseconds": everything.point()["milliseconds"],

@@ -12,17 +12,24 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 import numpy as np
 
-from train import difficulty
 from train.errors import UserError
 from train.metrics import read_metrics
 from train.progress import action_names
 
 # Okabe and Ito's colours, which the colour-blind can tell apart.
 BLACK, ORANGE, BLUE, GREEN, PINK = "#000000", "#E69F00", "#0072B2", "#009E73", "#CC79A7"
+SKY, RED = "#56B4E9", "#D55E00"
+# How routers are shown, by the names that the records have for them.
+_ROUTERS = {
+    "agent": ("agent", BLUE),
+    "straight": ("straight pass", ORANGE),
+    "all_layers": ("all layers", GREEN),
+}
 _STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.xmargin": 0.02,
@@ -71,7 +78,7 @@ def draw(workdir: Path) -> list[Path]:
                 written.append(_save(figure, workdir / "figures" / f"{name}.png"))
         record = _read(workdir / "difficulty.json")
         if record:
-            figure = difficulty.draw(record)
+            figure = _difficulty(record)
             written.append(_save(figure, workdir / "figures" / "difficulty.png"))
     return written
 
@@ -80,18 +87,14 @@ def _loss(axes: Axes, records: Records) -> bool:
     lines = [
         ("train", "cross_entropy", "training, cross-entropy", BLUE),
         ("train", "loss", "training, total", ORANGE),
-        ("validation", "loss", "validation", BLACK),
+        ("validation", "loss", "validation, agent's routes", BLACK),
     ]
     axes.set_ylabel("loss (nats)")
     return _lines(axes, records, lines)
 
 
 def _accuracy(axes: Axes, records: Records) -> bool:
-    lines = [
-        ("validation", "agent_accuracy", "agent", BLUE),
-        ("validation", "straight_accuracy", "straight pass alone", ORANGE),
-        ("validation", "all_layers_accuracy", "all layers iterated", GREEN),
-    ]
+    lines = [("validation", f"{name}_accuracy", *shown) for name, shown in _ROUTERS.items()]
     axes.set_ylabel("accuracy")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     return _lines(axes, records, lines)
@@ -100,9 +103,9 @@ def _accuracy(axes: Axes, records: Records) -> bool:
 def _reward(axes: Axes, records: Records) -> bool:
     lines = [
         ("train", "reward", "reward", BLACK),
-        ("train", "reward_correct", "for being right", GREEN),
-        ("train", "reward_cost", "for cost", ORANGE),
-        ("train", "reward_penalty", "for repeated choices", PINK),
+        ("train", "reward_correct", "being right, α", GREEN),
+        ("train", "reward_cost", "− cost, β·C", ORANGE),
+        ("train", "reward_penalty", "− price, λ·n·C", PINK),
     ]
     axes.set_ylabel("reward (mean a sample)")
     return _lines(axes, records, lines)
@@ -139,7 +142,7 @@ def _price_curve(axes: Axes, curve: dict) -> bool:
     if agent:
         agent = sorted(agent, key=lambda point: point["price"])
         axes.plot(*_points(agent), color=BLUE, marker="o", markersize=4, label="agent, by price λ")
-    colours = itertools.cycle((BLACK, ORANGE, GREEN, PINK, "#56B4E9", "#D55E00"))
+    colours = itertools.cycle((BLACK, ORANGE, GREEN, PINK, SKY, RED))
     markers = itertools.cycle("sD^vP*X")
     for name, point in routers.items():
         axes.plot(*_points([point]), next(markers), color=next(colours), label=name, zorder=3)
@@ -153,12 +156,51 @@ def _price_curve(axes: Axes, curve: dict) -> bool:
     return bool(agent or random or routers)
 
 
+def _difficulty(record: dict[str, Any]) -> Figure:
+    """Examples from easy to hard, and accuracy and steps against difficulty."""
+    figure = Figure(figsize=(9, 5.5), dpi=150, layout="constrained")
+    figure.suptitle("From easy to hard: examples, accuracy, and steps spent")
+    examples, bins = record["examples"], record["bins"]
+    top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, 2))[:, 0]
+    for axes, example in zip(top.subplots(1, len(examples)), examples, strict=True):
+        _grid(axes, example)
+    accuracy, steps = bottom.subplots(1, 2)
+    x = [(row["first"] + row["last"]) / 2 for row in bins]
+    for name, (label, colour) in _ROUTERS.items():
+        style: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 3, "label": label}
+        accuracy.plot(x, [row[f"{name}_accuracy"] for row in bins], **style)
+        steps.plot(x, [row[f"{name}_steps"] for row in bins], **style)
+    accuracy.yaxis.set_major_formatter(PercentFormatter(1.0))
+    accuracy.set(xlabel="length of the shortest path (moves)", ylabel="accuracy, connected pairs")
+    steps.set(xlabel="length of the shortest path (moves)", ylabel="evaluations of cells a sample")
+    handles, labels = accuracy.get_legend_handles_labels()
+    bottom.legend(handles, labels, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+def _grid(axes: Axes, example: dict[str, Any]) -> None:
+    """A grid: walls black, open cells white, start blue, goal orange."""
+    open_cells, start, goal = np.moveaxis(np.asarray(example["image"]) > 0, -1, 0)
+    picture = np.repeat(open_cells[..., None].astype(float), 3, axis=-1)
+    picture[start], picture[goal] = to_rgb(BLUE), to_rgb(ORANGE)
+    axes.imshow(picture)
+    axes.set(xticks=[], yticks=[])
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(True)
+    axes.spines[:].set_color("#AAAAAA")
+    steps = "1 step" if example["steps"] == 1 else f"{example['steps']} steps"
+    axes.set_title(f"path {example['difficulty']}\n{steps}", fontsize=8)
+    word, colour = ("right", GREEN) if example["correct"] else ("wrong", RED)
+    axes.set_xlabel(word, fontsize=8, color=colour)
+
+
 def _lines(axes: Axes, records: Records, lines: Sequence[tuple[str, str, str, str]]) -> bool:
     """Draws `(split, key, label, colour)` over steps; says whether there was anything to draw."""
     drawn = False
     for split, key, label, colour in lines:
-        points = [(r["step"], r[key]) for r in records if r["split"] == split and key in r]
-        if points:
+        # What a phase does not measure is a gap.
+        points = [(r["step"], r.get(key, np.nan)) for r in records if r["split"] == split]
+        if np.isfinite([value for _, value in points]).any():
             # A single evaluation is a point that no line would show.
             marker = "." if len(points) < 30 else None
             axes.plot(*zip(*points, strict=True), color=colour, label=label, marker=marker)

@@ -57,7 +57,7 @@ class Run:
         frozen = ml_collections.FrozenConfigDict(config)
         setup.check(frozen)
         if not (workdir / "data.json").exists():
-            raise UserError(f"No checkpoint in {workdir}: train first, with --mode=train.")
+            raise _untrained(workdir)
         setup.compare(frozen, workdir, free=("data.grid", "data.open_fraction", "data.test"))
         return cls._of(frozen, workdir, setup.statistics(data.load(config.data), workdir))
 
@@ -80,6 +80,10 @@ class Run:
         return jax.eval_shape(self.initial)
 
 
+def _untrained(workdir: Path) -> UserError:
+    return UserError(f"No checkpoint in {workdir}: train first, with --mode=train.")
+
+
 def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, Any]:
     """Trains, or goes on training, and evaluates.
 
@@ -88,7 +92,8 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str | Path) -
         workdir: of this run alone; gets config, metrics, checkpoints, figures and summary.json.
 
     Returns:
-        The summary: see `evaluate.summary`, and `params_sha256`, `train_seconds`, `versions`.
+        The summary: see `evaluate.summary`, and `params_sha256`, `train_seconds`, and `starts`:
+        versions and machine of each start that these differ in.
 
     Raises:
         UserError: something the user can cure.
@@ -97,11 +102,11 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str | Path) -
     workdir = Path(workdir)
     run = Run.prepare(config, workdir)
     setup.describe(run.task, run.dataset)
-    setup.claim(run.config, run.dataset, workdir)
+    starts = setup.claim(run.config, run.dataset, workdir)
     checkpoints = Checkpoints(workdir / "checkpoints", config.checkpoint.keep, warn=print)
     with contextlib.closing(checkpoints):
         state, seconds = _train(run, checkpoints)
-    return _finish(run, state, seconds)
+    return _finish(run, state, {"train_seconds": seconds, "starts": starts})
 
 
 def _train(run: Run, checkpoints: Checkpoints) -> tuple[Any, float]:
@@ -163,7 +168,7 @@ def _train_phase(
     return state
 
 
-def _finish(run: Run, state: Any, seconds: float) -> dict[str, Any]:
+def _finish(run: Run, state: Any, training: dict[str, Any]) -> dict[str, Any]:
     """Evaluates on the test split; writes summary, curve, difficulty (JSON) and the figures."""
     test = run.dataset.test
     # Once for nothing, so that no time is measured that compiles.
@@ -171,14 +176,12 @@ def _finish(run: Run, state: Any, seconds: float) -> dict[str, Any]:
     report = evaluate.reports(run.evaluate, state.evaluated, run.config.price)
     summary = evaluate.summary(report, test.difficulty)
     summary |= {
-        "images_per_second": len(test.labels) / report("test").seconds,
-        "train_seconds": seconds,
         "steps": run.task.phases[-1].last,
         "seed": run.config.seed,
         "data": run.dataset.name,
         "price": run.config.price,
         "params_sha256": fingerprint(unreplicate(state.evaluated)),
-        "versions": setup.versions(),
+        **training,
     }
     records = {"summary": summary, "curve": evaluate.curve(report, run.config.prices)}
     if test.difficulty is not None:
@@ -242,7 +245,7 @@ def evaluate_only(config: ml_collections.ConfigDict, workdir: str | Path) -> dic
         restore = checkpoints.restore_best if best else checkpoints.restore_latest
         restored = restore(run.template())
     if restored is None:
-        raise UserError(f"No checkpoint in {workdir}: train first, with --mode=train.")
+        raise _untrained(workdir)
     step, state, _ = restored
     params = replicate(state.evaluated)
     run.evaluate(params, "test", config.router)  # compiles

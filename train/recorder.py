@@ -17,7 +17,6 @@ from train.progress import Progress, percent
 from train.step import Task, measured, unreplicate
 
 PyTree = Any
-_CURE = "Try a lower config.train.learning_rate, or a lower config.train.clip."
 
 
 class Clock:
@@ -57,11 +56,7 @@ class Recorder:
         finite = np.isfinite(each["loss"]) & np.isfinite(each["gradient_norm"])
         if not finite.all():
             step = last - len(finite) + int(np.argmin(finite)) + 1
-            saved = self.checkpoints.newest() or "none was saved"
-            raise UserError(
-                f"The loss or its gradient is not finite at step {step}; last good checkpoint: "
-                f"{saved}. {_CURE}"
-            )
+            raise self._broken("loss or its gradient", step)
         means = {key: float(np.mean(value)) for key, value in each.items()}
         self.writer.write(last, "train", {**means, "phase": phase.name})
         self.progress.update(last, phase.name, means)
@@ -90,10 +85,7 @@ class Recorder:
         self.writer.write(step, "validation", {**values, "phase": phase.name})
         if not np.isfinite([agent.loss, straight.loss, everything.loss]).all():
             # The update after the last loss that was looked at did it; nothing is saved of it.
-            raise UserError(
-                f"The validation loss is not finite at step {step}; last good checkpoint: "
-                f"{self.checkpoints.newest() or 'none was saved'}. {_CURE}"
-            )
+            raise self._broken("validation loss", step)
         self.progress.message(
             f"step {step}: validation accuracy {percent(agent.accuracy)} at cost "
             f"{agent.mean_cost:.2f} (straight {percent(straight.accuracy)} at 0, all layers "
@@ -102,6 +94,13 @@ class Recorder:
         self._warn_if_collapsed(agent, straight, everything, phase)
         # Before the agent is trained, no checkpoint can be the best.
         return agent.accuracy if "agent" in phase.trains else None
+
+    def _broken(self, what: str, step: int) -> UserError:
+        return UserError(
+            f"The {what} is not finite at step {step}; last good checkpoint: "
+            f"{self.checkpoints.newest() or 'none was saved'}. Try a lower "
+            "config.train.learning_rate, or a lower config.train.clip."
+        )
 
     def _warn_if_collapsed(
         self, agent: Report, straight: Report, everything: Report, phase: Phase

@@ -159,8 +159,13 @@ def versions() -> dict[str, Any]:
     }
 
 
-def claim(config: ml_collections.FrozenConfigDict, dataset: Dataset, workdir: Path) -> None:
+def claim(
+    config: ml_collections.FrozenConfigDict, dataset: Dataset, workdir: Path
+) -> list[dict[str, Any]]:
     """Writes config.json, versions.json and data.json, or refuses a workdir of another config.
+
+    Returns:
+        Content of versions.json: `versions()` of each start of the run, without repetition.
 
     Raises:
         UserError: the workdir cannot be written, or belongs to a run with another config.
@@ -171,12 +176,15 @@ def claim(config: ml_collections.FrozenConfigDict, dataset: Dataset, workdir: Pa
         raise UserError(f"Cannot use workdir {workdir}: {error.strerror}.") from error
     compare(config, workdir)
     statistics = {"mean": dataset.mean.tolist(), "std": dataset.std.tolist()}
+    starts, now = _read(workdir / "versions.json") or [], versions()
+    starts += [now] if now not in starts else []
     for name, record in {
         "config": json.loads(config.to_json_best_effort()),
-        "versions": versions(),
+        "versions": starts,
         "data": statistics,
     }.items():
         write(workdir / f"{name}.json", json.dumps(record, indent=1, sort_keys=True))
+    return starts
 
 
 def compare(
@@ -192,11 +200,7 @@ def compare(
     Raises:
         UserError: config.json is of another config, or cannot be read.
     """
-    path = workdir / "config.json"
-    try:
-        former = json.loads(path.read_text()) if path.exists() else None
-    except (OSError, ValueError) as error:
-        raise UserError(f"Cannot read {path}: {error}. Give another --workdir.") from error
+    former = _read(workdir / "config.json")
     if former is None:
         return
     wanted = json.loads(config.to_json_best_effort())
@@ -206,6 +210,14 @@ def compare(
             f"{workdir} holds a run with another {', '.join(differences)}; give this run another "
             "--workdir, or repeat that run's options."
         )
+
+
+def _read(path: Path) -> Any:
+    """Content of a JSON file of the workdir, None if it is not there."""
+    try:
+        return json.loads(path.read_text()) if path.exists() else None
+    except (OSError, ValueError) as error:
+        raise UserError(f"Cannot read {path}: {error}. Give another --workdir.") from error
 
 
 def statistics(dataset: Dataset, workdir: Path) -> Dataset:

@@ -18,7 +18,7 @@ import optax
 
 from dynalay_jax import cost, objective, routers
 from dynalay_jax.model import DynaLay, call, probes
-from dynalay_jax.solution import Stats
+from dynalay_jax.solution import Stats, Status
 from train import state as state_lib
 from train.augment import augment
 from train.data import Split
@@ -85,9 +85,9 @@ def train_step(
     )
     if backward is not None:
         # Such samples contributed the Jacobian-free gradient instead.
-        failed = jnp.sum((backward.status > 0).astype(jnp.float32))
-        solves = jnp.sum((backward.steps > 0).astype(jnp.float32))
-        metrics["backward_unconverged"] = failed / jnp.maximum(solves, 1.0)
+        solved = backward.status != Status.SKIPPED
+        failed = jnp.sum(solved & (backward.status != Status.CONVERGED))
+        metrics["backward_unconverged"] = failed / jnp.maximum(jnp.sum(solved), 1)
     grads, metrics = jax.lax.pmean((grads, metrics), AXIS)
 
     params, opt_states = dict(state.params), dict(state.optimizers)
