@@ -128,7 +128,7 @@ class Confidence:
 
 @dataclasses.dataclass(frozen=True)
 class Fixed:
-    """Given actions, one a sample: what training uses to compare the actions.
+    """Given actions, one a sample: to ask what another route would have done.
 
     Attributes:
         actions: int32 [B], 0 … L.

@@ -20,7 +20,7 @@ def each(iterated, correct, steps_a_layer=3, agent=False):
         "steps": steps,
         "residual": np.where(worked, 1e-3, np.nan),
         "converged": np.ones(COUNT, bool),
-        "confidence": np.where(HARD, 0.6, 0.9) + np.arange(COUNT) * 1e-4,
+        "straight_confidence": np.where(HARD, 0.6, 0.9) + np.arange(COUNT) * 1e-4,
         "iterated": iterated,
         "cost": steps * 2.0 + 0.1 * agent,
     }
@@ -44,7 +44,7 @@ def report(split, router="agent", price=None):
         mask[order[: round(min(rate, 1.0) * COUNT)], 1] = True
         mask[order[: round(max(rate - 1, 0.0) * COUNT)], 0] = True
     elif name == "confidence":
-        mask[each(mask, HARD)["confidence"] < float(setting)] = True
+        mask[each(mask, HARD)["straight_confidence"] < float(setting)] = True
     return Report(each(mask, mask[:, 1] | ~HARD, agent=name == "agent"), 0.5)
 
 
@@ -73,7 +73,7 @@ def test_summary_correlates_steps_with_difficulty_where_it_is_known():
 def test_matched_settings():
     assert evaluate.random_at(report, LAYERS, 9.0) == "random:1.5"
     threshold = float(evaluate.confidence_at(report, 12 * 0.1).partition(":")[2])
-    unsure = report("test", "all").each["confidence"] < threshold
+    unsure = report("test", "all").each["straight_confidence"] < threshold
     assert unsure.sum() == pytest.approx(0.1 * COUNT, abs=1) and unsure[HARD].sum() == unsure.sum()
     assert evaluate.confidence_at(report, 100.0).startswith("confidence:")
 

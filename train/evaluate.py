@@ -148,10 +148,10 @@ def random_at(report: Reports, layers: int, cost: float, split: str = "validatio
 def confidence_at(report: Reports, cost: float, split: str = "validation") -> str:
     """The confidence router, all layers, whose mean cost on the split is the given one."""
     each = report(split, "all").each
-    order = np.argsort(each["confidence"])
+    order = np.argsort(each["straight_confidence"])
     spent = np.cumsum(each["cost"][order]) / len(order)
     within = int(np.searchsorted(spent, cost))
-    edges = np.append(each["confidence"][order].astype(float), 1.0 + 1e-6)
+    edges = np.append(each["straight_confidence"][order].astype(float), 1.0 + 1e-6)
     return f"confidence:{float(edges[within])!r}"
 
 

@@ -133,16 +133,17 @@ def _selection(axes: Axes, records: Records) -> bool:
 
 
 def _price_curve(axes: Axes, curve: dict) -> bool:
-    """The agent's curve over its prices, against routers that do not look at the sample."""
+    """The agent's curve over its prices, among those of the other routers."""
     routers = dict(curve.get("routers", {}))
-    agent, random = curve.get("agent", []), routers.pop("random", [])
-    if random:
-        random = sorted(random, key=lambda point: point["mean_cost"])
-        axes.plot(*_points(random), "--", color="#777777", marker=".", label="random")
+    agent = curve.get("agent", [])
+    for name, colour in {"oracle": GREEN, "confidence": RED, "random": "#777777"}.items():
+        if points := routers.pop(name, []):
+            points = sorted(points, key=lambda point: point["mean_cost"])
+            axes.plot(*_points(points), "--", color=colour, marker=".", label=name)
     if agent:
         agent = sorted(agent, key=lambda point: point["price"])
         axes.plot(*_points(agent), color=BLUE, marker="o", markersize=4, label="agent, by price λ")
-    colours = itertools.cycle((BLACK, ORANGE, GREEN, PINK, SKY, RED))
+    colours = itertools.cycle((BLACK, ORANGE, PINK, SKY))
     markers = itertools.cycle("sD^vP*X")
     for name, point in routers.items():
         axes.plot(*_points([point]), next(markers), color=next(colours), label=name, zorder=3)
@@ -153,7 +154,7 @@ def _price_curve(axes: Axes, curve: dict) -> bool:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.margins(0.08)
     _annotate_prices(axes, agent)
-    return bool(agent or random or routers)
+    return axes.has_data()
 
 
 def _difficulty(record: dict[str, Any]) -> Figure:

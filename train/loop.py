@@ -19,7 +19,7 @@ import ml_collections
 import numpy as np
 
 from dynalay_jax import model as model_lib
-from train import data, difficulty, evaluate, figures, setup
+from train import data, difficulty, evaluate, figures, hindsight, setup
 from train import state as state_lib
 from train.checkpoint import Checkpoints
 from train.errors import UserError
@@ -184,6 +184,9 @@ def _finish(run: Run, state: Any, training: dict[str, Any]) -> dict[str, Any]:
         **training,
     }
     records = {"summary": summary, "curve": evaluate.curve(report, run.config.prices)}
+    if run.task.model.rounds == 1:
+        summary |= hindsight.measure(report, summary["random_accuracy"])
+        records["curve"]["routers"] |= hindsight.curves(report)
     if test.difficulty is not None:
         records["difficulty"] = difficulty.measure(report, test)
     for name, record in records.items():

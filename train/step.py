@@ -236,8 +236,9 @@ def evaluation_step(
         Arrays [b]: `correct` bool, `loss` float32 (cross-entropy), `macs` float32 beyond the
         straight pass and without the agent, `steps` int32 (evaluations of cells), `decisions`
         int32 (rounds in which the agent was asked), `residual` float32 (worst of the solves, NaN
-        if none), `converged` bool (all solves), `confidence` float32 (largest class probability of
-        the straight pass), and `iterated` bool [b, L] (in any round).
+        if none), `converged` bool (all solves), `confidence` and `straight_confidence` float32
+        (largest class probability, in the end and of the straight pass), and `iterated` bool
+        [b, L] (in any round).
     """
     variables = state_lib.join(params)
     logits, trace = call(
@@ -255,7 +256,8 @@ def evaluation_step(
         "decisions": asked.astype(jnp.int32),
         "residual": jnp.where(worst < 0, jnp.nan, worst),
         "converged": jnp.all(~iterated | (sweeps.status == 0), axis=(0, 2)),
-        "confidence": jnp.max(jax.nn.softmax(trace.straight_logits), axis=-1),
+        "confidence": jnp.max(jax.nn.softmax(logits), axis=-1),
+        "straight_confidence": jnp.max(jax.nn.softmax(trace.straight_logits), axis=-1),
         "iterated": jnp.any(iterated, axis=0),
     }
 

@@ -1,0 +1,80 @@
+"""Oracle, shuffled choices and calibration, against enumeration and numbers known beforehand."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from train import hindsight
+from train.evaluate import Report
+
+# Six samples, actions none, layer 1, layer 2.
+CORRECT = np.array(
+    [[1, 1, 0], [0, 1, 1], [0, 0, 1], [0, 0, 0], [1, 0, 0], [0, 1, 0]],
+    bool,
+)
+COST = np.array([[0, 2, 5], [0, 4, 3], [0, 2, 6], [0, 2, 5], [0, 3, 5], [0, 1, 5]], float)
+CHOSEN = np.array([0, 1, 2, 0, 1, 0])
+CONFIDENCE = np.array([0.9, 0.4, 0.5, 0.95, 0.8, 0.6])
+
+
+def report(split, router="agent"):
+    assert split == "test"
+    if router == "all":
+        correct, cost = CORRECT.any(1), COST.sum(1)
+        iterated = np.ones((6, 2), bool)
+    else:
+        number = {"none": 0, "constant_1": 1, "constant_2": 2}
+        actions = CHOSEN if router == "agent" else np.full(6, number[router])
+        correct, cost = CORRECT[np.arange(6), actions], COST[np.arange(6), actions]
+        iterated = np.eye(3, dtype=bool)[actions][:, 1:]
+    each = {"correct": correct, "cost": cost, "iterated": iterated}
+    return Report({**each, "confidence": CONFIDENCE, "straight_confidence": CONFIDENCE}, 1.0)
+
+
+def test_outcomes_are_those_of_each_action():
+    correct, cost = hindsight.outcomes(report)
+    assert (correct == CORRECT).all() and (cost == COST).all()
+
+
+def test_no_choice_of_actions_beats_the_oracle():
+    budgets = np.arange(0, 13) / 6
+    best = np.zeros(len(budgets))
+    for actions in itertools.product(range(3), repeat=6):
+        taken = np.arange(6), list(actions)
+        within = COST[taken].mean() <= budgets + 1e-9
+        best = np.maximum(best, within * CORRECT[taken].mean())
+    points = hindsight.oracle(CORRECT, COST, budgets)
+    assert [point["accuracy"] for point in points] == pytest.approx(best)
+    assert all(p["mean_cost"] <= b + 1e-9 for p, b in zip(points, budgets, strict=True))
+
+
+def test_the_agent_against_hindsight():
+    found = hindsight.measure(report, random_accuracy=0.4)
+    # Right: samples 0, 1 and 2 of 6, at a cost of 4 + 6 + 3 in all.
+    assert found["shuffled_accuracy"] == pytest.approx(0.5 * 2 / 6 + 3 / 6 * 2 / 6 + 2 / 6 / 6)
+    assert found["shuffled_cost"] == pytest.approx((14 / 6) * 2 / 6 + (29 / 6) / 6)
+    assert found["oracle_accuracy"] == 5 / 6
+    assert found["gap_closed"] == pytest.approx((0.5 - 0.4) / (5 / 6 - 0.4))
+    assert found["rescued"] == pytest.approx(2 / 6)
+    assert found["overthought"] == pytest.approx(1 / 6)
+    # One right of three with confidences that lie in three bins; two; one.
+    none = (abs(1 - 0.9) + 0.95 + 0.6) / 3
+    assert found["ece"] == pytest.approx([none, (0.6 + 0.8) / 2, 0.5])
+
+
+def test_samples_of_a_bin_are_compared_by_their_means():
+    confidence, correct = np.array([0.61, 0.63, 1.0]), np.array([True, False, True])
+    assert hindsight.calibration_error(confidence, correct) == pytest.approx(2 / 3 * 0.12)
+
+
+def test_curves_go_from_the_straight_pass_to_all_that_can_be_had():
+    curves = hindsight.curves(report, points=7)
+    sure = curves["confidence"]
+    assert [p["accuracy"] for p in (sure[0], sure[-1])] == pytest.approx([2 / 6, 5 / 6])
+    # The least sure, sample 1, is the first to be iterated.
+    assert sure[1]["accuracy"] == pytest.approx(3 / 6)
+    assert sure[1]["mean_cost"] == pytest.approx(7 / 6)
+    best = curves["oracle"]
+    assert [p["accuracy"] for p in (best[0], best[-1])] == pytest.approx([2 / 6, 5 / 6])
+    assert best[-1]["mean_cost"] == pytest.approx((3 + 6 + 1) / 6)
