@@ -16,6 +16,7 @@ def render() -> dict[str, str]:
     shown = [row for row in gradients["rows"] if row["steps"] in (10, 50, 200)]
     return {
         "runs": f"{runs.table(trained)}\n\n{_trained_on(trained)}",
+        "harness": _overhead(_read("harness_digits")),
         "fixed_point": f"{provenance(solved)}\n\n{fixed_point.table(solved['results'])}",
         "backward": f"{provenance(gradients)}\n\n{backward.table(shown)}",
     }
@@ -39,6 +40,15 @@ def _trained_on(records: dict[str, dict | None]) -> str:
                 f"{env['python']}, {packages}, commit {' and '.join(commits)}, {env['date']}."
             )
     return " ".join(lines)
+
+
+def _overhead(record: dict) -> str:
+    """What the harness costs over a bare loop, by phase."""
+    phases = ", ".join(
+        f"{100 * (phase['ratio'] - 1):.0f} % of {phase['bare']['median_ms']:.1f} ms ({name})"
+        for name, phase in record["phases"].items()
+    )
+    return f"On `{record['config']}`, whose steps are short: {phases}. {provenance(record)}"
 
 
 def provenance(record: dict) -> str:

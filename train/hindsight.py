@@ -1,9 +1,9 @@
 """What each action would have done to each sample, and what could have been made of that.
 
-With one round an action is a route of its own, which the constant routers run for every sample. From
-their outcomes follow, without running anything again, the agent's choices dealt to other samples
-(does it matter who is iterated?), an oracle that knows the labels (what is there to gain at this
-cost?), and how much thinking helped and harmed.
+With one round an action is a route of its own, which the constant routers run for every sample.
+From their outcomes follow, without running anything again, the agent's choices dealt to other
+samples (does it matter who is iterated?), an oracle that knows the labels (what is there to gain at
+this cost?), and how much thinking helped and harmed.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ import numpy as np
 
 from train.evaluate import Report, Reports
 
-# Of the expected calibration error, as in Guo et al., On Calibration of Modern Neural Networks, 2017.
+# Of the expected calibration error, as in Guo et al., On Calibration of Modern Neural Networks.
 _BINS = 15
 
 
