@@ -69,6 +69,17 @@ def test_workdir_holds_the_run(undisturbed):
     assert [r["phase"] for r in records if r["split"] == "train"][::3] == ["main", "agent", "joint"]
 
 
+def test_a_run_that_has_its_summary_has_everything(tmp_path, monkeypatch):
+    def draw(workdir):
+        assert (workdir / "curve.json").exists()
+        raise UserError("disk full")
+
+    monkeypatch.setattr(loop.figures, "draw", draw)
+    with pytest.raises(UserError, match="disk full"):
+        loop.train_and_evaluate(tiny(), tmp_path)
+    assert not (tmp_path / "summary.json").exists()
+
+
 @pytest.mark.parametrize("wanted", [4, 6, 10, 16])
 def test_sigterm_saves_and_the_run_goes_on_bit_by_bit(undisturbed, tmp_path, monkeypatch, wanted):
     with monkeypatch.context() as patch:

@@ -183,7 +183,7 @@ def _finish(run: Run, state: Any, training: dict[str, Any]) -> dict[str, Any]:
         "params_sha256": fingerprint(unreplicate(state.evaluated)),
         **training,
     }
-    records = {"summary": summary, "curve": evaluate.curve(report, run.config.prices)}
+    records = {"curve": evaluate.curve(report, run.config.prices)}
     if run.task.model.rounds == 1:
         summary |= hindsight.measure(report, summary["random_accuracy"])
         records["curve"]["routers"] |= hindsight.curves(report)
@@ -192,6 +192,8 @@ def _finish(run: Run, state: Any, training: dict[str, Any]) -> dict[str, Any]:
     for name, record in records.items():
         setup.write(run.workdir / f"{name}.json", json.dumps(record, indent=1))
     figures.draw(run.workdir)
+    # Last: a run that has its summary has everything.
+    setup.write(run.workdir / "summary.json", json.dumps(summary, indent=1))
     _print_summary(summary, run)
     return summary
 
