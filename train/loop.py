@@ -58,7 +58,8 @@ class Run:
         setup.check(frozen)
         if not (workdir / "data.json").exists():
             raise _untrained(workdir)
-        setup.compare(frozen, workdir, free=("data.grid", "data.open_fraction", "data.test"))
+        test = ("data.grid", "data.open_fraction", "data.test")
+        setup.compare(frozen, workdir, free=(*setup.FREE, *test))
         return cls._of(frozen, workdir, setup.statistics(data.load(config.data), workdir))
 
     @classmethod

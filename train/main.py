@@ -3,13 +3,14 @@
 Parses flags and says what went wrong in one line; `train.loop` does the work.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+import functools
 from pathlib import Path
 import sys
 
 from absl import app, flags
 from absl import logging as absl_logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from train import loop
 from train.errors import UserError
@@ -34,23 +35,41 @@ def main(argv: Sequence[str]) -> None:
 def run() -> None:
     """The command: flags, friendly errors, exit codes."""
     absl_logging.set_verbosity(absl_logging.ERROR)
+    answered(functools.partial(app.run, main, flags_parser=_parse))
+
+
+def answered(command: Callable[[], None]) -> None:
+    """Calls it; exits with one line for what the user can cure, and when told to stop."""
     try:
         with at_once():
-            app.run(main, flags_parser=_parse)
+            command()
     except UserError as error:
-        sys.exit(_said(error))
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     except Interrupted as stopped:
         print(stopped, flush=True)
         sys.exit(stopped.code)
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
+def load(options: Sequence[str]) -> ConfigDict:
+    """The config that these options of the command, --config and --config.x, make.
+
+    Raises:
+        UserError: there is no such file, field or option, or a value of the wrong type.
+    """
+    argv, values = ["", *options], flags.FlagValues()
+    config_flags.DEFINE_config_file("config", None, "", values, sys_argv=argv)
+    _parse(argv, values)
+    return values.config
+
+
+def _parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
     try:
-        rest = flags.FLAGS(argv)
-        if _CONFIG.value is None:
+        rest = values(argv)
+        if values.config is None:
             raise UserError("--config is missing; for example --config=configs/digits.py.")
         # A config that could not be loaded says so at its first use.
-        _ = _CONFIG.value.items
+        _ = values.config.items
     except (flags.Error, LookupError, AttributeError, TypeError, ValueError) as error:
         # A KeyError's own text is a repr, and the hint is on a line of its own.
         text = error.args[0] if isinstance(error, LookupError) and error.args else error
@@ -61,11 +80,6 @@ def _parse(argv: Sequence[str]) -> list[str]:
         known = ", ".join(sorted(files))
         raise UserError(f"--config: no file {name}; there are {known or 'none here'}.") from error
     return rest
-
-
-def _said(error: Exception) -> int:
-    print(f"error: {error}", file=sys.stderr)
-    return 2
 
 
 if __name__ == "__main__":

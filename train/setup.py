@@ -187,15 +187,19 @@ def claim(
     return starts
 
 
+# What may change between two starts of the same run: it does not touch the training.
+FREE = ("router", "price", "prices", "eval_batch", "checkpoint", "data.data_dir")
+
+
 def compare(
-    config: ml_collections.FrozenConfigDict, workdir: Path, free: tuple[str, ...] = ()
+    config: ml_collections.FrozenConfigDict, workdir: Path, free: tuple[str, ...] = FREE
 ) -> None:
     """Refuses a workdir of a run with another config.
 
     Args:
         config: wanted.
         workdir: of the run; without config.json it is nobody's yet.
-        free: fields that may differ, beside those that never matter.
+        free: fields that may differ.
 
     Raises:
         UserError: config.json is of another config, or cannot be read.
@@ -204,7 +208,7 @@ def compare(
     if former is None:
         return
     wanted = json.loads(config.to_json_best_effort())
-    differences = _differences(former, wanted, (*_FREE, *free))
+    differences = _differences(former, wanted, free)
     if differences:
         raise UserError(
             f"{workdir} holds a run with another {', '.join(differences)}; give this run another "
@@ -225,10 +229,6 @@ def statistics(dataset: Dataset, workdir: Path) -> Dataset:
     saved = json.loads((workdir / "data.json").read_text())
     mean, std = (np.asarray(saved[name], np.float32) for name in ("mean", "std"))
     return dataclasses.replace(dataset, mean=mean, std=std)
-
-
-# What may change between two starts of the same run: it does not touch the training.
-_FREE = ("router", "price", "prices", "eval_batch", "checkpoint", "data.data_dir")
 
 
 def _differences(old: Any, new: Any, free: tuple[str, ...], path: str = "") -> list[str]:
