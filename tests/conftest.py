@@ -27,3 +27,14 @@ def forget_compiled_programs():
     """Compiled programs hold memory maps, of which a process may have only so many."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """Of processes on one CPU device that keep compiled programs for each other."""
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PLATFORMS": "cpu",
+    }
+    return {**os.environ, **cache}

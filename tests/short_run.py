@@ -1,4 +1,4 @@
-"""A config whose run is short."""
+"""Configs whose runs are short."""
 
 from configs import digits
 
@@ -15,3 +15,20 @@ def tiny(**changes):
     config.prices, config.eval_every = (0.1, 1.0), 0.25
     config.update_from_flattened_dict(changes)
     return config
+
+
+# One for the command line, of single steps.
+TINY = [
+    "--config=configs/digits.py",
+    "--config.model.cell=dense",
+    "--config.model.widths=(8,)",
+    "--config.model.strides=(1,)",
+    "--config.model.windows=(1,)",
+    "--config.model.compact=0",
+    "--config.train.steps_per_call=1",
+    "--config.train.epochs.main=1.0",
+    "--config.train.epochs.agent=1.0",
+    "--config.train.epochs.joint=1.0",
+    "--config.eval_every=0.06",
+    "--config.prices=(0.1,)",
+]

@@ -8,32 +8,7 @@ import sys
 import time
 
 import pytest
-
-TINY = [
-    "--config=configs/digits.py",
-    "--config.model.cell=dense",
-    "--config.model.widths=(8,)",
-    "--config.model.strides=(1,)",
-    "--config.model.windows=(1,)",
-    "--config.model.compact=0",
-    "--config.train.steps_per_call=1",
-    "--config.train.epochs.main=1.0",
-    "--config.train.epochs.agent=1.0",
-    "--config.train.epochs.joint=1.0",
-    "--config.eval_every=0.06",
-    "--config.prices=(0.1,)",
-]
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    """Compiled programs are kept between the processes."""
-    cache = {
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PLATFORMS": "cpu",
-    }
-    return {**os.environ, **cache}
+from short_run import TINY
 
 
 def start(*args, env=None, kilobytes="unlimited"):

@@ -1,0 +1,179 @@
+"""Trains configs with several seeds: one process a run, one command for all of them.
+
+    python -m train.sweep --configs=digits,connectivity --seeds=0,1,2 --out=workdir/sweep
+
+A run's workdir is OUT/NAME-SEED, and what it says goes to OUT/NAME-SEED.log. The same command again
+skips what is done and goes on with the rest, each run from its newest checkpoint. Exits 0 once all
+are done, else 1; `python -m benchmarks.runs OUT/*/` then collects them.
+"""
+
+import argparse
+from collections.abc import Sequence
+import fcntl
+import itertools
+import json
+from pathlib import Path
+import re
+import signal
+import subprocess
+import sys
+import time
+from typing import Any, NoReturn
+
+import numpy as np
+
+from train import setup
+from train.errors import UserError
+from train.interrupt import Interrupted, Stop
+from train.main import answered, load
+from train.progress import percent, print_table
+
+# Exit codes of a run that was told to stop, the last two before it could listen.
+_STOPPED = (0, 130, -signal.SIGTERM, -signal.SIGINT)
+# Columns of the table: key of summary.json, factor, format, unit.
+_MEASURED = {
+    "agent": ("test_accuracy", 100, ".1f", " %"),
+    "straight pass": ("straight_accuracy", 100, ".1f", " %"),
+    "all layers": ("all_layers_accuracy", 100, ".1f", " %"),
+    "random": ("random_accuracy", 100, ".1f", " %"),
+    "mean cost": ("mean_cost", 1, ".2f", ""),
+    "minutes": ("train_seconds", 1 / 60, ".1f", ""),
+}
+
+
+class Run:
+    """A config with a seed. `state` is "not run", "running", "done", "failed" or "stopped"."""
+
+    def __init__(self, config: str, seed: str, out: Path, overrides: Sequence[str] = ()) -> None:
+        """Names a file in configs/ and the sweep's folder; overrides are "config.x=y" each."""
+        self.config, self.seed, self.state = config, seed, "not run"
+        self.workdir, self._log = out / f"{config}-{seed}", out / f"{config}-{seed}.log"
+        fields = [f"--{override}" for override in overrides]
+        self.options = [f"--config=configs/{config}.py", *fields, f"--config.seed={seed}"]
+
+    def summary(self) -> dict[str, Any] | None:
+        """Content of summary.json, None where the run has not come to its end."""
+        path = self.workdir / "summary.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def say(self, state: str, text: str) -> None:
+        """Sets the state, and prints it with a text."""
+        self.state = state
+        print(f"{self.workdir.name} {state} {text}", flush=True)
+
+    def start(self) -> None:
+        """Starts the process, unless another one is at this run or it cannot be done."""
+        command = [sys.executable, "-m", "train.main", *self.options, f"--workdir={self.workdir}"]
+        self._began = time.monotonic()
+        try:
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            with self._log.open("ab") as log:
+                # The process inherits the lock and holds it while it lives, whatever becomes of us.
+                fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # In a group of its own: a terminal's Ctrl-C comes to it through us, and once.
+                self.process = subprocess.Popen(command, stdout=log, stderr=log, process_group=0)
+        except BlockingIOError:
+            self.say("failed", "to start: another process is at it")
+        except OSError as error:
+            self.say("failed", f"to start: {error.strerror}")
+        else:
+            self.say("running", f"and writing to {self._log}")
+
+    def look(self) -> None:
+        """Sets the state, and prints it, if the process has ended."""
+        code, summary = self.process.poll(), self.summary()
+        after = f"after {time.monotonic() - self._began:.0f} s"
+        if code == 0 and summary:
+            accuracy, cost = percent(summary["test_accuracy"]), summary["mean_cost"]
+            self.say("done", f"{after}: agent {accuracy} at a mean cost of {cost:.2f}")
+        elif code in _STOPPED:
+            self.say("stopped", after)
+        elif code is not None:
+            last = self._log.read_text(errors="replace").rstrip().rpartition("\n")[2]
+            killed = f"killed by {signal.Signals(-code).name}" if code < 0 else last
+            self.say("failed", f"{after}: {killed}")
+
+
+def train(runs: Sequence[Run], jobs: int) -> str | None:
+    """Trains what is not done, `jobs` at a time; returns the signal that ended it early, if any."""
+    are = lambda state: [run for run in runs if run.state == state]
+    for run in runs:
+        if run.summary():
+            run.say("done", "already")
+    with Stop().listening() as stop:
+        try:
+            while (are("not run") or are("running")) and not stop.by:
+                for run in are("not run")[: jobs - len(are("running"))]:
+                    run.start()
+                time.sleep(0.1)
+                for run in are("running"):
+                    run.look()
+        finally:
+            for run in are("running"):
+                run.process.terminate()
+            for run in are("running"):
+                run.process.wait()
+                run.look()
+    return stop.by
+
+
+def print_runs(runs: Sequence[Run]) -> None:
+    """Prints a row a run, and mean ± sample standard deviation over the seeds of a config."""
+    rows = []
+    for config, group in itertools.groupby(runs, key=lambda run: run.config):
+        done = []
+        for run in group:
+            summaries = [run.summary()] if run.state == "done" else []
+            rows.append([config, run.seed, *_cells(summaries), run.state])
+            done += summaries
+        if len(done) > 1:
+            rows.append([config, f"mean ± std, n = {len(done)}", *_cells(done), ""])
+    title = "Test accuracy; cost beyond the straight pass, in multiples; minutes of training"
+    print_table(title, ["config", "seed", *_MEASURED, "state"], rows)
+
+
+def _cells(summaries: Sequence[Any]) -> list[str]:
+    cells = []
+    for key, factor, form, unit in _MEASURED.values():
+        values = factor * np.array([summary[key] for summary in summaries])
+        spread = f" ± {values.std(ddof=1):{form}}" if len(values) > 1 else ""
+        cells.append(f"{values.mean():{form}}{spread}{unit}" if len(values) else "—")
+    return cells
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Carries out a sweep; exits 1 unless every run is done in the end."""
+    parser = _Parser("python -m train.sweep", description=__doc__.split("\n")[0])
+    names = lambda text: list(dict.fromkeys(text.split(",")))
+    add = parser.add_argument
+    add("--configs", type=names, required=True, metavar="A,B", help="files in configs/")
+    add("--seeds", type=names, default="0,1,2", metavar="0,1,2")
+    add("--out", type=Path, default="workdir/sweep", help="folder of the workdirs")
+    add("--jobs", type=int, default=1, metavar="N", help="runs at a time")
+    add("--set", nargs="+", action="extend", default=[], metavar="config.x=y")
+    options = parser.parse_args(arguments)
+    if options.jobs < 1:
+        parser.error(f"--jobs: expected 1 or more, got {options.jobs}.")
+    for text in options.set:
+        if not re.fullmatch(r"config\.(?!seed=)[^=]+=.*", text):
+            parser.error(f"--set: expected config.x=y, where x is not seed, got {text!r}.")
+    runs = [Run(c, s, options.out, options.set) for c in options.configs for s in options.seeds]
+    for run in runs:
+        # A run may go on with other prices, but a table is of one set of options.
+        setup.compare(load(run.options), run.workdir, free=("data.data_dir",))
+    stopped_by = train(runs, options.jobs)
+    print_runs(runs)
+    if stopped_by:
+        raise Interrupted(stopped_by, ". The same command goes on from the last checkpoints.")
+    if any(run.state != "done" for run in runs):
+        sys.exit(1)
+    print(f"To collect them: python -m benchmarks.runs {options.out}/*/")
+
+
+if __name__ == "__main__":
+    answered(main)
