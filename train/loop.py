@@ -80,6 +80,25 @@ class Run:
         """Shapes and dtypes of the state."""
         return jax.eval_shape(self.initial)
 
+    def checkpoints(self) -> Checkpoints:
+        """What the run saves; to be closed."""
+        return Checkpoints(self.workdir / "checkpoints", self.config.checkpoint.keep, warn=print)
+
+    def restored(self) -> tuple[int, PyTree]:
+        """Step and replicated parameters of the checkpoint that the config has evaluated.
+
+        Raises:
+            UserError: there is none.
+        """
+        with contextlib.closing(self.checkpoints()) as checkpoints:
+            best = self.config.checkpoint.evaluate == "best"
+            restore = checkpoints.restore_best if best else checkpoints.restore_latest
+            found = restore(self.template())
+        if found is None:
+            raise _untrained(self.workdir)
+        step, state, _ = found
+        return step, replicate(state.evaluated)
+
 
 def _untrained(workdir: Path) -> UserError:
     return UserError(f"No checkpoint in {workdir}: train first, with --mode=train.")
@@ -104,8 +123,7 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str | Path) -
     run = Run.prepare(config, workdir)
     setup.describe(run.task, run.dataset)
     starts = setup.claim(run.config, run.dataset, workdir)
-    checkpoints = Checkpoints(workdir / "checkpoints", config.checkpoint.keep, warn=print)
-    with contextlib.closing(checkpoints):
+    with contextlib.closing(run.checkpoints()) as checkpoints:
         state, seconds = _train(run, checkpoints)
     return _finish(run, state, {"train_seconds": seconds, "starts": starts})
 
@@ -244,16 +262,7 @@ def evaluate_only(config: ml_collections.ConfigDict, workdir: str | Path) -> dic
     """
     workdir = Path(workdir)
     run = Run.reopen(config, workdir)
-    with contextlib.closing(
-        Checkpoints(workdir / "checkpoints", config.checkpoint.keep, warn=print)
-    ) as checkpoints:
-        best = config.checkpoint.evaluate == "best"
-        restore = checkpoints.restore_best if best else checkpoints.restore_latest
-        restored = restore(run.template())
-    if restored is None:
-        raise _untrained(workdir)
-    step, state, _ = restored
-    params = replicate(state.evaluated)
+    step, params = run.restored()
     run.evaluate(params, "test", config.router)  # compiles
     report = run.evaluate(params, "test", config.router)
     result = {

@@ -3,18 +3,15 @@
 Parses flags and says what went wrong in one line; `train.loop` does the work.
 """
 
-from collections.abc import Callable, Sequence
-import functools
+from collections.abc import Sequence
 from pathlib import Path
-import sys
 
 from absl import app, flags
-from absl import logging as absl_logging
 from ml_collections import ConfigDict, config_flags
 
 from train import loop
+from train.command import friendly
 from train.errors import UserError
-from train.interrupt import Interrupted, at_once
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, see configs/.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; workdir/NAME by default.")
@@ -34,21 +31,8 @@ def main(argv: Sequence[str]) -> None:
 
 def run() -> None:
     """The command: flags, friendly errors, exit codes."""
-    absl_logging.set_verbosity(absl_logging.ERROR)
-    answered(functools.partial(app.run, main, flags_parser=_parse))
-
-
-def answered(command: Callable[[], None]) -> None:
-    """Calls it; exits with one line for what the user can cure, and when told to stop."""
-    try:
-        with at_once():
-            command()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except Interrupted as stopped:
-        print(stopped, flush=True)
-        sys.exit(stopped.code)
+    with friendly():
+        app.run(main, flags_parser=_parse)
 
 
 def load(options: Sequence[str]) -> ConfigDict:

@@ -7,7 +7,6 @@ skips what is done and goes on with the rest, each run from its newest checkpoin
 are done, else 1; `python -m benchmarks.runs OUT/*/` then collects them.
 """
 
-import argparse
 from collections.abc import Sequence
 import fcntl
 import itertools
@@ -18,14 +17,15 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from train import setup
+from train.command import Parser, friendly
 from train.errors import UserError
 from train.interrupt import Interrupted, Stop
-from train.main import answered, load
+from train.main import load
 from train.progress import percent, print_table
 
 # Exit codes of a run that was told to stop, the last two before it could listen.
@@ -141,14 +141,9 @@ def _cells(summaries: Sequence[Any]) -> list[str]:
     return cells
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Carries out a sweep; exits 1 unless every run is done in the end."""
-    parser = _Parser("python -m train.sweep", description=__doc__.split("\n")[0])
+    parser = Parser("python -m train.sweep", description=__doc__.split("\n")[0])
     names = lambda text: list(dict.fromkeys(text.split(",")))
     add = parser.add_argument
     add("--configs", type=names, required=True, metavar="A,B", help="files in configs/")
@@ -176,4 +171,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answered(main)
+    with friendly():
+        main()
