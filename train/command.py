@@ -1,8 +1,10 @@
 """What the commands have in common: mistakes are answered in one line, signals end them."""
 
+import argparse
 from collections.abc import Iterator
 import contextlib
 import sys
+from typing import NoReturn
 
 from absl import logging as absl_logging
 
@@ -23,3 +25,10 @@ def friendly() -> Iterator[None]:
     except Interrupted as stopped:
         print(stopped, flush=True)
         sys.exit(stopped.code)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose mistakes are `UserError`s, without the usage around them."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see --help.")

@@ -216,6 +216,20 @@ def compare(
         )
 
 
+def saved_config(workdir: Path) -> ml_collections.ConfigDict:
+    """The config that the run in workdir was trained with.
+
+    Raises:
+        UserError: workdir is not a run's.
+    """
+    if not all((workdir / f"{name}.json").exists() for name in ("config", "data")):
+        raise UserError(
+            f"{workdir}: expected the workdir of a run, but config.json or data.json is missing. "
+            "Train first, with python -m train.main."
+        )
+    return ml_collections.ConfigDict(_read(workdir / "config.json"))
+
+
 def _read(path: Path) -> Any:
     """Content of a JSON file of the workdir, None if it is not there."""
     try:

@@ -23,7 +23,6 @@ import numpy as np
 
 from train import setup
 from train.command import Parser, friendly
-from train.errors import UserError
 from train.interrupt import Interrupted, Stop
 from train.main import load
 from train.progress import percent, print_table
