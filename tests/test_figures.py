@@ -14,21 +14,21 @@ from train.metrics import MetricWriter
 
 CURVE = {
     "agent": [
-        {"price": 1.0, "mean_cost": 0.1, "accuracy": 0.62},
-        {"price": 0.0, "mean_cost": 1.8, "accuracy": 0.67},
-        {"price": 0.1, "mean_cost": 1.0, "accuracy": 0.66},
-        {"price": 2.0, "mean_cost": 0.1, "accuracy": 0.6201},
+        {"price": 1.0, "mean_cost": 0.1, "milliseconds": 1.1, "accuracy": 0.62},
+        {"price": 0.0, "mean_cost": 1.8, "milliseconds": 2.8, "accuracy": 0.67},
+        {"price": 0.1, "mean_cost": 1.0, "milliseconds": 2.0, "accuracy": 0.66},
+        {"price": 2.0, "mean_cost": 0.1, "milliseconds": 1.1, "accuracy": 0.6201},
     ],
     "routers": {
-        "none": {"mean_cost": 0.0, "accuracy": 0.6},
-        "all layers": {"mean_cost": 5.2, "accuracy": 0.675},
+        "none": {"mean_cost": 0.0, "milliseconds": 1.0, "accuracy": 0.6},
+        "all layers": {"mean_cost": 5.2, "milliseconds": 6.2, "accuracy": 0.675},
         "random": [
-            {"rate": 1.0, "mean_cost": 1.7, "accuracy": 0.63},
-            {"rate": 0.5, "mean_cost": 0.9, "accuracy": 0.61},
+            {"rate": 1.0, "mean_cost": 1.7, "milliseconds": 2.7, "accuracy": 0.63},
+            {"rate": 0.5, "mean_cost": 0.9, "milliseconds": 1.9, "accuracy": 0.61},
         ],
     },
 }
-NAMES = ["loss", "accuracy", "reward", "selection", "price_curve"]
+NAMES = ["loss", "accuracy", "reward", "selection", "price_curve", "time_curve"]
 
 
 def write(workdir, phases=("model warm-up", "agent warm-up", "joint"), curve=CURVE):
@@ -110,6 +110,15 @@ def test_price_curve(tmp_path, figures):
     np.testing.assert_allclose(curve["agent, by price λ"][:, 0], [1.8, 1.0, 0.1, 0.1])
     np.testing.assert_allclose(curve["random"][:, 0], [0.9, 1.7])
     assert [text.get_text() for text in axes.texts] == ["0", "0.1", "1"], "no room for 2"
+    seconds = lines(figures["time_curve"])
+    np.testing.assert_allclose(seconds["agent, by price λ"][:, 0], [2.8, 2.0, 1.1, 1.1])
+
+
+def test_routers_that_were_not_timed_are_not_in_the_curve_of_time(tmp_path, figures):
+    oracle = [{"mean_cost": 0.5, "accuracy": 0.9}]
+    draw(write(tmp_path, curve={"routers": CURVE["routers"] | {"oracle": oracle}}))
+    assert "oracle" in lines(figures["price_curve"])
+    assert "oracle" not in lines(figures["time_curve"])
 
 
 def test_nothing_overlaps(tmp_path, figures):
@@ -140,7 +149,7 @@ def test_missing_records(tmp_path):
     writer.write(1, "validation", {"phase": "joint", "agent_accuracy": 0.5})
     writer.close()
     (tmp_path / "c" / "curve.json").write_text(json.dumps({"agent": CURVE["agent"][:1]}))
-    assert names(tmp_path / "c") == ["accuracy", "selection", "price_curve"]
+    assert names(tmp_path / "c") == ["accuracy", "selection", "price_curve", "time_curve"]
 
 
 def test_errors_are_for_the_user(tmp_path):

@@ -47,7 +47,7 @@ Records = list[dict]
 
 
 def draw(workdir: Path) -> list[Path]:
-    """Draws `loss`, `accuracy`, `reward`, `selection`, `price_curve` and `difficulty` as PNG.
+    """Draws loss, accuracy, reward, selection, price_curve, time_curve and difficulty as PNG.
 
     Args:
         workdir: of a run; the figures go to its folder `figures`.
@@ -67,6 +67,7 @@ def draw(workdir: Path) -> list[Path]:
         ("reward", "Reward and its terms", lambda axes: _reward(axes, records)),
         ("selection", "What the agent chooses", lambda axes: _selection(axes, records)),
         ("price_curve", "Accuracy against cost", lambda axes: _price_curve(axes, curve)),
+        ("time_curve", "Accuracy against time", lambda axes: _time_curve(axes, curve)),
     ]
     written = []
     with matplotlib.rc_context(_STYLE):
@@ -133,27 +134,36 @@ def _selection(axes: Axes, records: Records) -> bool:
 
 
 def _price_curve(axes: Axes, curve: dict) -> bool:
-    """The agent's curve over its prices, among those of the other routers."""
+    axes.set_xlabel("mean cost beyond the straight pass (multiples of its MACs)")
+    return _curves(axes, curve, "mean_cost")
+
+
+def _time_curve(axes: Axes, curve: dict) -> bool:
+    axes.set_xlabel("time an example, in batches (milliseconds)")
+    return _curves(axes, curve, "milliseconds")
+
+
+def _curves(axes: Axes, curve: dict, key: str) -> bool:
+    """The agent's curve over its prices, among those of other routers that have the key."""
     routers = dict(curve.get("routers", {}))
     agent = curve.get("agent", [])
     for name, colour in {"oracle": GREEN, "confidence": RED, "random": "#777777"}.items():
-        if points := routers.pop(name, []):
+        points = [point for point in routers.pop(name, []) if key in point]
+        if points:
             points = sorted(points, key=lambda point: point["mean_cost"])
-            axes.plot(*_points(points), "--", color=colour, marker=".", label=name)
+            axes.plot(*_points(points, key), "--", color=colour, marker=".", label=name)
     if agent:
         agent = sorted(agent, key=lambda point: point["price"])
-        axes.plot(*_points(agent), color=BLUE, marker="o", markersize=4, label="agent, by price λ")
+        style: dict[str, Any] = {"color": BLUE, "marker": "o", "markersize": 4}
+        axes.plot(*_points(agent, key), **style, label="agent, by price λ")
     colours = itertools.cycle((BLACK, ORANGE, PINK, SKY))
     markers = itertools.cycle("sD^vP*X")
     for name, point in routers.items():
-        axes.plot(*_points([point]), next(markers), color=next(colours), label=name, zorder=3)
-    axes.set(
-        xlabel="mean cost beyond the straight pass (multiples of its MACs)",
-        ylabel="accuracy",
-    )
+        axes.plot(*_points([point], key), next(markers), color=next(colours), label=name, zorder=3)
+    axes.set_ylabel("accuracy")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.margins(0.08)
-    _annotate_prices(axes, agent)
+    _annotate_prices(axes, agent, key)
     return axes.has_data()
 
 
@@ -239,17 +249,17 @@ def _steps(axes: Axes, records: Records) -> None:
         )
 
 
-def _annotate_prices(axes: Axes, agent: Sequence[dict]) -> None:
+def _annotate_prices(axes: Axes, agent: Sequence[dict], key: str) -> None:
     """Writes prices beside their points, as far as they do not run into each other."""
     axes.autoscale_view()
     last = np.full(2, -np.inf)
     for point in agent:
-        at = axes.transData.transform((point["mean_cost"], point["accuracy"]))
+        at = axes.transData.transform((point[key], point["accuracy"]))
         if np.hypot(*(at - last)) > 60:
             last = at
             axes.annotate(
                 f"{point['price']:.3g}",
-                (point["mean_cost"], point["accuracy"]),
+                (point[key], point["accuracy"]),
                 xytext=(4, -9),
                 textcoords="offset points",
                 fontsize=7,
@@ -263,8 +273,8 @@ def _legend(figure: Figure) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
 
 
-def _points(points: Sequence[dict]) -> tuple[list[float], list[float]]:
-    return [p["mean_cost"] for p in points], [p["accuracy"] for p in points]
+def _points(points: Sequence[dict], key: str) -> tuple[list[float], list[float]]:
+    return [point[key] for point in points], [point["accuracy"] for point in points]
 
 
 def _read(path: Path) -> dict:

@@ -23,6 +23,7 @@ import numpy as np
 
 from train import setup
 from train.command import Parser, friendly
+from train.errors import UserError
 from train.interrupt import Interrupted, Stop
 from train.main import load
 from train.progress import percent, print_table
@@ -152,10 +153,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--set", nargs="+", action="extend", default=[], metavar="config.x=y")
     options = parser.parse_args(arguments)
     if options.jobs < 1:
-        parser.error(f"--jobs: expected 1 or more, got {options.jobs}.")
+        raise UserError(f"--jobs: expected 1 or more, got {options.jobs}.")
     for text in options.set:
         if not re.fullmatch(r"config\.(?!seed=)[^=]+=.*", text):
-            parser.error(f"--set: expected config.x=y, where x is not seed, got {text!r}.")
+            raise UserError(f"--set: expected config.x=y, where x is not seed, got {text!r}.")
     runs = [Run(c, s, options.out, options.set) for c in options.configs for s in options.seeds]
     for run in runs:
         # A run may go on with other prices, but a table is of one set of options.
