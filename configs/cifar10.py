@@ -7,10 +7,10 @@ Hardware: meant for a GPU. Result: not run yet.
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import baselines, common
 
 
-def get_config() -> ConfigDict:
+def get_config(baseline: str = "") -> ConfigDict:
     """The paper's CNN and hyper-parameters (Sec. 4): 20 epochs of warm-up, 100 in all."""
     config = common.base()
     config.augment.crop = 4
@@ -21,4 +21,4 @@ def get_config() -> ConfigDict:
     config.train.straight = 0.25
     config.train.everything = 0.2
     config.train.exploring = 0.5
-    return config
+    return baselines.vary(config, baseline)

@@ -9,10 +9,10 @@ Hardware: 2 cores. Time: 53 minutes. Result (1 seed, 10,000 test images): agent 
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import baselines, common
 
 
-def get_config() -> ConfigDict:
+def get_config(baseline: str = "") -> ConfigDict:
     """Cascade cells on patches; 45,000 training and 5,000 validation images."""
     config = common.base()
     config.augment.crop = 4
@@ -32,4 +32,4 @@ def get_config() -> ConfigDict:
     config.train.everything = 0.2
     config.train.exploring = 0.5
     config.eval_every = 2.0
-    return config
+    return baselines.vary(config, baseline)

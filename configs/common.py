@@ -55,6 +55,7 @@ def base() -> ConfigDict:
                 steps_per_call=20,
                 straight=0.5,  # shares of the main warm-up's routing
                 everything=0.1,
+                everything_layers=0,  # it iterates the first so many layers; 0 for all
                 exploring=0.25,  # share of the joint phase that is routed as in the warm-up
             ),
             eval_batch=512,

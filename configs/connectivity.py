@@ -9,10 +9,10 @@ a cost of 18.7. See benchmarks/results/connectivity.json.
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import baselines, common
 
 
-def get_config() -> ConfigDict:
+def get_config(baseline: str = "") -> ConfigDict:
     """A task whose difficulty is known: the length of the shortest path."""
     config = common.base()
     config.data = dict(
@@ -40,4 +40,4 @@ def get_config() -> ConfigDict:
     config.train.epochs.main = 14.0
     config.train.epochs.agent = 1.0
     config.train.epochs.joint = 2.0
-    return config
+    return baselines.vary(config, baseline)

@@ -10,10 +10,10 @@ is right. See benchmarks/results/digits.json.
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import baselines, common
 
 
-def get_config() -> ConfigDict:
+def get_config(baseline: str = "") -> ConfigDict:
     """The README's first command."""
     config = common.base()
     config.data.name = "digits"
@@ -43,4 +43,4 @@ def get_config() -> ConfigDict:
     config.train.everything = 0.15
     config.train.exploring = 0.5
     config.eval_every = 50.0
-    return config
+    return baselines.vary(config, baseline)

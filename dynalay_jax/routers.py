@@ -148,10 +148,12 @@ class Warmup:
     Attributes:
         straight: share of samples that iterate nothing.
         everything: share that iterates all layers; the others iterate one, layers in equal shares.
+        layers: how many layers, from the first, are "all layers"; 0 for all there are.
     """
 
     straight: float = 0.5
     everything: float = 0.1
+    layers: int = 0
 
     def __call__(self, key: jax.Array, seen: Observation) -> jax.Array:
         # A place in [0, 1) for each sample, evenly spread: the shares of a batch are as asked for,
@@ -161,7 +163,8 @@ class Warmup:
         one = max(1 - self.straight - self.everything, 1e-6)
         layer = jnp.floor(layers * place / one).astype(jnp.int32) + 1
         chosen = as_mask(jnp.where(layer <= layers, layer, 0), layers)
-        return chosen | (place >= 1 - self.everything)[:, None]
+        first = jnp.arange(layers) < (self.layers or layers)
+        return chosen | ((place >= 1 - self.everything)[:, None] & first[None])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,7 +206,7 @@ def everyone(setting: float | jax.Array, layers: int) -> dict[str, Router]:
     """The routers for evaluation by name; `setting` is the rate or threshold where one is needed.
 
     Names: agent, none, all, random, confidence (iterates all layers of unsure samples), constant_1
-    … constant_L, confidence_1 … confidence_L.
+    … constant_L, confidence_1 … confidence_L (that layer), first_1 … first_L (the layers up to it).
     """
     each = range(layers)
     return {
@@ -214,4 +217,5 @@ def everyone(setting: float | jax.Array, layers: int) -> dict[str, Router]:
         "confidence": Confidence(setting),
         **{f"constant_{j + 1}": Constant((j,)) for j in each},
         **{f"confidence_{j + 1}": Confidence(setting, (j,)) for j in each},
+        **{f"first_{j + 1}": Constant(tuple(range(j + 1))) for j in each},
     }

@@ -86,6 +86,13 @@ def test_warmup_shares_are_those_of_the_batch(straight):
     assert (mask != other).any()
 
 
+def test_warmup_can_iterate_the_first_layers_alone():
+    mask = routers.Warmup(straight=0.25, everything=0.75, layers=2)(KEY, seen())
+    iterated = mask.any(-1)
+    assert float(iterated.mean()) == pytest.approx(0.75, abs=0.02)
+    assert (mask[iterated] == jnp.array([[True, True, False]])).all()
+
+
 def test_either_takes_the_first_for_its_share():
     mask = routers.Either(0.25, routers.Constant(), routers.Constant(()))(KEY, seen())
     assert float(mask.mean()) == pytest.approx(0.25, abs=0.03)

@@ -76,6 +76,7 @@ class Evaluator:
             if len((split := getattr(dataset, name)).labels)
         }
         self._kinds = list(routers.everyone(0.0, len(task.model.widths)))
+        self._parse(task.config.router)  # a mistake in it is to be known before training
 
     def __call__(
         self, params: PyTree, split: str, router: str = "agent", price: float | None = None
@@ -155,7 +156,9 @@ def confidence_at(report: Reports, cost: float, split: str = "validation") -> st
     return f"confidence:{float(edges[within])!r}"
 
 
-def summary(report: Reports, difficulty: np.ndarray | None) -> dict[str, Any]:
+def summary(
+    report: Reports, difficulty: np.ndarray | None, router: str = "agent"
+) -> dict[str, Any]:
     """The comparison on the test split that a run ends with; what is tuned is so on validation.
 
     Costs are MACs beyond the straight pass as multiples of it.
@@ -163,9 +166,10 @@ def summary(report: Reports, difficulty: np.ndarray | None) -> dict[str, Any]:
     Args:
         report: of the final parameters.
         difficulty: of the test examples, where it is known.
+        router: whose accuracy and cost it is about; the agent's, where there is one.
     """
-    agent, straight, everything = (report("test", router) for router in ("agent", "none", "all"))
-    aim = report("validation").mean_cost
+    agent, straight, everything = (report("test", name) for name in (router, "none", "all"))
+    aim = report("validation", router).mean_cost
     rate = random_at(report, len(agent.actions) - 1, aim)
     threshold = confidence_at(report, aim)
     random, confidence = report("test", rate), report("test", threshold)
@@ -215,7 +219,7 @@ def correlation(difficulty: np.ndarray, steps: np.ndarray) -> float | None:
 def curve(report: Reports, prices: Sequence[float]) -> dict[str, Any]:
     """Accuracy against cost on the test split: the agent over prices, and the other routers."""
     point = lambda *what: report("test", *what).point()
-    layers = len(report("test").actions) - 1
+    layers = len(report("test", "none").actions) - 1
     rates = np.linspace(0, layers, 2 * layers + 1)
     return {
         "agent": [{"price": price, **point("agent", price)} for price in prices],

@@ -112,8 +112,9 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str | Path) -
         workdir: of this run alone; gets config, metrics, checkpoints, figures and summary.json.
 
     Returns:
-        The summary: see `evaluate.summary`, and `params_sha256`, `train_seconds`, and `starts`:
-        versions and machine of each start that these differ in.
+        The summary: see `evaluate.summary` and `hindsight.measure`; `parameters` of the main
+        model, `mean_macs` an example, `params_sha256`, `train_seconds`, and `starts`: versions and
+        machine of each start that these differ in.
 
     Raises:
         UserError: something the user can cure.
@@ -192,21 +193,26 @@ def _finish(run: Run, state: Any, training: dict[str, Any]) -> dict[str, Any]:
     test = run.dataset.test
     # Once for nothing, so that no time is measured that compiles.
     run.evaluate(state.evaluated, "test")
-    report = evaluate.reports(run.evaluate, state.evaluated, run.config.price)
-    summary = evaluate.summary(report, test.difficulty)
+    config, params = run.config, unreplicate(state.evaluated)
+    report = evaluate.reports(run.evaluate, state.evaluated, config.price)
+    summary = evaluate.summary(report, test.difficulty, config.router)
     summary |= {
+        "router": config.router,
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(params["main"])),
+        "mean_macs": run.task.costs.straight * (1 + summary["mean_cost"]),
         "steps": run.task.phases[-1].last,
-        "seed": run.config.seed,
+        "seed": config.seed,
         "data": run.dataset.name,
-        "price": run.config.price,
-        "params_sha256": fingerprint(unreplicate(state.evaluated)),
+        "price": config.price,
+        "params_sha256": fingerprint(params),
         **training,
     }
-    records = {"curve": evaluate.curve(report, run.config.prices)}
-    if run.task.model.rounds == 1:
+    agent = config.router == "agent"
+    records = {"curve": evaluate.curve(report, config.prices if agent else ())}
+    if agent and run.task.model.rounds == 1:
         summary |= hindsight.measure(report, summary["random_accuracy"])
         records["curve"]["routers"] |= hindsight.curves(report)
-    if test.difficulty is not None:
+    if agent and test.difficulty is not None:
         records["difficulty"] = difficulty.measure(report, test)
     for name, record in records.items():
         setup.write(run.workdir / f"{name}.json", json.dumps(record, indent=1))
@@ -222,7 +228,7 @@ def _print_summary(summary: dict[str, Any], run: Run) -> None:
         [name, percent(summary[f"{key}_accuracy"]), f"{cost:.2f}"]
         for name, key, cost in (
             ("straight pass", "straight", 0.0),
-            ("agent", "test", summary["mean_cost"]),
+            (summary["router"], "test", summary["mean_cost"]),
             ("random", "random", summary["random_cost"]),
             ("confidence", "confidence", summary["confidence_cost"]),
             ("all layers", "all_layers", summary["all_layers_cost"]),

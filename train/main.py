@@ -23,8 +23,8 @@ def main(argv: Sequence[str]) -> None:
     if len(argv) > 1:
         raise UserError(f"Unknown argument {argv[1]!r}; options start with --.")
     config = _CONFIG.value
-    name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
-    workdir = Path(_WORKDIR.value or Path("workdir") / name)
+    name = config_flags.get_config_filename(flags.FLAGS["config"])
+    workdir = Path(_WORKDIR.value or Path("workdir") / label(name))
     run = loop.train_and_evaluate if _MODE.value == "train" else loop.evaluate_only
     run(config, workdir)
 
@@ -33,6 +33,12 @@ def run() -> None:
     """The command: flags, friendly errors, exit codes."""
     with friendly():
         app.run(main, flags_parser=_parse)
+
+
+def label(config: str) -> str:
+    """What a run is called: NAME of configs/NAME.py, NAME_BASELINE of configs/NAME.py:BASELINE."""
+    file, _, baseline = config.partition(":")
+    return "_".join(filter(None, (Path(file).stem, baseline)))
 
 
 def load(options: Sequence[str]) -> ConfigDict:
@@ -56,8 +62,10 @@ def _parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> list[
         _ = values.config.items
     except (flags.Error, LookupError, AttributeError, TypeError, ValueError) as error:
         # A KeyError's own text is a repr, and the hint is on a line of its own.
-        text = error.args[0] if isinstance(error, LookupError) and error.args else error
-        raise UserError(" ".join(str(text).split())) from error
+        text = str(error.args[0] if isinstance(error, LookupError) and error.args else error)
+        # An error in a config file comes with its traceback; what it says is in the last line.
+        last = text.rstrip().rpartition("\n")[2].partition(": ")[2]
+        raise UserError(last if "Traceback" in text else " ".join(text.split())) from error
     except OSError as error:
         name = " ".join(argv).partition("--config=")[2].partition(" ")[0]
         files = (str(path) for path in Path("configs").glob("[!_]*.py") if path.stem != "common")

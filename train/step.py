@@ -127,7 +127,8 @@ def _loss(
     if "agent" in phase.trains:
         explore = exploration(task, step)
     if "main" in phase.trains:
-        router: routers.Router = routers.Warmup(train.straight, train.everything)
+        shares = train.straight, train.everything, train.everything_layers
+        router: routers.Router = routers.Warmup(*shares)
         if "agent" in phase.trains:
             router = routers.Either(train.exploring, router, routers.Agent(explore["epsilon"]))
         loss, metrics = objective.main_loss(

@@ -25,7 +25,7 @@ from train import setup
 from train.command import Parser, friendly
 from train.errors import UserError
 from train.interrupt import Interrupted, Stop
-from train.main import load
+from train.main import label, load
 from train.progress import percent, print_table
 
 # Exit codes of a run that was told to stop, the last two before it could listen.
@@ -47,9 +47,12 @@ class Run:
     def __init__(self, config: str, seed: str, out: Path, overrides: Sequence[str] = ()) -> None:
         """Names a file in configs/ and the sweep's folder; overrides are "config.x=y" each."""
         self.config, self.seed, self.state = config, seed, "not run"
-        self.workdir, self._log = out / f"{config}-{seed}", out / f"{config}-{seed}.log"
+        file, colon, baseline = config.partition(":")
+        path = f"configs/{file}.py{colon}{baseline}"
+        self.workdir = out / f"{label(path)}-{seed}"
+        self._log = out / f"{self.workdir.name}.log"
         fields = [f"--{override}" for override in overrides]
-        self.options = [f"--config=configs/{config}.py", *fields, f"--config.seed={seed}"]
+        self.options = [f"--config={path}", *fields, f"--config.seed={seed}"]
 
     def summary(self) -> dict[str, Any] | None:
         """Content of summary.json, None where the run has not come to its end."""

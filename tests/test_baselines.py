@@ -1,0 +1,80 @@
+"""Baselines: every one can be trained, on the one route that it is about."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from configs import baselines, cifar10_small, digits
+from train import loop
+from train.errors import UserError
+from train.main import label, load
+
+# Of ml_collections, which loads the configs.
+pytestmark = pytest.mark.filterwarnings(r"ignore:the load_module\(\) method:DeprecationWarning")
+NAMES = [*(f"model_{n}" for n in range(4)), *baselines._BASELINES]
+
+
+@pytest.fixture(autouse=True)
+def flax_promotion():
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_baseline_is_a_model_without_agent(name):
+    run = loop.Run.prepare(digits.get_config(name), None)
+    (phase,) = run.task.phases
+    assert phase.trains == ("main",)
+    assert phase.steps == 210 * (1097 // 64)
+
+
+def test_static_baselines_cost_what_they_say():
+    straight = {
+        name: loop.Run.prepare(digits.get_config(name), None).task.costs.straight
+        for name in ("", "model_0", "wide", "deep")
+    }
+    assert straight["model_0"] == straight[""]
+    # The first layer and the head grow by half alone.
+    assert 1.9 * straight[""] < straight["wide"] < 2.25 * straight[""]
+    assert straight["deep"] > 2 * straight[""]
+
+
+def test_a_deq_has_the_resolution_of_the_middle_layer():
+    model = cifar10_small.get_config("deq_anderson").model
+    assert (model.widths, model.strides, model.windows) == ((128,), (4,), (4,))
+
+
+def test_summary_is_about_the_route_that_was_trained(tmp_path):
+    config = digits.get_config("model_1")
+    config.model.update(cell="dense", widths=(8, 8), strides=(1, 1), windows=(), compact=0)
+    config.train.update(batch_size=128, steps_per_call=2)
+    config.train.epochs.main = 1.0
+    summary = loop.train_and_evaluate(config, tmp_path)
+    assert summary["router"] == "first_1"
+    assert summary["actions"] == [0.0, 1.0, 0.0]
+    assert "oracle_accuracy" not in summary
+    curve = json.loads((tmp_path / "curve.json").read_text())
+    assert curve["agent"] == []
+    layer = curve["routers"]["layer 1"]
+    assert summary["test_accuracy"] == layer["accuracy"]
+    assert summary["mean_cost"] == layer["mean_cost"]
+    leaves = jax.tree.leaves(loop.Run.prepare(config, None).initial().params["main"])
+    assert summary["parameters"] == sum(np.size(leaf) for leaf in leaves)
+    assert summary["mean_macs"] > 0
+
+
+def test_names_follow_the_colon():
+    assert label("configs/digits.py") == "digits"
+    assert label("configs/digits.py:model_1") == "digits_model_1"
+    assert load(["--config=configs/digits.py:model_1"]).router == "first_1"
+    with pytest.raises(UserError, match=r"^expected one of the baselines .* got 'model_4'"):
+        load(["--config=configs/digits.py:model_4"])
+
+
+def test_a_router_that_does_not_exist_is_refused_before_training():
+    config = digits.get_config()
+    config.router = "agents"
+    with pytest.raises(UserError, match=r"config\.router"):
+        loop.Run.prepare(config, None)
