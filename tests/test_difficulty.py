@@ -2,6 +2,7 @@
 
 import json
 
+from matplotlib.colors import to_rgb
 import numpy as np
 import pytest
 
@@ -31,7 +32,7 @@ def report(split_name, router="agent"):
 
 
 def test_bins_cover_every_difficulty_once_and_rare_ones_go_together():
-    bins = difficulty.measure(report, split())["bins"]
+    bins = difficulty.measure(report, split(), "length (moves)")["bins"]
     assert [(b["first"], b["last"], b["examples"]) for b in bins] == [
         (1, 1, 80),
         (2, 2, 60),
@@ -44,7 +45,9 @@ def test_bins_cover_every_difficulty_once_and_rare_ones_go_together():
 
 
 def test_examples_go_from_easy_to_hard():
-    examples = json.loads(json.dumps(difficulty.measure(report, split())))["examples"]
+    examples = json.loads(json.dumps(difficulty.measure(report, split(), "length (moves)")))[
+        "examples"
+    ]
     lengths = [example["difficulty"] for example in examples]
     assert lengths == sorted(lengths) and lengths[0] == 1 and lengths[-1] == 9
     assert all(example["steps"] == example["difficulty"] for example in examples)
@@ -52,9 +55,23 @@ def test_examples_go_from_easy_to_hard():
 
 
 def test_figure_shows_examples_and_both_curves():
-    figure = figures._difficulty(difficulty.measure(report, split()))
+    figure = figures._difficulty(difficulty.measure(report, split(), "length (moves)"))
     titles = [axes.get_title() for axes in figure.axes if axes.get_images()]
-    assert len(titles) == 8 and titles[0] == "path 1\n1 step"
+    assert len(titles) == 8 and titles[0] == "difficulty 1\n1 step"
     charts = [axes for axes in figure.axes if not axes.get_images()]
     assert [len(axes.lines) for axes in charts] == [3, 3]
+    assert [axes.get_xlabel() for axes in charts] == ["length (moves)"] * 2
     assert "accuracy" in charts[0].get_ylabel() and "evaluations" in charts[1].get_ylabel()
+
+
+def test_example_pictures():
+    """Marks blue and orange, on what is open where there is such a channel."""
+    picture = lambda image: figures._picture(image.tolist()).tolist()
+    white, black, blue, orange = (
+        [1.0] * 3,
+        [0.0] * 3,
+        *map(to_rgb, (figures.BLUE, figures.ORANGE)),
+    )
+    three = 255 * np.array([[[1, 0, 0], [0, 0, 0], [1, 1, 0], [1, 0, 1]]], np.uint8)
+    assert picture(three) == [[white, black, list(blue), list(orange)]]
+    assert picture(three[..., 1:]) == [[black, black, list(blue), list(orange)]]

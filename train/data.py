@@ -29,8 +29,8 @@ class Split:
     Attributes:
         images: [n, height, width, channels] uint8.
         labels: [n] int32.
-        difficulty: [n] int32 where the task knows it, else None. Connectivity: moves of the
-            shortest path, -1 where there is none.
+        difficulty: [n] int32 where the task knows it, else None; below 0 for an example that has
+            none.
     """
 
     images: np.ndarray
@@ -53,6 +53,7 @@ class Dataset:
         classes: name of each label.
         mean, std: [channels] float32, of the training images as numbers from 0 to 1; std is one
             grey level at least, so that dividing by it is safe.
+        difficulty: what the splits' difficulty is, with its unit; "" where it is not known.
     """
 
     name: str
@@ -62,20 +63,24 @@ class Dataset:
     classes: tuple[str, ...]
     mean: np.ndarray
     std: np.ndarray
+    difficulty: str
 
 
-# What a loader returns: train, validation, test, classes.
-_Parts = tuple[Split, Split, Split, tuple[str, ...]]
+# What a loader returns: train, validation, test, classes, difficulty.
+_Parts = tuple[Split, Split, Split, tuple[str, ...], str]
+
+# Fields that make the test split of a task: they may be others when a run is evaluated.
+TEST_FIELDS = ("test", "grid", "open_fraction")
 
 
 def load(config: ml_collections.ConfigDict) -> Dataset:
     """Loads a data set.
 
     Args:
-        config: name, one of "cifar10", "cifar100", "connectivity" and "digits"; validation, how
-            many training examples are held out, from their end where their order is random
-            already, stratified for the digits; data_dir, where TFDS keeps its data ("": TFDS'
-            default); for connectivity train (with validation), test, grid, open_fraction, seed.
+        config: name; validation, how many training examples are held out, from their end where
+            their order is random already, stratified for the digits; for CIFAR data_dir, where
+            TFDS keeps its data ("": TFDS' default); for the tasks made here train (with
+            validation), test, seed, and the arguments of `make` in `train.datasets`.
 
     Returns:
         The data set. The test examples of digits and CIFAR depend on no setting.
@@ -84,9 +89,9 @@ def load(config: ml_collections.ConfigDict) -> Dataset:
         UserError: unknown name, impossible counts, or data that are neither there nor to be had.
     """
     expect_one_of("config.data.name", _LOADERS, config.name)
-    train, validation, test, classes = _LOADERS[config.name](config)
+    train, validation, test, classes, difficulty = _LOADERS[config.name](config)
     mean, std = _statistics(train.images)
-    return Dataset(config.name, train, validation, test, classes, mean, std)
+    return Dataset(config.name, train, validation, test, classes, mean, std, difficulty)
 
 
 def _cifar(config: ml_collections.ConfigDict) -> _Parts:
@@ -94,7 +99,7 @@ def _cifar(config: ml_collections.ConfigDict) -> _Parts:
     rest, test = (_read(builder, split) for split in ("train", "test"))
     # TFDS has shuffled the examples, so their end is a random sample.
     train, validation = _hold_out(rest, config.validation)
-    return train, validation, test, tuple(builder.info.features["label"].names)
+    return train, validation, test, tuple(builder.info.features["label"].names), ""
 
 
 def _digits(config: ml_collections.ConfigDict) -> _Parts:
@@ -116,26 +121,22 @@ def _digits(config: ml_collections.ConfigDict) -> _Parts:
         everything.take(validation),
         everything.take(test),
         tuple(str(name) for name in digits.target_names),
+        "",
     )
 
 
-def _connectivity(config: ml_collections.ConfigDict) -> _Parts:
-    from train.datasets import connectivity
+def _made(config: ml_collections.ConfigDict) -> _Parts:
+    from train.datasets import made
 
-    rest, test = (
-        connectivity.make(
-            config[part], config.grid, config.open_fraction, seed=(config.seed, stream)
-        )
-        for stream, part in enumerate(("train", "test"))
-    )
+    rest, test, classes, difficulty = made.load(config)
     train, validation = _hold_out(rest, config.validation)
-    return train, validation, test, connectivity.CLASSES
+    return train, validation, test, classes, difficulty
 
 
 _LOADERS: dict[str, Callable[[ml_collections.ConfigDict], _Parts]] = {
     "cifar10": _cifar,
     "cifar100": _cifar,
-    "connectivity": _connectivity,
+    "connectivity": _made,
     "digits": _digits,
 }
 

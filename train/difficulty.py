@@ -14,18 +14,20 @@ _SHOWN = 8
 _ROUTERS = {"straight": "none", "agent": "agent", "all_layers": "all"}
 
 
-def measure(report: Reports, test: Split) -> dict[str, Any]:
+def measure(report: Reports, test: Split, what: str) -> dict[str, Any]:
     """Accuracy and steps by difficulty on the test split, and examples.
 
     Args:
         report: of the final parameters.
         test: the split, with difficulties; negative ones are not difficulties ("no path").
+        what: the difficulty is.
 
     Returns:
-        "bins": from easy to hard, each with `first` and `last` difficulty, `examples`, and for
-        straight, agent and all_layers `ROUTER_accuracy` and `ROUTER_steps`; "examples": some, from
-        easy to hard, each with its `image` as nested lists, `difficulty`, the agent's `steps` and
-        whether it was `correct`, and whether the straight pass was.
+        "difficulty": what it is; "bins": from easy to hard, each with `first` and `last`
+        difficulty, `examples`, and for straight, agent and all_layers `ROUTER_accuracy` and
+        `ROUTER_steps`; "examples": some, from easy to hard, each with its `image` as nested lists,
+        `difficulty`, the agent's `steps` and whether it was `correct`, and whether the straight
+        pass was.
     """
     assert test.difficulty is not None
     each = {name: report("test", router).each for name, router in _ROUTERS.items()}
@@ -46,6 +48,7 @@ def measure(report: Reports, test: Split) -> dict[str, Any]:
     # The middle example of equally long stretches of the order.
     middle = (np.arange(_SHOWN) + 0.5) * len(order) / _SHOWN
     return {
+        "difficulty": what,
         "bins": bins,
         "examples": [
             {

@@ -182,27 +182,33 @@ def _difficulty(record: dict[str, Any]) -> Figure:
         accuracy.plot(x, [row[f"{name}_accuracy"] for row in bins], **style)
         steps.plot(x, [row[f"{name}_steps"] for row in bins], **style)
     accuracy.yaxis.set_major_formatter(PercentFormatter(1.0))
-    accuracy.set(xlabel="length of the shortest path (moves)", ylabel="accuracy, connected pairs")
-    steps.set(xlabel="length of the shortest path (moves)", ylabel="evaluations of cells a sample")
+    accuracy.set(xlabel=record["difficulty"], ylabel="accuracy")
+    steps.set(xlabel=record["difficulty"], ylabel="evaluations of cells a sample")
     handles, labels = accuracy.get_legend_handles_labels()
     bottom.legend(handles, labels, loc="outside lower center", ncols=len(handles))
     return figure
 
 
 def _grid(axes: Axes, example: dict[str, Any]) -> None:
-    """A grid: walls black, open cells white, start blue, goal orange."""
-    open_cells, start, goal = np.moveaxis(np.asarray(example["image"]) > 0, -1, 0)
-    picture = np.repeat(open_cells[..., None].astype(float), 3, axis=-1)
-    picture[start], picture[goal] = to_rgb(BLUE), to_rgb(ORANGE)
-    axes.imshow(picture)
+    axes.imshow(_picture(example["image"]))
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)
     axes.spines[:].set_visible(True)
     axes.spines[:].set_color("#AAAAAA")
     steps = "1 step" if example["steps"] == 1 else f"{example['steps']} steps"
-    axes.set_title(f"path {example['difficulty']}\n{steps}", fontsize=8)
+    axes.set_title(f"difficulty {example['difficulty']}\n{steps}", fontsize=8)
     word, colour = ("right", GREEN) if example["correct"] else ("wrong", RED)
     axes.set_xlabel(word, fontsize=8, color=colour)
+
+
+def _picture(image: list) -> np.ndarray:
+    """Last channel orange, the one before it blue, and any before these white, on black."""
+    *open_cells, blue, orange = np.moveaxis(np.asarray(image) > 0, -1, 0)
+    picture = np.zeros((*blue.shape, 3))
+    for cells in open_cells:
+        picture[cells] = 1.0
+    picture[blue], picture[orange] = to_rgb(BLUE), to_rgb(ORANGE)
+    return picture
 
 
 def _lines(axes: Axes, records: Records, lines: Sequence[tuple[str, str, str, str]]) -> bool:

@@ -58,7 +58,7 @@ class Run:
         setup.check(frozen)
         if not (workdir / "data.json").exists():
             raise _untrained(workdir)
-        test = ("data.grid", "data.open_fraction", "data.test")
+        test = (f"data.{name}" for name in data.TEST_FIELDS)
         setup.compare(frozen, workdir, free=(*setup.FREE, *test))
         return cls._of(frozen, workdir, setup.statistics(data.load(config.data), workdir))
 
@@ -138,11 +138,10 @@ def _train(run: Run, checkpoints: Checkpoints) -> tuple[Any, float]:
     state, total = replicate(state), run.task.phases[-1].last
     resident = Resident(run.dataset.train)
     clock = Clock(meta["train_seconds"])
-    unit = "grids" if run.dataset.name == "connectivity" else "images"
     with (
         Stop().listening() as stop,
         contextlib.closing(MetricWriter(run.workdir, step)) as writer,
-        Progress(total, run.config.train.batch_size, unit=unit) as progress,
+        Progress(total, run.config.train.batch_size, unit="examples") as progress,
     ):
         recorder = Recorder(run.task, run.evaluate, checkpoints, writer, progress, clock)
         for phase in run.task.phases:
@@ -213,7 +212,7 @@ def _finish(run: Run, state: Any, training: dict[str, Any]) -> dict[str, Any]:
         summary |= hindsight.measure(report, summary["random_accuracy"])
         records["curve"]["routers"] |= hindsight.curves(report)
     if agent and test.difficulty is not None:
-        records["difficulty"] = difficulty.measure(report, test)
+        records["difficulty"] = difficulty.measure(report, test, run.dataset.difficulty)
     for name, record in records.items():
         setup.write(run.workdir / f"{name}.json", json.dumps(record, indent=1))
     figures.draw(run.workdir)

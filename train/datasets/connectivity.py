@@ -18,6 +18,7 @@ from train.data import Split
 from train.errors import UserError
 
 CLASSES = ("separate", "connected")
+DIFFICULTY = "length of the shortest path (moves), connected pairs"
 
 # Grids drawn at a time: bounds the memory.
 _CHUNK = 4096
@@ -95,7 +96,7 @@ def _candidates(
     stack = rng.random((_CHUNK, grid, grid)) < open_fraction
     neighbours = ndimage.convolve(stack.astype(np.int8), _NEIGHBOURS, mode="constant")
     is_open = stack.reshape(_CHUNK, -1)
-    start = _pick(rng, is_open)
+    start = pick(rng, is_open)
     distance = _distances(stack, start).reshape(_CHUNK, -1)
 
     row, column = np.divmod(np.arange(grid * grid), grid)
@@ -106,10 +107,10 @@ def _candidates(
     out_of_reach = is_open & (distance < 0)
     matched = (distance > 0) & np.take_along_axis(_occurring(looks, out_of_reach), looks, axis=1)
 
-    length = _pick(rng, _occurring(distance, matched))
-    reachable = _pick(rng, matched & (distance == length[:, None]))
+    length = pick(rng, _occurring(distance, matched))
+    reachable = pick(rng, matched & (distance == length[:, None]))
     looks_of_goal = np.take_along_axis(looks, reachable[:, None], axis=1)
-    separate = _pick(rng, out_of_reach & (looks == looks_of_goal))
+    separate = pick(rng, out_of_reach & (looks == looks_of_goal))
     both = matched.any(axis=1)
     return tuple(x[both] for x in (is_open, start, reachable, separate, length))
 
@@ -145,6 +146,6 @@ def _distances(stack: np.ndarray, start: np.ndarray) -> np.ndarray:
     return distance
 
 
-def _pick(rng: np.random.Generator, allowed: np.ndarray) -> np.ndarray:
+def pick(rng: np.random.Generator, allowed: np.ndarray) -> np.ndarray:
     """One place, uniformly drawn, of those allowed in each row; any where there is none."""
     return np.argmax(rng.random(allowed.shape) * allowed, axis=1)
