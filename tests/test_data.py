@@ -22,8 +22,8 @@ SIZES = {"train": 23, "test": 12}
 
 def config(name, **changes):
     defaults = {"name": name, "data_dir": "", "validation": 5, "seed": 0}
-    connectivity = {"grid": 8, "open_fraction": 0.6, "train": 60, "test": 40}
-    return ConfigDict({**defaults, **connectivity, **changes})
+    made = {"train": 60, "test": 40, "grid": 8, "open_fraction": 0.6, "side": 7}
+    return ConfigDict({**defaults, **made, **changes})
 
 
 def write_tfds(folder, name, file_format="array_record"):
@@ -90,6 +90,7 @@ def test_cifar_is_read_without_tensorflow(tmp_path, monkeypatch, name, classes):
         assert part.images.shape[1:] == (32, 32, 3)
         assert (part.images.dtype, part.labels.dtype) == (np.uint8, np.int32)
         assert part.difficulty is None
+    assert dataset.difficulty == ""
     assert dataset.classes == tuple(f"label {i}" for i in range(classes))
 
 
@@ -111,7 +112,7 @@ def test_real_cifar10():
 
 def test_an_unknown_name_is_answered_with_the_nearest():
     message = the_error("cfar100")
-    assert "cifar10, cifar100, connectivity, digits" in message
+    assert "cifar10, cifar100, connectivity, digits, mazes" in message
     assert "Did you mean 'cifar100'?" in message
 
 
@@ -186,20 +187,32 @@ def test_digits():
     np.testing.assert_array_equal(other.test.images, dataset.test.images)
 
 
-def test_connectivity():
-    dataset = data.load(config("connectivity", validation=10))
+@pytest.mark.parametrize("name", ["connectivity", "mazes"])
+def test_tasks_that_are_made(name):
+    dataset = data.load(config(name, validation=10))
     parts = (dataset.train, dataset.validation, dataset.test)
     assert [len(part.labels) for part in parts] == [50, 10, 40]
     assert all(2 * part.labels.sum() == len(part.labels) for part in parts)
     assert all(part.difficulty.shape == part.labels.shape for part in parts)
+    assert len(dataset.classes) == 2 and dataset.difficulty
     everything = np.concatenate([part.images for part in parts])
     assert len(np.unique(everything, axis=0)) == 100
-    again, other = (data.load(config("connectivity", seed=seed)) for seed in (0, 1))
+    again, other = (data.load(config(name, seed=seed)) for seed in (0, 1))
     np.testing.assert_array_equal(again.test.images, dataset.test.images)
     assert (other.test.images != dataset.test.images).any()
 
 
-@pytest.mark.parametrize(("name", "count"), [("connectivity", 60), ("digits", 5), ("digits", -1)])
+@pytest.mark.parametrize("name", ["mazes"])
+def test_hardly_a_test_example_is_in_the_training_set(name):
+    dataset = data.load(config(name, train=4000, test=1000))
+    seen = {image.tobytes() for image in (*dataset.train.images, *dataset.validation.images)}
+    known = np.array([image.tobytes() in seen for image in dataset.test.images])
+    assert known.mean() < 0.03
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("connectivity", 60), ("mazes", 60), ("digits", 5), ("digits", -1)]
+)
 def test_impossible_validation(name, count):
     assert "config.data.validation: expected" in the_error(name, validation=count)
 

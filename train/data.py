@@ -2,7 +2,7 @@
 
 All of them fit into memory, and onto the device, as uint8: a step gathers its examples by index.
 CIFAR-10 and CIFAR-100 come from TFDS and are read without TensorFlow; the digits come with
-scikit-learn; connectivity is made here. Each loader imports what it alone needs.
+scikit-learn; connectivity and mazes are made here. Each loader imports what it alone needs.
 """
 
 from collections.abc import Callable, Iterator
@@ -70,7 +70,7 @@ class Dataset:
 _Parts = tuple[Split, Split, Split, tuple[str, ...], str]
 
 # Fields that make the test split of a task: they may be others when a run is evaluated.
-TEST_FIELDS = ("test", "grid", "open_fraction")
+TEST_FIELDS = ("test", "grid", "open_fraction", "side")
 
 
 def load(config: ml_collections.ConfigDict) -> Dataset:
@@ -138,6 +138,7 @@ _LOADERS: dict[str, Callable[[ml_collections.ConfigDict], _Parts]] = {
     "cifar100": _cifar,
     "connectivity": _made,
     "digits": _digits,
+    "mazes": _made,
 }
 
 

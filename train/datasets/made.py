@@ -6,7 +6,7 @@ from types import ModuleType
 import ml_collections
 
 from train.data import Split
-from train.datasets import connectivity
+from train.datasets import connectivity, mazes
 
 # Makes the examples of a part, "train" or "test", with that seed.
 _Maker = Callable[[ml_collections.ConfigDict, str, tuple[int, int]], Split]
@@ -33,6 +33,11 @@ def _connectivity(config: ml_collections.ConfigDict, part: str, seed: tuple[int,
     return connectivity.make(config[part], config.grid, config.open_fraction, seed)
 
 
+def _mazes(config: ml_collections.ConfigDict, part: str, seed: tuple[int, int]) -> Split:
+    return mazes.make(config[part], config.side, seed)
+
+
 _TASKS: dict[str, tuple[ModuleType, _Maker]] = {
     "connectivity": (connectivity, _connectivity),
+    "mazes": (mazes, _mazes),
 }
