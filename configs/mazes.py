@@ -8,10 +8,10 @@ evaluates on larger mazes.
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import baselines, common
 
 
-def get_config() -> ConfigDict:
+def get_config(baseline: str = "") -> ConfigDict:
     """A task whose difficulty is known: the length of the path."""
     config = common.base()
     config.data = dict(
@@ -37,4 +37,4 @@ def get_config() -> ConfigDict:
     config.train.epochs.main = 14.0
     config.train.epochs.agent = 1.0
     config.train.epochs.joint = 2.0
-    return config
+    return baselines.vary(config, baseline)

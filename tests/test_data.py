@@ -23,7 +23,8 @@ SIZES = {"train": 23, "test": 12}
 def config(name, **changes):
     defaults = {"name": name, "data_dir": "", "validation": 5, "seed": 0}
     made = {"train": 60, "test": 40, "grid": 8, "open_fraction": 0.6, "side": 7}
-    return ConfigDict({**defaults, **made, **changes})
+    parity = {"length": 64, "least": 4, "most": 48, "test_least": 49, "test_most": 64}
+    return ConfigDict({**defaults, **made, **parity, **changes})
 
 
 def write_tfds(folder, name, file_format="array_record"):
@@ -112,7 +113,7 @@ def test_real_cifar10():
 
 def test_an_unknown_name_is_answered_with_the_nearest():
     message = the_error("cfar100")
-    assert "cifar10, cifar100, connectivity, digits, mazes" in message
+    assert "cifar10, cifar100, connectivity, digits, mazes, parity" in message
     assert "Did you mean 'cifar100'?" in message
 
 
@@ -187,7 +188,7 @@ def test_digits():
     np.testing.assert_array_equal(other.test.images, dataset.test.images)
 
 
-@pytest.mark.parametrize("name", ["connectivity", "mazes"])
+@pytest.mark.parametrize("name", ["connectivity", "mazes", "parity"])
 def test_tasks_that_are_made(name):
     dataset = data.load(config(name, validation=10))
     parts = (dataset.train, dataset.validation, dataset.test)
@@ -202,12 +203,20 @@ def test_tasks_that_are_made(name):
     assert (other.test.images != dataset.test.images).any()
 
 
-@pytest.mark.parametrize("name", ["mazes"])
+@pytest.mark.parametrize("name", ["mazes", "parity"])
 def test_hardly_a_test_example_is_in_the_training_set(name):
-    dataset = data.load(config(name, train=4000, test=1000))
+    ranges = {"least": 1, "most": 64, "test_least": 1, "test_most": 64}
+    dataset = data.load(config(name, train=4000, test=1000, **ranges))
     seen = {image.tobytes() for image in (*dataset.train.images, *dataset.validation.images)}
     known = np.array([image.tobytes() in seen for image in dataset.test.images])
-    assert known.mean() < 0.03
+    # Of vectors with one or two entries, there are only so many.
+    assert not known[dataset.test.difficulty > 3].any() and known.mean() < 0.03
+
+
+def test_parity_extrapolates():
+    dataset = data.load(config("parity"))
+    assert dataset.train.difficulty.min() >= 4 and dataset.train.difficulty.max() <= 48
+    assert dataset.test.difficulty.min() >= 49 and dataset.test.difficulty.max() <= 64
 
 
 @pytest.mark.parametrize(

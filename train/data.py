@@ -2,7 +2,7 @@
 
 All of them fit into memory, and onto the device, as uint8: a step gathers its examples by index.
 CIFAR-10 and CIFAR-100 come from TFDS and are read without TensorFlow; the digits come with
-scikit-learn; connectivity and mazes are made here. Each loader imports what it alone needs.
+scikit-learn; connectivity, mazes and parity are made here. Each loader imports what it alone needs.
 """
 
 from collections.abc import Callable, Iterator
@@ -70,7 +70,7 @@ class Dataset:
 _Parts = tuple[Split, Split, Split, tuple[str, ...], str]
 
 # Fields that make the test split of a task: they may be others when a run is evaluated.
-TEST_FIELDS = ("test", "grid", "open_fraction", "side")
+TEST_FIELDS = ("test", "grid", "open_fraction", "side", "length", "test_least", "test_most")
 
 
 def load(config: ml_collections.ConfigDict) -> Dataset:
@@ -80,7 +80,8 @@ def load(config: ml_collections.ConfigDict) -> Dataset:
         config: name; validation, how many training examples are held out, from their end where
             their order is random already, stratified for the digits; for CIFAR data_dir, where
             TFDS keeps its data ("": TFDS' default); for the tasks made here train (with
-            validation), test, seed, and the arguments of `make` in `train.datasets`.
+            validation), test, seed, and the arguments of `make` in `train.datasets`, which for
+            parity's test split are test_least and test_most.
 
     Returns:
         The data set. The test examples of digits and CIFAR depend on no setting.
@@ -139,6 +140,7 @@ _LOADERS: dict[str, Callable[[ml_collections.ConfigDict], _Parts]] = {
     "connectivity": _made,
     "digits": _digits,
     "mazes": _made,
+    "parity": _made,
 }
 
 

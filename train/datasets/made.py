@@ -6,7 +6,7 @@ from types import ModuleType
 import ml_collections
 
 from train.data import Split
-from train.datasets import connectivity, mazes
+from train.datasets import connectivity, mazes, parity
 
 # Makes the examples of a part, "train" or "test", with that seed.
 _Maker = Callable[[ml_collections.ConfigDict, str, tuple[int, int]], Split]
@@ -37,7 +37,13 @@ def _mazes(config: ml_collections.ConfigDict, part: str, seed: tuple[int, int]) 
     return mazes.make(config[part], config.side, seed)
 
 
+def _parity(config: ml_collections.ConfigDict, part: str, seed: tuple[int, int]) -> Split:
+    least, most = ("least", "most") if part == "train" else ("test_least", "test_most")
+    return parity.make(config[part], config.length, config[least], config[most], seed)
+
+
 _TASKS: dict[str, tuple[ModuleType, _Maker]] = {
     "connectivity": (connectivity, _connectivity),
     "mazes": (mazes, _mazes),
+    "parity": (parity, _parity),
 }
