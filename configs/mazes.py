@@ -2,8 +2,7 @@
 
     python -m train.main --config=configs/mazes.py
 
-Hardware: 2 cores. Time: about 15 minutes. Result: not run yet. --mode=eval --config.data.side=10
-evaluates on larger mazes.
+Hardware: 2 cores. Not run yet. --mode=eval --config.data.side=10 evaluates on larger mazes.
 """
 
 from ml_collections import ConfigDict
