@@ -26,10 +26,10 @@ SHOWN = ("digits", "connectivity", "cifar10_small", "cifar10", "cifar100")
 def collect(workdirs: list[Path]) -> dict[str, Any]:
     """One record of the runs of a config with different seeds."""
     runs = [{name: _read(folder, name) for name in ("summary", "curve")} for folder in workdirs]
-    record: dict[str, Any] = {
-        "config": _read(workdirs[0], "config"),
-        "runs": runs,
-    }
+    config = _read(workdirs[0], "config")
+    # Where the data lay is that machine's own affair.
+    config["data"].pop("data_dir", None)
+    record: dict[str, Any] = {"config": config, "runs": runs}
     if (workdirs[0] / "difficulty.json").exists():
         record["difficulty"] = [_read(folder, "difficulty")["bins"] for folder in workdirs]
     return record

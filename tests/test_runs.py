@@ -36,7 +36,7 @@ def workdirs(tmp_path):
             "summary": SUMMARY
             | {"test_accuracy": accuracy, "starts": [{"jax": "1.2", "commit": str(seed)}]},
             "curve": {"agent": []},
-            "config": {"seed": seed},
+            "config": {"seed": seed, "data": {"name": "cifar10", "data_dir": "/mine"}},
             "difficulty": {"bins": [{"first": 1}], "examples": ["large"]},
         }
         for name, document in documents.items():
@@ -49,6 +49,7 @@ def test_record_holds_every_seed_and_where_it_ran(workdirs):
     record = runs.collect(workdirs)
     assert [run["summary"]["test_accuracy"] for run in record["runs"]] == [0.95, 0.97]
     assert [run["summary"]["starts"][0]["commit"] for run in record["runs"]] == ["0", "1"]
+    assert record["config"]["data"] == {"name": "cifar10"}
     assert record["difficulty"] == [[{"first": 1}]] * 2
 
 
