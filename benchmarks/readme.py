@@ -29,17 +29,7 @@ def _read(name: str) -> dict | None:
 
 def _trained_on(records: dict[str, dict | None]) -> str:
     """Where each config ran."""
-    lines = []
-    for name, record in records.items():
-        if record:
-            starts = [start for run in record["runs"] for start in run["summary"]["starts"]]
-            env, commits = starts[0], dict.fromkeys(str(start["commit"]) for start in starts)
-            packages = ", ".join(f"{package} {env[package]}" for package in ("jax", "flax"))
-            lines.append(
-                f"`{name}`: {env['processor']}, {env['cores']} cores, {env['device']}, Python "
-                f"{env['python']}, {packages}, commit {' and '.join(commits)}, {env['date']}."
-            )
-    return " ".join(lines)
+    return " ".join(f"`{name}`: {r['ran']}." for name, r in records.items() if r)
 
 
 def _overhead(record: dict) -> str:

@@ -6,7 +6,7 @@ None of them has an agent: all epochs go to the main model, on one route for eve
 `config.router` names and summary.json reports.
 
     model_0 … model_L   layers 1 … l iterated (Fig. 6); model_0 is the paper's plain CNN
-    wide                the plain CNN with half as many channels again, 2.25 times the MACs
+    wide                the plain CNN with half as many channels again, about twice the MACs
     deep                the plain CNN with every layer followed by another of its width
     unrolled            every layer iterated 4 times, gradients through all iterations
     deq_anderson, deq_broyden   one layer of free cells, as wide and as small as the middle one,

@@ -120,6 +120,14 @@ def test_a_run_is_calibrated(run, capsys, monkeypatch, router):
     assert f"Chosen at risk 0.3, delta 0.1: {router}" in said and "Test split of 500" in said
 
 
+def test_a_baseline_has_nothing_to_calibrate(run, monkeypatch):
+    original = setup.saved_config
+    monkeypatch.setattr(setup, "saved_config", lambda w: tiny(**SMALL, router="all"))
+    with pytest.raises(UserError, match=r"expected a run with an agent, got a baseline's"):
+        calibrate.calibrate(run, 0.3, 0.1, "agent")
+    assert original(run).router == "agent"
+
+
 def test_where_nothing_passes_it_is_told(run, capsys, monkeypatch):
     monkeypatch.setattr(calibrate, "_COUNT", 3)
     monkeypatch.setattr(calibrate, "p_value", lambda x, risk: 1.0)

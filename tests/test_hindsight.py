@@ -68,13 +68,31 @@ def test_samples_of_a_bin_are_compared_by_their_means():
     assert hindsight.calibration_error(confidence, correct) == pytest.approx(2 / 3 * 0.12)
 
 
+def test_random_routing_mixes_no_layer_one_and_all():
+    points = hindsight.random(report, [0.0, 43 / 24, 43 / 12, 43 / 6, 99.0])
+    single = CORRECT[:, 1:].mean()
+    accuracies = [2 / 6, (2 / 6 + single) / 2, single, 5 / 6, 5 / 6]
+    # The single layers cost 43 in all, 3.58 on average; all layers twice that.
+    assert [point["accuracy"] for point in points] == pytest.approx(accuracies)
+    assert [point["mean_cost"] for point in points] == pytest.approx(
+        [0.0, 43 / 24, 43 / 12, 43 / 6, 43 / 6]
+    )
+
+
+def test_confidence_iterates_the_least_sure_first():
+    accuracy = lambda budget, route: hindsight.confidence(report, [budget], route)[0]["accuracy"]
+    assert accuracy(0.0, "all") == pytest.approx(2 / 6)
+    # Sample 1, which costs 7, becomes right; then sample 2, which costs 8.
+    assert accuracy(7 / 6, "all") == pytest.approx(3 / 6)
+    assert accuracy(11 / 6, "all") == pytest.approx(3.5 / 6)
+    # By layer 1 alone sample 1 costs 4, and sample 2, which costs 2, stays wrong.
+    assert accuracy(1.0, "constant_1") == pytest.approx(3 / 6)
+
+
 def test_curves_go_from_the_straight_pass_to_all_that_can_be_had():
-    curves = hindsight.curves(report, points=7)
-    sure = curves["confidence"]
-    assert [p["accuracy"] for p in (sure[0], sure[-1])] == pytest.approx([2 / 6, 5 / 6])
-    # The least sure, sample 1, is the first to be iterated.
-    assert sure[1]["accuracy"] == pytest.approx(3 / 6)
-    assert sure[1]["mean_cost"] == pytest.approx(7 / 6)
-    best = curves["oracle"]
-    assert [p["accuracy"] for p in (best[0], best[-1])] == pytest.approx([2 / 6, 5 / 6])
-    assert best[-1]["mean_cost"] == pytest.approx((3 + 6 + 1) / 6)
+    curves = hindsight.curves(report, "all", points=7)
+    for points in curves.values():
+        assert len(points) == 7
+        assert [points[i]["accuracy"] for i in (0, -1)] == pytest.approx([2 / 6, 5 / 6])
+    assert curves["oracle"][-1]["mean_cost"] == pytest.approx((3 + 6 + 1) / 6)
+    assert curves["confidence"][-1]["mean_cost"] == pytest.approx(43 / 6)

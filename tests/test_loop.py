@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from short_run import PER_CALL, tiny
 
-from train import data, loop
+from train import data, loop, setup
 from train.errors import UserError
 from train.interrupt import Interrupted
 from train.metrics import read_metrics
@@ -190,6 +190,9 @@ def test_evaluation_of_a_checkpoint_with_another_router(undisturbed):
         ({"model.rounds": 0}, "rounds: expected 1 or more, got 0"),
         ({"prices": (0.1, 0.0)}, "config.prices: expected positive numbers"),
         ({"price_range": (0.1,)}, "config.price_range: expected two numbers"),
+        ({"train.straight": 1.5}, "config.train: expected shares from 0 to 1.* straight 1.5"),
+        ({"train.everything": 0.9}, "straight and everything together 1 at most"),
+        ({"train.everything_layers": 3}, "everything_layers: expected 0 to 2, got 3"),
         ({"exploration.floor": 0.4}, "expected a floor from 0 to below 0.333"),
         ({"exploration.share": 0.0}, "a share above 0"),
         ({"checkpoint.evaluate": "bets"}, "expected one of newest, best.* Did you mean 'best'"),
@@ -216,6 +219,17 @@ def test_bad_routers_are_answered_in_one_line(undisturbed, router):
 def test_a_workdir_belongs_to_one_config(undisturbed):
     with pytest.raises(UserError, match=r"another config\.train\.learning_rate; give this run"):
         loop.train_and_evaluate(tiny(**{"train.learning_rate": 0.5}), undisturbed[0])
+
+
+def test_results_of_another_price_do_not_stay(tmp_path):
+    run = loop.Run.prepare(tiny(), tmp_path)
+    setup.claim(run.config, run.dataset, tmp_path)
+    for name in ("summary", "curve", "difficulty"):
+        (tmp_path / f"{name}.json").write_text("{}")
+    setup.claim(run.config, run.dataset, tmp_path)
+    assert (tmp_path / "summary.json").exists()
+    setup.claim(loop.Run.prepare(tiny(price=0.5), tmp_path).config, run.dataset, tmp_path)
+    assert not any((tmp_path / f"{n}.json").exists() for n in ("summary", "curve", "difficulty"))
 
 
 def test_evaluation_is_of_the_config_that_was_trained(undisturbed):

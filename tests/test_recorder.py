@@ -28,11 +28,12 @@ def report(router, loss=0.5):
     return Report({**each, "loss": np.full(100, loss)}, 1.0)
 
 
-def recorder(loss=0.5):
+def recorder(loss=0.5, router="agent"):
     evaluate = lambda params, split, router: report(router, loss)
     checkpoints = types.SimpleNamespace(newest=lambda: "checkpoints/4")
     progress, writer = Said(), Said()
-    return Recorder(None, evaluate, checkpoints, writer, progress, Clock(0.0)), progress, writer
+    task = types.SimpleNamespace(config=types.SimpleNamespace(router=router))
+    return Recorder(task, evaluate, checkpoints, writer, progress, Clock(0.0)), progress, writer
 
 
 STATE = types.SimpleNamespace(evaluated=None)
@@ -51,6 +52,12 @@ def test_no_checkpoint_is_rated_before_the_agent_is_trained():
     assert not any("Warning" in str(call[1]) for call in progress)
     assert writer[0][:3] == ("write", 5, "validation")
     assert writer[0][3]["all_layers_accuracy"] == 1.0
+
+
+def test_a_baseline_is_rated_by_its_route():
+    watch, _, writer = recorder(router="all")
+    assert watch._validate(5, MAIN, STATE) == 1.0
+    assert writer[0][3]["all_accuracy"] == 1.0 and "agent_accuracy" not in writer[0][3]
 
 
 def test_a_validation_loss_that_is_not_finite_is_refused():

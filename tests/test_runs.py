@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from test_seeds import run
 
 from benchmarks import runs
+from train import seeds
 
 SUMMARY = {
     "straight_milliseconds": 0.1,
@@ -22,40 +24,37 @@ SUMMARY = {
     "steps_when_straight_wrong": 3.0,
     "steps_when_straight_right": 0.5,
     "train_seconds": 90.0,
+    "actions": [0.25, 0.0, 0.75],
 }
 
 
 @pytest.fixture
-def workdirs(tmp_path):
+def group(tmp_path):
     """Two seeds of a run of connectivity."""
     folders = []
     for seed, accuracy in enumerate((0.95, 0.97)):
-        folder = tmp_path / f"connectivity-{seed}"
-        folder.mkdir()
-        documents = {
-            "summary": SUMMARY
-            | {"test_accuracy": accuracy, "starts": [{"jax": "1.2", "commit": str(seed)}]},
-            "curve": {"agent": []},
-            "config": {"seed": seed, "data": {"name": "cifar10", "data_dir": "/mine"}},
-            "difficulty": {"bins": [{"first": 1}], "examples": ["large"]},
-        }
-        for name, document in documents.items():
-            (folder / f"{name}.json").write_text(json.dumps(document))
+        summary = SUMMARY | {"test_accuracy": accuracy}
+        folder = run(tmp_path / f"connectivity-{seed}", seed, summary)
+        (folder / "curve.json").write_text(json.dumps({"agent": []}))
+        difficulty = {"bins": [{"first": 1}], "examples": ["large"]}
+        (folder / "difficulty.json").write_text(json.dumps(difficulty))
         folders.append(folder)
-    return folders
+    return seeds.groups(folders)[0]
 
 
-def test_record_holds_every_seed_and_where_it_ran(workdirs):
-    record = runs.collect(workdirs)
+def test_record_holds_every_seed_and_where_it_ran(group):
+    record = runs.collect(group)
     assert [run["summary"]["test_accuracy"] for run in record["runs"]] == [0.95, 0.97]
-    assert [run["summary"]["starts"][0]["commit"] for run in record["runs"]] == ["0", "1"]
-    assert record["config"]["data"] == {"name": "cifar10"}
+    assert record["ran"] == group.ran
+    assert record["config"]["data"] == {"name": "digits"}, "no path of this machine"
     assert record["difficulty"] == [[{"first": 1}]] * 2
 
 
-def test_table_averages_seeds_and_says_what_was_not_run(workdirs):
-    lines = runs.table({"connectivity": runs.collect(workdirs), "cifar10": None}).splitlines()
+def test_table_averages_seeds_and_says_what_was_not_run(group):
+    lines = runs.table({"connectivity": runs.collect(group), "cifar10": None}).splitlines()
     cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
     assert cells[:5] == ["`connectivity.py`", "500", "2", "90.0 ± 0.0 %", "96.0 ± 1.4 %"]
-    assert cells[-5:] == ["1.50 / 20.00", "0.10 / 0.20 / 0.50", "3.00 / 0.50", "—", "1.5"]
+    assert cells[-6:] == [
+        "1.50 / 20.00", "25 / 0 / 75", "0.10 / 0.20 / 0.50", "3.00 / 0.50", "—", "1.5"
+    ]  # fmt: skip
     assert "`cifar10.py`" in lines[3] and "not run" in lines[3]

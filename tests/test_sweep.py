@@ -19,6 +19,7 @@ from train.interrupt import Interrupted
 pytestmark = pytest.mark.filterwarnings(r"ignore:the load_module\(\) method:DeprecationWarning")
 
 SUMMARY = {
+    "router": "agent",
     "test_accuracy": 0.95,
     "straight_accuracy": 0.9,
     "all_layers_accuracy": 0.96,
@@ -77,12 +78,12 @@ def test_done_runs_are_skipped_and_averaged_over_seeds(tmp_path, capsys, run_is)
     assert code == 1 and "collect" not in out
     assert "digits-0 done already" in out and "digits-1 done already" in out
     rows = [cells(line) for line in out.splitlines() if line.strip().startswith("digits  ")]
-    mean = ["mean ± std, n = 2", "96.0 ± 1.4 %", "90.0 ± 0.0 %", "96.0 ± 0.0 %", "91.0 ± 0.0 %"]
+    mean = ["96.0 ± 1.4", "1.60 ± 0.14", "90.0 ± 0.0", "96.0 ± 0.0", "91.0 ± 0.0", "2.5 ± 1.4"]
     assert rows == [
-        ["digits", "0", "95.0 %", "90.0 %", "96.0 %", "91.0 %", "1.50", "1.5", "done"],
-        ["digits", "1", "97.0 %", "90.0 %", "96.0 %", "91.0 %", "1.70", "3.5", "done"],
+        ["digits", "0", "95.0", "1.50", "90.0", "96.0", "91.0", "1.5", "done"],
+        ["digits", "1", "97.0", "1.70", "90.0", "96.0", "91.0", "3.5", "done"],
         ["digits", "2", *"——————", "failed"],
-        ["digits", *mean, "1.60 ± 0.14", "2.5 ± 1.4"],
+        ["digits", "mean ± std, n = 2", *mean],
     ]
 
 
@@ -102,7 +103,7 @@ def test_a_run_that_does_not_end_well_is_not_done_and_the_others_go_on(
     code, out = carry_out(capsys, tmp_path, "--seeds=0,1")
     assert code == 1
     assert re.search(f"digits-0 {said}", out)
-    assert re.search(r"digits-1 done after \d+ s: agent 95.0 % at a mean cost of 1.50", out)
+    assert re.search(r"digits-1 done after \d+ s: agent 95.0 % at a cost of 1.50", out)
 
 
 ALONE = 'mkdir "$out/alone" && sleep 0.1 && rmdir "$out/alone"'

@@ -143,6 +143,8 @@ def calibrate(
     if data_dir is not None:
         config.data.data_dir = data_dir
     run = loop.Run.reopen(config, Path(workdir))
+    if config.router != "agent" or "agent" not in run.task.phases[-1].trains:
+        raise UserError(f"{workdir}: expected a run with an agent, got a baseline's.")
     step, params = run.restored()
     report = evaluate.reports(run.evaluate, params, config.price)
     ordered = settings(router, run.config, len(run.dataset.classes))

@@ -1,6 +1,6 @@
-"""Evaluation: any router on any split, every example once, and the comparison at equal cost."""
+"""Evaluation: any router on any split, every example once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 import dataclasses
 import functools
 import time
@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from scipy import optimize, stats
 
 from dynalay_jax import routers
 from train.data import Dataset, evaluation_batches
@@ -136,97 +135,3 @@ def reports(evaluate: Evaluator, params: PyTree, price: float) -> Reports:
     """Reports of these parameters, each evaluated once: (split, router="agent", price=price)."""
     once = functools.cache(functools.partial(evaluate, params))
     return lambda split, router="agent", at=price: once(split, router, at)
-
-
-def random_at(report: Reports, layers: int, cost: float, split: str = "validation") -> str:
-    """The random router whose mean cost on the split is the given one."""
-    excess = lambda rate: report(split, f"random:{rate!r}").mean_cost - cost
-    if excess(float(layers)) <= 0:
-        return f"random:{float(layers)!r}"
-    return f"random:{optimize.brentq(excess, 0.0, float(layers), xtol=1e-3)!r}"
-
-
-def confidence_at(report: Reports, cost: float, split: str = "validation") -> str:
-    """The confidence router, all layers, whose mean cost on the split is the given one."""
-    each = report(split, "all").each
-    order = np.argsort(each["straight_confidence"])
-    spent = np.cumsum(each["cost"][order]) / len(order)
-    within = int(np.searchsorted(spent, cost))
-    edges = np.append(each["straight_confidence"][order].astype(float), 1.0 + 1e-6)
-    return f"confidence:{float(edges[within])!r}"
-
-
-def summary(
-    report: Reports, difficulty: np.ndarray | None, router: str = "agent"
-) -> dict[str, Any]:
-    """The comparison on the test split that a run ends with; what is tuned is so on validation.
-
-    Costs are MACs beyond the straight pass as multiples of it.
-
-    Args:
-        report: of the final parameters.
-        difficulty: of the test examples, where it is known.
-        router: whose accuracy and cost it is about; the agent's, where there is one.
-    """
-    agent, straight, everything = (report("test", name) for name in (router, "none", "all"))
-    aim = report("validation", router).mean_cost
-    rate = random_at(report, len(agent.actions) - 1, aim)
-    threshold = confidence_at(report, aim)
-    random, confidence = report("test", rate), report("test", threshold)
-    right, steps = straight.each["correct"], agent.each["steps"]
-    residual = agent.each["residual"]
-    iterated = ~np.isnan(residual)
-    mean = lambda values: float(np.mean(values)) if len(values) else None
-    out = {
-        "test_examples": len(right),
-        "images_per_second": len(right) / agent.seconds,
-        "milliseconds": agent.point()["milliseconds"],
-        "straight_milliseconds": straight.point()["milliseconds"],
-        "all_layers_milliseconds": everything.point()["milliseconds"],
-        "test_accuracy": agent.accuracy,
-        "straight_accuracy": straight.accuracy,
-        "all_layers_accuracy": everything.accuracy,
-        "random_accuracy": random.accuracy,
-        "confidence_accuracy": confidence.accuracy,
-        "mean_cost": agent.mean_cost,
-        "all_layers_cost": everything.mean_cost,
-        "random_cost": random.mean_cost,
-        "random_router": rate,
-        "confidence_cost": confidence.mean_cost,
-        "confidence_router": threshold,
-        "steps_when_straight_wrong": mean(steps[~right]),
-        "steps_when_straight_right": mean(steps[right]),
-        "actions": agent.actions,
-        "median_residual": float(np.median(residual[iterated])) if iterated.any() else None,
-        "converged": mean(agent.each["converged"][iterated]),
-        "test_loss": agent.loss,
-    }
-    if difficulty is not None:
-        out["difficulty_spearman"] = correlation(difficulty, steps)
-        out["difficulty_spearman_all_layers"] = correlation(difficulty, everything.each["steps"])
-    return out
-
-
-def correlation(difficulty: np.ndarray, steps: np.ndarray) -> float | None:
-    """Spearman's ρ of known difficulty and steps spent, where difficulty is ≥ 0; None if either
-    is constant."""
-    known = difficulty >= 0
-    if np.ptp(difficulty[known]) == 0 or np.ptp(steps[known]) == 0:
-        return None
-    return float(stats.spearmanr(difficulty[known], steps[known]).statistic)
-
-
-def curve(report: Reports, prices: Sequence[float]) -> dict[str, Any]:
-    """Accuracy against cost on the test split: the agent over prices, and the other routers."""
-    point = lambda *what: report("test", *what).point()
-    layers = len(report("test", "none").actions) - 1
-    rates = np.linspace(0, layers, 2 * layers + 1)
-    return {
-        "agent": [{"price": price, **point("agent", price)} for price in prices],
-        "routers": {
-            "none": point("none"),
-            **{f"layer {j + 1}": point(f"constant_{j + 1}") for j in range(layers)},
-            "all layers": point("all"),
-            "random": [{"rate": rate, **point(f"random:{rate}")} for rate in rates],
-        },
-    }

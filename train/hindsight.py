@@ -1,9 +1,9 @@
-"""What each action would have done to each sample, and what could have been made of that.
+"""What each route would have done to each sample, and what could have been made of that.
 
-With one round an action is a route of its own, which the constant routers run for every sample.
-From their outcomes follow, without running anything again, the agent's choices dealt to other
-samples (does it matter who is iterated?), an oracle that knows the labels (what is there to gain at
-this cost?), and how much thinking helped and harmed.
+From the outcomes of every route for every sample follow, without running anything again and at any
+cost exactly, random and confidence routing; and, as with one round the agent's actions are such
+routes, its choices dealt to other samples (does it matter who is iterated?), an oracle that knows
+the labels (what is there to gain?), and how much thinking helped and harmed.
 """
 
 from collections.abc import Sequence
@@ -19,14 +19,19 @@ _BINS = 15
 
 def outcomes(report: Reports, split: str = "test") -> tuple[np.ndarray, np.ndarray]:
     """Correct bool [n, L + 1] and cost float64 [n, L + 1] of every action."""
-    layers = range(1, len(report(split).actions))
-    each = [report(split, router).each for router in ("none", *map("constant_{}".format, layers))]
+    each = [report(split, router).each for router in ("none", *_single(report))]
     stacked = lambda key: np.stack([outcome[key] for outcome in each], axis=1)
     return stacked("correct"), stacked("cost")
 
 
+def _single(report: Reports) -> list[str]:
+    """The routers that iterate one layer for every sample."""
+    layers = len(report("test", "none").actions) - 1
+    return [f"constant_{layer + 1}" for layer in range(layers)]
+
+
 def oracle(correct: np.ndarray, cost: np.ndarray, budgets: Sequence[float]) -> list[dict]:
-    """The highest accuracy that choosing an action for each sample can have at a mean cost.
+    """The highest accuracy that choosing one layer or none for each sample can have at a mean cost.
 
     It takes the cheapest right action of each sample, the cheapest samples first, as far as the
     budget goes. Every right sample counts the same, so that no choice is better.
@@ -49,32 +54,72 @@ def oracle(correct: np.ndarray, cost: np.ndarray, budgets: Sequence[float]) -> l
     return points
 
 
-def confidence(report: Reports, shares: Sequence[float]) -> list[dict]:
-    """Points of iterating all layers for these shares of the test samples, the least sure first."""
-    straight, everything = report("test", "none").each, report("test", "all").each
+def random(report: Reports, budgets: Sequence[float]) -> list[dict]:
+    """What routing blindly has for an accuracy on the test split, in expectation.
+
+    Up to the mean cost of a single layer each sample iterates a layer drawn at random or none,
+    beyond it a layer drawn at random or all.
+
+    Args:
+        report: of the parameters.
+        budgets: mean costs.
+
+    Returns:
+        Points with `mean_cost` and `accuracy`, one a budget.
+    """
+    correct, cost = outcomes(report)
+    everything = report("test", "all")
+    return _interpolated(
+        budgets,
+        np.array([0.0, cost[:, 1:].mean(), everything.mean_cost]),
+        np.array([correct[:, 0].mean(), correct[:, 1:].mean(), everything.accuracy]),
+    )
+
+
+def confidence(
+    report: Reports, budgets: Sequence[float], route: str = "all", split: str = "test"
+) -> list[dict]:
+    """Points as of `random` where the least sure samples take a route, "all" or "constant_l".
+
+    The samples are those whose straight pass has the smallest largest class probability, as many
+    as the budget allows.
+    """
+    straight, routed = report(split, "none").each, report(split, route).each
     order = np.argsort(straight["straight_confidence"], kind="stable")
-    points = []
-    for share in shares:
-        count = round(share * len(order))
-        most, rest = order[:count], order[count:]
-        right = np.sum(everything["correct"][most]) + np.sum(straight["correct"][rest])
-        points.append(
-            {
-                "share": share,
-                "mean_cost": float(np.sum(everything["cost"][most]) / len(order)),
-                "accuracy": float(right / len(order)),
-            }
-        )
-    return points
+    gains = routed["correct"][order].astype(int) - straight["correct"][order]
+    right = np.sum(straight["correct"]) + np.cumsum([0, *gains])
+    spent = np.cumsum([0.0, *routed["cost"][order]])
+    return _interpolated(budgets, spent / len(order), right / len(order))
 
 
-def curves(report: Reports, points: int = 11) -> dict[str, list[dict]]:
+def _interpolated(
+    budgets: Sequence[float], costs: np.ndarray, accuracies: np.ndarray
+) -> list[dict]:
+    """Points between given ones, which mixing two settings at random has in expectation."""
+    return [
+        {
+            "mean_cost": float(min(budget, costs[-1])),
+            "accuracy": float(np.interp(budget, costs, accuracies)),
+        }
+        for budget in budgets
+    ]
+
+
+def best_route(report: Reports, budget: float) -> str:
+    """The route of confidence routing that is the most accurate at a cost, on validation data."""
+    routes = ["all", *_single(report)]
+    accuracy = lambda route: confidence(report, [budget], route, "validation")[0]["accuracy"]
+    return max(routes, key=accuracy)
+
+
+def curves(report: Reports, route: str, points: int = 11) -> dict[str, list[dict]]:
     """Accuracy against cost on the test split, of confidence routing and of the oracle."""
     correct, cost = outcomes(report)
+    to = lambda most: np.linspace(0, most, points).tolist()
     needed = oracle(correct, cost, [np.inf])[0]["mean_cost"]
     return {
-        "confidence": confidence(report, np.linspace(0, 1, points).tolist()),
-        "oracle": oracle(correct, cost, np.linspace(0, needed, points).tolist()),
+        "confidence": confidence(report, to(report("test", route).mean_cost), route),
+        "oracle": oracle(correct, cost, to(needed)),
     }
 
 
@@ -86,11 +131,11 @@ def measure(report: Reports, random_accuracy: float) -> dict[str, Any]:
         random_accuracy: of random routing at the agent's mean cost.
 
     Returns:
-        `shuffled_accuracy`, `shuffled_cost`: expected, of the agent's choices dealt at random to
-        the samples; `oracle_accuracy` at the agent's cost; `gap_closed`, the agent's share of the
-        way from random routing to the oracle; `rescued` and `overthought`, shares of all samples
-        that are right only by the agent's route, and only by the straight pass; `ece`, the
-        expected calibration error of the agent's samples by action (None where there are none).
+        `shuffled_accuracy`, `shuffled_cost` (with the agent's own): expected, of its choices dealt
+        at random to the samples; `oracle_accuracy` at the agent's cost; `gap_closed`, the agent's
+        share of the way from random routing to the oracle; `rescued` and `overthought`, shares of
+        all samples that are right only by the agent's route, and only by the straight pass; `ece`,
+        the expected calibration error of the agent's samples by action (None where there are none).
     """
     agent, straight = report("test"), report("test", "none")
     correct, cost = outcomes(report)
@@ -98,9 +143,11 @@ def measure(report: Reports, random_accuracy: float) -> dict[str, Any]:
     best = oracle(correct, cost, [agent.mean_cost])[0]["accuracy"]
     gap = best - random_accuracy
     right, before = agent.each["correct"], straight.each["correct"]
+    chosen = np.where(agent.each["iterated"].any(-1), agent.each["iterated"].argmax(-1) + 1, 0)
+    asking = np.mean(agent.each["cost"] - cost[np.arange(len(cost)), chosen])
     return {
         "shuffled_accuracy": float(shares @ correct.mean(0)),
-        "shuffled_cost": float(shares @ cost.mean(0)),
+        "shuffled_cost": float(shares @ cost.mean(0) + asking),
         "oracle_accuracy": best,
         "gap_closed": (agent.accuracy - random_accuracy) / gap if gap > 0 else None,
         "rescued": float(np.mean(right & ~before)),

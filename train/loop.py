@@ -29,6 +29,7 @@ from train.phases import Phase
 from train.progress import Progress, human, percent, print_table
 from train.recorder import Clock, Recorder
 from train.step import Resident, Task, replicate, train_steps, unreplicate
+from train.summary import curve, summarise
 
 PyTree = Any
 
@@ -112,7 +113,7 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str | Path) -
         workdir: of this run alone; gets config, metrics, checkpoints, figures and summary.json.
 
     Returns:
-        The summary: see `evaluate.summary` and `hindsight.measure`; `parameters` of the main
+        The summary: see `summary.summarise` and `hindsight.measure`; `parameters` of the main
         model, `mean_macs` an example, `params_sha256`, `train_seconds`, and `starts`: versions and
         machine of each start that these differ in.
 
@@ -194,7 +195,7 @@ def _finish(run: Run, state: Any, training: dict[str, Any]) -> dict[str, Any]:
     run.evaluate(state.evaluated, "test")
     config, params = run.config, unreplicate(state.evaluated)
     report = evaluate.reports(run.evaluate, state.evaluated, config.price)
-    summary = evaluate.summary(report, test.difficulty, config.router)
+    summary = summarise(report, test.difficulty, config.router)
     summary |= {
         "router": config.router,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(params["main"])),
@@ -207,10 +208,10 @@ def _finish(run: Run, state: Any, training: dict[str, Any]) -> dict[str, Any]:
         **training,
     }
     agent = config.router == "agent"
-    records = {"curve": evaluate.curve(report, config.prices if agent else ())}
+    prices = config.prices if agent else ()
+    records = {"curve": curve(report, prices, summary["confidence_route"])}
     if agent and run.task.model.rounds == 1:
         summary |= hindsight.measure(report, summary["random_accuracy"])
-        records["curve"]["routers"] |= hindsight.curves(report)
     if agent and test.difficulty is not None:
         records["difficulty"] = difficulty.measure(report, test, run.dataset.difficulty)
     for name, record in records.items():

@@ -72,9 +72,10 @@ class Recorder:
 
     def _validate(self, step: int, phase: Phase, state: Any) -> float | None:
         report = lambda router: self.evaluate(state.evaluated, "validation", router)
-        agent, straight, everything = map(report, ("agent", "none", "all"))
+        name = self.task.config.router  # the agent's, or the route that a baseline is about
+        agent, straight, everything = map(report, (name, "none", "all"))
         values = {
-            "agent_accuracy": agent.accuracy,
+            f"{name}_accuracy": agent.accuracy,
             "straight_accuracy": straight.accuracy,
             "all_layers_accuracy": everything.accuracy,
             "loss": agent.loss,
@@ -93,7 +94,7 @@ class Recorder:
         )
         self._warn_if_collapsed(agent, straight, everything, phase)
         # Before the agent is trained, no checkpoint can be the best.
-        return agent.accuracy if "agent" in phase.trains else None
+        return agent.accuracy if name != "agent" or "agent" in phase.trains else None
 
     def _broken(self, what: str, step: int) -> UserError:
         return UserError(

@@ -77,7 +77,26 @@ def check(config: ml_collections.FrozenConfigDict) -> None:
     for name, prices in {"price": (config.price,), "prices": config.prices}.items():
         if not all(0 < price < math.inf for price in prices):
             raise UserError(f"config.{name}: expected positive numbers, got {prices}.")
-    most = 1 / (len(config.model.widths) + 1)
+    _check_routing(config)
+
+
+def _check_routing(config: ml_collections.FrozenConfigDict) -> None:
+    """The shares of routes in training, and the agent's exploration."""
+    layers, train = len(config.model.widths), config.train
+    shares = {name: train[name] for name in ("straight", "everything", "exploring")}
+    if any(not 0 <= share <= 1 for share in shares.values()) or (
+        train.straight + train.everything > 1
+    ):
+        raise UserError(
+            "config.train: expected shares from 0 to 1, straight and everything together 1 at "
+            f"most; got {', '.join(f'{name} {share}' for name, share in shares.items())}."
+        )
+    if not 0 <= train.everything_layers <= layers:
+        raise UserError(
+            f"config.train.everything_layers: expected 0 to {layers}, got "
+            f"{train.everything_layers}."
+        )
+    most = 1 / (layers + 1)
     if not 0 <= config.exploration.floor < most or not config.exploration.share > 0:
         raise UserError(
             f"config.exploration: expected a floor from 0 to below {most:.3g}, one over the number "
@@ -175,11 +194,16 @@ def claim(
     except OSError as error:
         raise UserError(f"Cannot use workdir {workdir}: {error.strerror}.") from error
     compare(config, workdir)
+    wanted = json.loads(config.to_json_best_effort())
+    if _read(workdir / "config.json") not in (None, wanted):
+        # What was measured with other prices, or another router, is not this config's.
+        for name in ("summary", "curve", "difficulty"):
+            (workdir / f"{name}.json").unlink(missing_ok=True)
     statistics = {"mean": dataset.mean.tolist(), "std": dataset.std.tolist()}
     starts, now = _read(workdir / "versions.json") or [], versions()
     starts += [now] if now not in starts else []
     for name, record in {
-        "config": json.loads(config.to_json_best_effort()),
+        "config": wanted,
         "versions": starts,
         "data": statistics,
     }.items():

@@ -19,9 +19,7 @@ import sys
 import time
 from typing import Any
 
-import numpy as np
-
-from train import setup
+from train import seeds, setup
 from train.command import Parser, friendly
 from train.errors import UserError
 from train.interrupt import Interrupted, Stop
@@ -30,14 +28,14 @@ from train.progress import percent, print_table
 
 # Exit codes of a run that was told to stop, the last two before it could listen.
 _STOPPED = (0, 130, -signal.SIGTERM, -signal.SIGINT)
-# Columns of the table: key of summary.json, factor, format, unit.
+# Columns of the table: key of summary.json, format, factor.
 _MEASURED = {
-    "agent": ("test_accuracy", 100, ".1f", " %"),
-    "straight pass": ("straight_accuracy", 100, ".1f", " %"),
-    "all layers": ("all_layers_accuracy", 100, ".1f", " %"),
-    "random": ("random_accuracy", 100, ".1f", " %"),
-    "mean cost": ("mean_cost", 1, ".2f", ""),
-    "minutes": ("train_seconds", 1 / 60, ".1f", ""),
+    "accuracy": ("test_accuracy", ".1f", 100),
+    "mean cost": ("mean_cost", ".2f", 1),
+    "straight pass": ("straight_accuracy", ".1f", 100),
+    "all layers": ("all_layers_accuracy", ".1f", 100),
+    "random": ("random_accuracy", ".1f", 100),
+    "minutes": ("train_seconds", ".1f", 1 / 60),
 }
 
 
@@ -88,7 +86,7 @@ class Run:
         after = f"after {time.monotonic() - self._began:.0f} s"
         if code == 0 and summary:
             accuracy, cost = percent(summary["test_accuracy"]), summary["mean_cost"]
-            self.say("done", f"{after}: agent {accuracy} at a mean cost of {cost:.2f}")
+            self.say("done", f"{after}: {summary['router']} {accuracy} at a cost of {cost:.2f}")
         elif code in _STOPPED:
             self.say("stopped", after)
         elif code is not None:
@@ -131,17 +129,15 @@ def print_runs(runs: Sequence[Run]) -> None:
             done += summaries
         if len(done) > 1:
             rows.append([config, f"mean ± std, n = {len(done)}", *_cells(done), ""])
-    title = "Test accuracy; cost beyond the straight pass, in multiples; minutes of training"
+    title = (
+        "Test accuracy (%) of the agent, or of a baseline's route; cost beyond the straight pass, "
+        "in multiples; minutes of training"
+    )
     print_table(title, ["config", "seed", *_MEASURED, "state"], rows)
 
 
 def _cells(summaries: Sequence[Any]) -> list[str]:
-    cells = []
-    for key, factor, form, unit in _MEASURED.values():
-        values = factor * np.array([summary[key] for summary in summaries])
-        spread = f" ± {values.std(ddof=1):{form}}" if len(values) > 1 else ""
-        cells.append(f"{values.mean():{form}}{spread}{unit}" if len(values) else "—")
-    return cells
+    return [seeds.mean(summaries, *column) for column in _MEASURED.values()]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from train import evaluate
+from train import evaluate, summary
 from train.evaluate import Report
 
 COUNT, LAYERS = 200, 2
@@ -38,50 +38,43 @@ def report(split, router="agent", price=None):
     elif name.startswith("constant"):
         mask[:, int(name[-1]) - 1] = True
     elif name == "random":
-        # Samples in an order that has nothing to do with what is hard.
-        order = np.random.default_rng(0).permutation(COUNT)
-        rate = float(setting)
-        mask[order[: round(min(rate, 1.0) * COUNT)], 1] = True
-        mask[order[: round(max(rate - 1, 0.0) * COUNT)], 0] = True
-    elif name == "confidence":
-        mask[each(mask, HARD)["straight_confidence"] < float(setting)] = True
+        mask[: round(min(float(setting), 1.0) * COUNT), 1] = True
     return Report(each(mask, mask[:, 1] | ~HARD, agent=name == "agent"), 0.5)
 
 
 def test_summary_compares_at_the_agents_cost():
-    summary = evaluate.summary(report, None)
-    assert summary["straight_accuracy"] == 0.75
-    assert summary["test_accuracy"] == summary["all_layers_accuracy"] == 1.0
-    assert summary["mean_cost"] == pytest.approx(0.25 * 6 + 0.1)
-    assert summary["all_layers_cost"] == 12
-    assert summary["random_cost"] == pytest.approx(summary["mean_cost"], abs=0.05)
-    assert summary["confidence_cost"] == pytest.approx(summary["mean_cost"], abs=0.1)
-    assert summary["straight_accuracy"] < summary["random_accuracy"] < 0.9
-    assert summary["steps_when_straight_wrong"] == 3.0
-    assert summary["steps_when_straight_right"] == 0.0
-    assert summary["actions"] == [0.75, 0.0, 0.25]
-    assert summary["median_residual"] == 1e-3 and summary["converged"] == 1.0
+    found = summary.summarise(report, None)
+    assert found["straight_accuracy"] == 0.75
+    assert found["test_accuracy"] == found["all_layers_accuracy"] == 1.0
+    assert found["mean_cost"] == pytest.approx(0.25 * 6 + 0.1)
+    assert found["all_layers_cost"] == 12
+    assert found["layer_accuracies"] == [0.75, 1.0]
+    # One of the two layers at random is right for 7 of 8, at a cost of 6.
+    assert found["random_cost"] == found["confidence_cost"] == found["mean_cost"]
+    assert found["random_accuracy"] == pytest.approx(0.75 + 0.125 * 1.6 / 6)
+    # The hard samples are the least sure, and layer 2 alone does for them.
+    assert found["confidence_route"] == "constant_2"
+    assert found["confidence_accuracy"] == pytest.approx(1.0)
+    assert found["steps_when_straight_wrong"] == 3.0
+    assert found["steps_when_straight_right"] == 0.0
+    assert found["actions"] == [0.75, 0.0, 0.25]
+    assert found["median_residual"] == 1e-3 and found["converged"] == 1.0
 
 
 def test_summary_correlates_steps_with_difficulty_where_it_is_known():
     difficulty = np.where(HARD, 9, np.where(np.arange(COUNT) % 4 == 1, -1, 2))
-    summary = evaluate.summary(report, difficulty)
-    assert summary["difficulty_spearman"] == pytest.approx(1.0)
-    assert summary["difficulty_spearman_all_layers"] is None  # always the same number of steps
-
-
-def test_matched_settings():
-    assert evaluate.random_at(report, LAYERS, 9.0) == "random:1.5"
-    threshold = float(evaluate.confidence_at(report, 12 * 0.1).partition(":")[2])
-    unsure = report("test", "all").each["straight_confidence"] < threshold
-    assert unsure.sum() == pytest.approx(0.1 * COUNT, abs=1) and unsure[HARD].sum() == unsure.sum()
-    assert evaluate.confidence_at(report, 100.0).startswith("confidence:")
+    found = summary.summarise(report, difficulty)
+    assert found["difficulty_spearman"] == pytest.approx(1.0)
+    assert found["difficulty_spearman_all_layers"] is None  # always the same number of steps
 
 
 def test_curve_has_every_router():
-    curve = evaluate.curve(report, (0.1, 1.0))
+    curve = summary.curve(report, (0.1, 1.0))
     assert [point["mean_cost"] for point in curve["agent"]] == pytest.approx([1.6, 0.1])
-    assert list(curve["routers"]) == ["none", "layer 1", "layer 2", "all layers", "random"]
+    assert list(curve["routers"]) == [
+        "none", "layer 1", "layer 2", "all layers", "random", "confidence", "oracle"
+    ]  # fmt: skip
+    assert "oracle" not in summary.curve(report, ())["routers"]
     assert curve["routers"]["layer 1"]["accuracy"] == 0.75
     assert [point["rate"] for point in curve["routers"]["random"]] == [0, 0.5, 1, 1.5, 2]
 
