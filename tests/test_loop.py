@@ -62,7 +62,7 @@ def test_workdir_holds_the_run(undisturbed):
     workdir, _ = undisturbed
     files = {"config.json", "versions.json", "metrics.jsonl", "curve.json", "summary.json"}
     assert files <= {path.name for path in workdir.iterdir()}
-    assert len(list((workdir / "figures").glob("*.png"))) == 5
+    assert len(list((workdir / "figures").glob("*.png"))) == 6
     records = read_metrics(workdir)
     steps = [r["step"] for r in records if r["split"] == "train"]
     assert steps == list(range(PER_CALL, 19, PER_CALL))

@@ -136,6 +136,7 @@ def test_real_cifar10_trains(tmp_path, environment):
         "--config.model.widths=(16,32)",
         "--config.model.strides=(2,2)",
         "--config.model.windows=(2,2)",
+        "--config.model.stem=0",
         "--config.train.epochs.main=0.4",
         "--config.train.epochs.agent=0.05",
         "--config.train.epochs.joint=0.1",

@@ -13,6 +13,7 @@ from train import loop
 from train.command import friendly
 from train.errors import UserError
 
+_PARTS = ("baselines", "common")  # of configs, in their folder
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, see configs/.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; workdir/NAME by default.")
 _MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "Train, or evaluate a checkpoint.")
@@ -68,8 +69,8 @@ def _parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> list[
         raise UserError(last if "Traceback" in text else " ".join(text.split())) from error
     except OSError as error:
         name = " ".join(argv).partition("--config=")[2].partition(" ")[0]
-        files = (str(path) for path in Path("configs").glob("[!_]*.py") if path.stem != "common")
-        known = ", ".join(sorted(files))
+        files = (path for path in Path("configs").glob("[!_]*.py") if path.stem not in _PARTS)
+        known = ", ".join(sorted(map(str, files)))
         raise UserError(f"--config: no file {name}; there are {known or 'none here'}.") from error
     return rest
 
