@@ -20,7 +20,8 @@ def test_estimators_agree_with_full_information_on_average(name):
     temperature = 0.1 if name == "gumbel" else 1.0
 
     def surrogate(estimator, logits, key):
-        policy = Policy(key, jax.nn.log_softmax(logits)[None], 0.2, temperature)
+        # Explores so much that reinforce would be biased without its correction.
+        policy = Policy(key, jax.nn.log_softmax(logits)[None], 0.6, temperature)
         proposal = estimator.propose(policy)
         return estimator.surrogate(policy, proposal, rewards[proposal.actions], rewards[:1]).sum()
 
@@ -33,6 +34,23 @@ def test_estimators_agree_with_full_information_on_average(name):
     if name == "reinforce":
         assert np.asarray(mean) == pytest.approx(np.asarray(exact), abs=0.01)
     assert float(cosine) > 0.9
+
+
+def test_reinforce_learns_nothing_from_the_greedy_action():
+    """Its reward is the baseline: no more, no less."""
+    log_probs = jax.nn.log_softmax(jnp.array([[100.0, 0.0, 0.0]]))
+    policy = Policy(KEY, log_probs, 0.0, 1.0)
+    reinforce = ESTIMATORS["reinforce"]
+    proposal = reinforce.propose(policy)
+    rewards = jnp.array([0.7, 0.1, 0.2])[proposal.actions]
+    assert float(reinforce.surrogate(policy, proposal, rewards, jnp.zeros(1))[0]) == 0.0
+    better = rewards.at[0].add(0.1)
+    grad = jax.grad(
+        lambda log_probs: reinforce.surrogate(
+            policy._replace(log_probs=log_probs), proposal, better, jnp.zeros(1)
+        )[0]
+    )(log_probs)
+    assert float(grad[0, 0]) == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,15 @@ def test_full_information_is_the_expected_reward():
     assert terms == pytest.approx(float(metrics["reward"]), abs=1e-6)
 
 
+def test_samples_that_have_stopped_earn_nothing_in_later_rounds():
+    _, params, _ = built()
+    params = jax.tree.map(lambda leaf: leaf, params)
+    # Surely no operation, so that nothing is left for a second round.
+    params["params"]["agent"]["head"]["bias"] -= 100.0
+    (one, _), (two, _) = (agent_loss(params, rounds=rounds) for rounds in (1, 2))
+    assert float(one) == pytest.approx(float(two), rel=1e-5) and float(one) < 0
+
+
 @pytest.mark.parametrize("name", ESTIMATORS)
 @pytest.mark.parametrize("rounds", [1, 2])
 def test_only_the_agent_gets_a_gradient(name, rounds):
