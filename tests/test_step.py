@@ -56,6 +56,42 @@ def close(a, b, atol):
     return all(np.allclose(x, y, atol=atol) for x, y in pairs)
 
 
+def test_every_step_and_device_draws_for_itself(monkeypatch):
+    run = loop.Run.prepare(tiny(), None)
+    resident = step.Resident(run.dataset.train)
+
+    def drawn(task, transforms, phase, state, images, labels, key):
+        del task, transforms, phase, images, labels
+        return state._replace(step=state.step + 1), {"draw": jax.random.uniform(key)}
+
+    monkeypatch.setattr(step, "train_step", drawn)
+    call = step.train_steps(run.task, run.transforms, run.task.phases[0])
+    order = data.batch_indices(resident.count, 128, 0, 0, 3)
+    _, parts = call(step.replicate(run.initial()), resident, order)
+    draws = np.concatenate([part["draw"] for part in parts])
+    assert len(draws) == 3 * jax.local_device_count() == len(np.unique(draws))
+
+
+def test_devices_learn_from_each_others_examples(monkeypatch):
+    run = loop.Run.prepare(tiny(), None)
+    resident, augmented = step.Resident(run.dataset.train), []
+    original = step.augment
+
+    def augment(key, images, config):
+        augmented.append((images.shape, config))
+        return original(key, images, config)
+
+    monkeypatch.setattr(step, "augment", augment)
+    call = step.train_steps(run.task, run.transforms, run.task.phases[0])
+    # The learning rate of the first step is 0.
+    order = data.batch_indices(resident.count, 128, 0, 0, 2)
+    state, _ = call(step.replicate(run.initial()), resident, order)
+    for leaf in jax.tree.leaves(state.params):
+        assert (np.asarray(leaf) == np.asarray(leaf)[:1]).all()
+    share = 128 // jax.local_device_count()
+    assert augmented == [((share, 8, 8, 1), run.config.augment)]
+
+
 @pytest.mark.parametrize(("max_steps", "share"), [(100, 0.0), (1, 1.0)])
 def test_backward_solves_that_fail_are_counted(max_steps, share):
     run = loop.Run.prepare(tiny(), None)
