@@ -58,7 +58,7 @@ def _row(record: dict[str, Any]) -> list[str]:
     summaries = [run["summary"] for run in record["runs"]]
     accuracies = ("straight", "test", "random", "confidence", "all_layers")
     # Only accuracies show their spread, to keep the table readable.
-    plain = lambda key, form: seeds.mean(summaries, key, form, 1).partition(" ± ")[0]
+    plain = lambda key, form, factor=1: seeds.mean(summaries, key, form, factor, spread=False)
     plains = lambda form, *keys: " / ".join(plain(key, form) for key in keys)
     return [
         plain("test_examples", ".0f"),
@@ -69,7 +69,7 @@ def _row(record: dict[str, Any]) -> list[str]:
         plains(".2f", "straight_milliseconds", "milliseconds", "all_layers_milliseconds"),
         plains(".2f", "steps_when_straight_wrong", "steps_when_straight_right"),
         plain("median_residual", ".0e"),
-        seeds.mean(summaries, "train_seconds", ".1f", 1 / 60).partition(" ± ")[0],
+        plain("train_seconds", ".1f", 1 / 60),
     ]
 
 

@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 from configs import cifar10
 
 
-def get_config() -> ConfigDict:
+def get_config(baseline: str = "") -> ConfigDict:
     """As CIFAR-10, with other data."""
-    config = cifar10.get_config()
+    config = cifar10.get_config(baseline)
     config.data.name = "cifar100"
     return config

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import baselines, cifar10_small, digits
+from configs import baselines, cifar10_small, cifar100, digits, mazes
 from train import loop
 from train.errors import UserError
 from train.main import label, load
@@ -20,6 +20,12 @@ NAMES = [*(f"model_{n}" for n in range(4)), *baselines._BASELINES]
 def flax_promotion():
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         yield
+
+
+@pytest.mark.parametrize("config", [cifar100, mazes])
+def test_configs_made_from_others_have_baselines_too(config):
+    assert config.get_config().router == "agent"
+    assert config.get_config("model_1").router == "first_1"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -62,5 +62,6 @@ def test_means_say_what_they_are_of():
     assert seeds.mean(values[:1], "a") == "92.0"
     assert seeds.mean(values[:2], "a") == "94.0 ± 2.8"
     assert seeds.mean(values, "a", ".2f", 1) == "0.94 ± 0.03 (2 of 4)"
+    assert seeds.mean(values, "a", spread=False) == "94.0 (2 of 4)"
     assert seeds.mean(values[2:], "a") == "—"
     assert seeds.shares([{"actions": [0.5, 0.5]}, {"actions": [1.0, 0.0]}]) == "75 / 25"

@@ -91,13 +91,16 @@ def _steps(summaries: Summaries) -> str:
     return f"{mean('wrong')} where the straight pass is wrong, {mean('right')} elsewhere"
 
 
+def _shares(summaries: Summaries) -> str:
+    return f"no operation / layer 1 / …: {seeds.shares(summaries)} %"
+
+
 def _share_of_cost(summaries: Summaries) -> str:
     share = np.mean([s["mean_cost"] / s["all_layers_cost"] for s in summaries])
     accuracies = _against(("agent", "test"), ("all layers", "all_layers"))(summaries)
     return f"{accuracies}, at {100 * share:.0f} % of their cost"
 
 
-_SHARES = lambda summaries: f"no operation / layer 1 / …: {seeds.shares(summaries)} %"
 _IMAGES = ("cifar10", "cifar10_small", "digits")
 _ALL = (*_IMAGES, "connectivity")
 _ACCURACIES = ("test_accuracy", "straight_accuracy", "all_layers_accuracy")
@@ -126,7 +129,7 @@ _CLAIMS = (
         "layer 1 25 %, layer 2 20 %",
         _IMAGES,
         ("actions",),
-        _SHARES,
+        _shares,
         lambda s: s["actions"][0] == max(s["actions"]),
         "The shares follow from the price and from what iterating gains.",
     ),
@@ -135,7 +138,7 @@ _CLAIMS = (
         "two layers above 20 %",
         _ALL,
         ("actions",),
-        _SHARES,
+        _shares,
         lambda s: sum(share >= 0.02 for share in s["actions"][1:]) > 1,
         "Counted as holding where two layers get 2 % or more. Else the agent only decides whether "
         "to iterate the one layer that gains most.",

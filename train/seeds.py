@@ -81,19 +81,23 @@ def _setting(config: dict) -> dict:
 
 
 def mean(
-    summaries: Sequence[dict[str, Any]], key: str, form: str = ".1f", factor: float = 100
+    summaries: Sequence[dict[str, Any]],
+    key: str,
+    form: str = ".1f",
+    factor: float = 100,
+    spread: bool = True,
 ) -> str:
     """Mean ± sample standard deviation over the summaries that have a value, "—" if none has.
 
-    Where some have none, it says of how many the mean is.
+    Where some have none, it says of how many the mean is. The deviation can be left out.
     """
     values = [summary.get(key) for summary in summaries]
     known = factor * np.array([value for value in values if value is not None])
     if not len(known):
         return "—"
-    spread = f" ± {known.std(ddof=1):{form}}" if len(known) > 1 else ""
+    deviation = f" ± {known.std(ddof=1):{form}}" if spread and len(known) > 1 else ""
     some = f" ({len(known)} of {len(values)})" if len(known) < len(values) else ""
-    return f"{known.mean():{form}}{spread}{some}"
+    return f"{known.mean():{form}}{deviation}{some}"
 
 
 def shares(summaries: Sequence[dict[str, Any]]) -> str:

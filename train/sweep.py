@@ -82,14 +82,17 @@ class Run:
 
     def look(self) -> None:
         """Sets the state, and prints it, if the process has ended."""
-        code, summary = self.process.poll(), self.summary()
+        code = self.process.poll()
+        if code is None:
+            return
+        summary = self.summary()
         after = f"after {time.monotonic() - self._began:.0f} s"
         if code == 0 and summary:
             accuracy, cost = percent(summary["test_accuracy"]), summary["mean_cost"]
             self.say("done", f"{after}: {summary['router']} {accuracy} at a cost of {cost:.2f}")
         elif code in _STOPPED:
             self.say("stopped", after)
-        elif code is not None:
+        else:
             last = self._log.read_text(errors="replace").rstrip().rpartition("\n")[2]
             killed = f"killed by {signal.Signals(-code).name}" if code < 0 else last
             self.say("failed", f"{after}: {killed}")
