@@ -83,13 +83,17 @@ def curve(report: Reports, prices: Sequence[float], route: str = "all") -> dict[
     point = lambda *what: report("test", *what).point()
     layers = len(report("test", "none").actions) - 1
     rates = np.linspace(0, layers, 2 * layers + 1)
+    # At its ends random routing is one of these, which are evaluated anyway.
+    ends = {0.0: "none", float(layers): "all"}
     return {
         "agent": [{"price": price, **point("agent", price)} for price in prices],
         "routers": {
             "none": point("none"),
             **{f"layer {j + 1}": point(f"constant_{j + 1}") for j in range(layers)},
             "all layers": point("all"),
-            "random": [{"rate": rate, **point(f"random:{rate}")} for rate in rates],
+            "random": [
+                {"rate": rate, **point(ends.get(rate, f"random:{rate}"))} for rate in rates.tolist()
+            ],
             **(hindsight.curves(report, route) if prices else {}),
         },
     }
