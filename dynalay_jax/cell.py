@@ -7,6 +7,8 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from dynalay_jax.convolution import tiled_convolution
+
 PyTree = Any
 
 
@@ -68,6 +70,7 @@ class Cell(nn.Module):
             strides=self.stride,
             use_bias=not self.norm,
             dtype=self.dtype,
+            conv_general_dilated=tiled_convolution,
             name="inject",
         )(below)
         if self.norm:

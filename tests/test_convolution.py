@@ -1,10 +1,11 @@
 """The convolution's gradients, written out by hand, are JAX's own."""
 
+from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import pytest
 
-from dynalay_jax.convolution import convolve
+from dynalay_jax.convolution import convolve, tiled_convolution
 
 
 @pytest.mark.parametrize("size", [(3, 3), (1, 1), (5, 3)])
@@ -28,3 +29,21 @@ def test_depthwise_keeps_channels_apart():
     out = convolve(z, jnp.ones((3, 3, 1, 4)), groups=4)
     assert out.shape == z.shape and float(out[0, 2, 2, 2]) == 9
     assert not out.at[..., 2].set(0.0).any()
+
+
+@pytest.mark.parametrize(
+    ("window", "stride", "products"),
+    [((2, 2), 2, 1), ((1, 1), 1, 1), ((3, 2), (3, 2), 1), ((3, 3), 1, 0), ((4, 4), 4, 0)],
+)
+def test_windows_that_tile_the_image_are_one_product(window, stride, products):
+    # 4 does not divide 6: zeros are padded, by the convolution.
+    x = jax.random.normal(jax.random.key(0), (2, 6, 6, 3))
+    plain = nn.Conv(5, window, strides=stride)
+    tiled = plain.clone(conv_general_dilated=tiled_convolution)
+    params = plain.init(jax.random.key(1), x)
+    value, pull = jax.vjp(tiled.apply, params, x)
+    expected, expected_pull = jax.vjp(plain.apply, params, x)
+    assert jnp.allclose(value, expected, atol=1e-5)
+    close = lambda a, b: jnp.allclose(a, b, atol=1e-4)
+    assert jax.tree.all(jax.tree.map(close, pull(value), expected_pull(value)))
+    assert str(jax.make_jaxpr(tiled.apply)(params, x)).count("dot_general") == products
