@@ -25,6 +25,7 @@ import jax.numpy as jnp
 from dynalay_jax import contraction
 from dynalay_jax.cell import Cell, norm_groups
 from dynalay_jax.convolution import convolve
+from dynalay_jax.lstm_cell import LSTM
 from dynalay_jax.scan_cell import ScanConv
 
 PyTree = Any
@@ -296,5 +297,6 @@ CELLS = {
     "free": FreeConv,
     "cascade": CascadeConv,
     "scan": ScanConv,
+    "lstm": LSTM,
     "dense": OrthogonalDense,
 }

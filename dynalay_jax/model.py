@@ -90,6 +90,8 @@ class DynaLay(nn.Module):
         windows: sides of the injections' kernels; same length, or () for 3 everywhere.
         cell: name in `cells.CELLS` or `static_cells.STATIC`.
         stem: channels of a 3×3 convolution before the layers; 0 takes the input as it is.
+        vocabulary: 0, or the number of tokens that inputs [B, height, width, 1] are made of; the
+            stem is then an embedding of each.
         norm: whether injections are normalised.
         rounds: of observing and sweeping, ≥ 1.
         tol, max_steps, solver, adjoint: of `fixed_point`.
@@ -106,6 +108,7 @@ class DynaLay(nn.Module):
     windows: tuple[int, ...] = ()
     cell: str = "concave"
     stem: int = 0
+    vocabulary: int = 0
     norm: bool = True
     rounds: int = 1
     tol: float = 1e-3
@@ -130,7 +133,11 @@ class DynaLay(nn.Module):
         if self.cell not in _CELLS:
             raise ValueError(f"cell: expected one of {', '.join(_CELLS)}, got {self.cell!r}.")
         cell = functools.partial(_CELLS[self.cell], norm=self.norm, dtype=self.dtype)
-        self.first = nn.Conv(self.stem, (3, 3), dtype=self.dtype) if self.stem else None
+        self.first: Any = None
+        if self.vocabulary:
+            self.first = nn.Embed(self.vocabulary, self.stem, dtype=self.dtype)
+        elif self.stem:
+            self.first = nn.Conv(self.stem, (3, 3), dtype=self.dtype)
         self.layers = [
             cell(features=width, stride=stride, window=window)
             for width, stride, window in zip(self.widths, self.strides, windows, strict=True)
@@ -182,6 +189,8 @@ class DynaLay(nn.Module):
 
     def stem_output(self, x: jax.Array) -> jax.Array:
         """h_0 of an input [B, ...]."""
+        if self.vocabulary:
+            return self.first(x[..., 0].astype(jnp.int32))
         x = x.astype(self.dtype)
         return x if self.first is None else nn.relu(self.first(x))
 
@@ -304,8 +313,9 @@ def _costs(model: DynaLay, params: Any, shape: tuple[int, ...]) -> cost.Costs:
     for j in range(len(model.widths)):
         below, z = state.hs[j : j + 2]
         inputs = lambda m, h, j=j: m.layers[j](h)
+        straight = lambda m, h, j=j: m.layers[j].straight(*m.layers[j](h))
         turn = lambda m, z, w, u, j=j: m.layers[j].step(z, w, u)
-        inject.append(count(inputs, below))
+        inject.append(count(straight, below))
         step.append(count(turn, z, *result(inputs, below)))
     return cost.Costs(
         stem=count(DynaLay.stem_output, x),

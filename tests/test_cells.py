@@ -74,7 +74,7 @@ def test_certificates_hold_at_any_width_and_gain():
     assert 0.98 < float(cell.contraction_factor(w)) < 1
 
 
-@pytest.mark.parametrize("name", ["concave", "cascade", "scan", "free"])
+@pytest.mark.parametrize("name", ["concave", "cascade", "scan", "lstm", "free"])
 def test_cells_without_a_certificate_say_so(name):
     cell, _, _, (w, _) = built(name)
     assert cell.contraction_factor(w) is None

@@ -1,7 +1,7 @@
 """Data sets as arrays in memory, and the order in which training and evaluation go through them.
 
 All of them fit into memory, and onto the device, as uint8: a step gathers its examples by index.
-CIFAR-10 and CIFAR-100 come from TFDS and are read without TensorFlow; the digits come with
+CIFAR-10, CIFAR-100 and IMDB come from TFDS and are read without TensorFlow; the digits come with
 scikit-learn; connectivity, mazes and parity are made here. Each loader imports what it alone needs.
 """
 
@@ -27,7 +27,7 @@ class Split:
     """Some examples of a data set.
 
     Attributes:
-        images: [n, height, width, channels] uint8.
+        images: [n, height, width, channels] uint8; of text [n, 1, words, 1] uint16, its tokens.
         labels: [n] int32.
         difficulty: [n] int32 where the task knows it, else None; below 0 for an example that has
             none.
@@ -52,8 +52,9 @@ class Dataset:
         train, validation, test: the parts; no example is in two of them.
         classes: name of each label.
         mean, std: [channels] float32, of the training images as numbers from 0 to 1; std is one
-            grey level at least, so that dividing by it is safe.
+            grey level at least, so that dividing by it is safe. 0 and 1 of text.
         difficulty: what the splits' difficulty is, with its unit; "" where it is not known.
+        vocabulary: number of tokens that text is made of; 0 for images.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Dataset:
     mean: np.ndarray
     std: np.ndarray
     difficulty: str
+    vocabulary: int = 0
 
 
 # What a loader returns: train, validation, test, classes, difficulty.
@@ -87,8 +89,9 @@ def load(config: ml_collections.ConfigDict) -> Dataset:
 
     Args:
         config: name; validation, how many training examples are held out, from their end where
-            their order is random already, stratified for the digits; for CIFAR data_dir, where
-            TFDS keeps its data ("": TFDS' default); for the tasks made here train (with
+            their order is random already, stratified for the digits; for CIFAR and
+            IMDB data_dir, where TFDS keeps its data ("": TFDS' default), and for IMDB length and
+            vocabulary; for the tasks made here train (with
             validation), test, seed, and the arguments of `make` in `train.datasets`, which for
             parity's test split are test_least and test_most.
 
@@ -100,8 +103,10 @@ def load(config: ml_collections.ConfigDict) -> Dataset:
     """
     expect_one_of("config.data.name", _LOADERS, config.name)
     train, validation, test, classes, difficulty = _LOADERS[config.name](config)
-    mean, std = _statistics(train.images)
-    return Dataset(config.name, train, validation, test, classes, mean, std, difficulty)
+    vocabulary = config.get("vocabulary", 0)
+    mean, std = (np.zeros(1, "f4"), np.ones(1, "f4")) if vocabulary else _statistics(train.images)
+    parts = train, validation, test
+    return Dataset(config.name, *parts, classes, mean, std, difficulty, vocabulary)
 
 
 def _cifar(config: ml_collections.ConfigDict) -> _Parts:
@@ -110,6 +115,16 @@ def _cifar(config: ml_collections.ConfigDict) -> _Parts:
     # TFDS has shuffled the examples, so their end is a random sample.
     train, validation = _hold_out(rest, config.validation)
     return train, validation, test, tuple(builder.info.features["label"].names), ""
+
+
+def _reviews(config: ml_collections.ConfigDict) -> _Parts:
+    from train.datasets import reviews
+
+    builder = _prepared_builder(config.name, config.data_dir)
+    settings = config.validation, config.length, config.vocabulary
+    rest, test = reviews.load(builder, *settings)
+    train, validation = _hold_out(rest, config.validation)
+    return train, validation, test, reviews.CLASSES, ""
 
 
 def _digits(config: ml_collections.ConfigDict) -> _Parts:
@@ -148,6 +163,7 @@ _LOADERS: dict[str, Callable[[ml_collections.ConfigDict], _Parts]] = {
     "cifar100": _cifar,
     "connectivity": _made,
     "digits": _digits,
+    "imdb_reviews": _reviews,
     "mazes": _made,
     "parity": _made,
 }

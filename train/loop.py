@@ -213,7 +213,8 @@ def _finish(run: Run, state: Any, training: dict[str, Any]) -> dict[str, Any]:
     if agent and run.task.model.rounds == 1:
         summary |= hindsight.measure(report, summary["random_accuracy"])
     if agent:
-        records["gallery"] = gallery.measure(report, test, run.dataset.classes)
+        if not run.dataset.vocabulary:
+            records["gallery"] = gallery.measure(report, test, run.dataset.classes)
         records["residuals"] = residuals.measure(report, config.model.tol)
     if agent and test.difficulty is not None:
         records["difficulty"] = difficulty.measure(report, test, run.dataset.difficulty)

@@ -122,7 +122,9 @@ def task(config: ml_collections.FrozenConfigDict, dataset: Dataset) -> Task:
     fields["solver"] = _choose("config.model.solver", SOLVERS, fields["solver"])
     try:
         settings = objective.Objective(**config.objective)
-        model = model_lib.DynaLay(classes=len(dataset.classes), **fields)
+        model = model_lib.DynaLay(
+            classes=len(dataset.classes), vocabulary=dataset.vocabulary, **fields
+        )
         shape = dataset.train.images.shape[1:]
         costs = model_lib.costs(model, shape)
         _trace(model, (config.train.batch_size // jax.local_device_count(), *shape))

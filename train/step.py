@@ -51,7 +51,9 @@ class Task:
     phases: tuple[Phase, ...]
 
     def normalise(self, images: jax.Array) -> jax.Array:
-        """uint8 [..., channels] → float32 of mean 0 and standard deviation 1."""
+        """uint8 [..., channels] → float32 of mean 0 and standard deviation 1; tokens stay."""
+        if self.model.vocabulary:
+            return images.astype(jnp.float32)
         return (images.astype(jnp.float32) / 255.0 - self.mean) / self.std
 
 

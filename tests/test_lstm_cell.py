@@ -1,0 +1,74 @@
+"""The LSTM cell: straight it is Flax's LSTM, iterated one that reads itself, and always causal."""
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dynalay_jax import Unrolled, fixed_point
+from dynalay_jax.cells import CELLS
+
+FEATURES, LENGTH = 8, 5
+
+
+@pytest.fixture(autouse=True)
+def flax_promotion():
+    """Flax's biases broadcast over ranks, and its norms mix dtypes."""
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def built():
+    """Cell, and (w, u) of 3 samples of 2 rows."""
+    cell = CELLS["lstm"](features=FEATURES, window=1, norm=False)
+    below = jax.random.normal(jax.random.key(0), (3, 2, LENGTH, 4))
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        return cell, *cell.apply(cell.init(jax.random.key(1), below), below)
+
+
+def flax_lstm(w, x):
+    parts = lambda name: jnp.split(w[name], 4, axis=-1)
+    params = {f"i{gate}": {"kernel": k} for gate, k in zip("ifgo", parts("input"), strict=True)}
+    for gate, kernel, bias in zip("ifgo", parts("recurrent"), parts("bias"), strict=True):
+        params[f"h{gate}"] = {"kernel": kernel, "bias": bias}
+    lstm = nn.RNN(nn.OptimizedLSTMCell(FEATURES))
+    return lstm.apply({"params": {"cell": params}}, x)
+
+
+def test_straight_it_is_an_lstm_along_the_width(built):
+    cell, w, u = built
+    np.testing.assert_allclose(cell.straight(w, u), flax_lstm(w, u), atol=1e-6)
+
+
+def test_a_fixed_point_is_an_lstm_that_reads_its_own_output(built):
+    cell, w, u = built
+    z = fixed_point(cell.step, cell.straight(w, u), w, u, tol=1e-6, max_steps=100).value
+    np.testing.assert_allclose(z, flax_lstm(w, u + z @ w["feedback"]), atol=1e-5)
+    assert float(jnp.abs(z - cell.straight(w, u)).max()) > 0.05
+
+
+def test_no_position_hears_a_later_one(built):
+    cell, w, u = built
+    solve = lambda u: fixed_point(cell.step, cell.straight(w, u), w, u, tol=1e-6, max_steps=100)
+    moved = jnp.abs(solve(u.at[:, :, 3].add(1.0)).value - solve(u).value).max((0, 1, 3))
+    assert float(moved[:3].max()) < 1e-5 and float(moved[3:].min()) > 1e-3
+
+
+def test_feedback_never_expands(built):
+    _, w, _ = built
+    assert float(jnp.linalg.norm(w["feedback"], 2)) < 1
+
+
+def test_implicit_gradients_are_those_of_unrolling(built):
+    cell, w, u = built
+
+    def loss(w, u, **options):
+        z = fixed_point(cell.step, cell.straight(w, u), w, u, tol=0.0, max_steps=40, **options)
+        return jnp.sum(jnp.sin(z.value))
+
+    implicit = jax.grad(loss, (0, 1))(w, u)
+    unrolled = jax.grad(lambda w, u: loss(w, u, adjoint=Unrolled()), (0, 1))(w, u)
+    close = lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4)
+    jax.tree.map(close, implicit, unrolled)
