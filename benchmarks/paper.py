@@ -1,11 +1,12 @@
 """All evidence with one command: trains, compares, times, and writes the page about it.
 
-    python -m benchmarks.paper --scale=small [--workdir=workdir/paper] [--data_dir=DIR]
+    python -m benchmarks.paper --scale=small [--workdir=workdir/paper]
 
 What is done is skipped, so the same command goes on where it was stopped. `--scale=small` takes
-some hours on 2 CPU cores; `--scale=full` adds the paper's own settings, which want a GPU.
-Writes JSON, figures and report.html to results/SCALE; `python -m benchmarks.readme` then brings
-the README's tables up to date.
+some hours on 2 CPU cores; `--scale=full` adds the paper's own settings, which want a GPU. TFDS
+looks for data where the environment variable TFDS_DATA_DIR says. Writes JSON, figures and
+report.html to results/SCALE; `python -m benchmarks.readme` then brings the README's tables up to
+date.
 """
 
 import argparse
@@ -25,8 +26,9 @@ class Study:
 
     Attributes:
         config: name in configs/.
-        seeds: of the config and of every variant.
-        variants: baselines and other cells, see `configs.baselines`.
+        seeds: of the config and of its variants.
+        variants: baselines, see `configs.baselines`.
+        once: further variants, of the first seed alone.
         robustness: whether corrupted images are evaluated.
         risk: greatest extra error that `calibrate` allows.
         beyond: other test data, as `extrapolate` takes them.
@@ -36,6 +38,7 @@ class Study:
     config: str
     seeds: tuple[int, ...]
     variants: tuple[str, ...] = ()
+    once: tuple[str, ...] = ()
     robustness: bool = False
     risk: float = 0.02
     beyond: tuple[str, ...] = ()
@@ -43,28 +46,31 @@ class Study:
 
 
 _MODELS = ("model_0", "model_1", "model_2", "model_3")
-_TIED = ("unrolled", "deq_anderson", "deq_broyden")
-_CELLS = ("cell_orthogonal", "cell_bounded", "cell_free")
+_DEAR = (
+    "resnet20", "unrolled", "deq_anderson", "deq_broyden", "cell_orthogonal", "cell_bounded",
+    "cell_free",
+)  # fmt: skip
 
 
 def _variants(macs: float) -> tuple[str, ...]:
-    """All of them, with static nets of so many times the straight pass's MACs, as the agent has."""
-    matched = ("wide_parameters", "deep_parameters", f"wide_{macs}x", f"deep_{macs}x", "resnet20")
-    return (*_MODELS, *matched, *_TIED, *_CELLS, "no_warmup")
+    """With static nets of so many times the straight pass's MACs, as the agent has."""
+    matched = ("wide_parameters", "deep_parameters", f"wide_{macs}x", f"deep_{macs}x")
+    return (*_MODELS, *matched, "no_warmup")
 
 
 _SMALL = (
     # Seeds from 10: nothing was chosen by them.
-    Study("digits", (10, 11, 12), _variants(1.7), robustness=True, risk=0.05, timed=True),
+    Study("digits", (10, 11, 12), _variants(1.7), _DEAR, robustness=True, risk=0.05, timed=True),
     Study("scales", (10, 11, 12), beyond=("blocks=(1,),(2,)", "grid=12,16,20"), timed=True),
-    Study("connectivity", (0,), ("cell_orthogonal",), beyond=("grid=12,16,20",)),
-    Study("mazes", (0,), beyond=("side=5,7,10",)),
-    Study("parity", (0,)),
-    Study("parity_extrapolation", (0,)),
-    Study("cifar10_small", (0,), robustness=True, timed=True),
+    Study("connectivity", (10,), beyond=("grid=12,16,20",)),
+    Study("mazes", (10,), beyond=("side=5,7,10",)),
+    Study("parity", (10,)),
+    Study("parity_extrapolation", (10,)),
+    Study("imdb", (10,)),
+    Study("cifar10_small", (10,), robustness=True, timed=True),
 )
 _FULL = tuple(
-    Study(name, (0, 1, 2), _variants(2.0), robustness=True, risk=0.01, timed=True)
+    Study(name, (0, 1, 2), (*_variants(2.0), *_DEAR), robustness=True, risk=0.01, timed=True)
     for name in ("cifar10", "cifar100")
 )
 SCALES = {"small": _SMALL, "full": (*_SMALL, *_FULL)}
@@ -78,34 +84,26 @@ class Step:
     makes: Path | None = None
 
 
-def plan(
-    studies: Sequence[Study], out: Path, results: Path, data_dir: str, jobs: int
-) -> Iterator[Step]:
+def plan(studies: Sequence[Study], out: Path, results: Path, jobs: int) -> Iterator[Step]:
     """The commands, in order.
 
     Args:
         studies: of the scale.
         out: folder of the runs' workdirs.
         results: folder of the results.
-        data_dir: where TFDS keeps its data; "" for its default.
         jobs: runs at a time.
     """
-    place = ("--set", f"config.data.data_dir={data_dir}") if data_dir else ()
     workdirs: list[str] = []
     for study in studies:
-        configs = [study.config, *(f"{study.config}:{variant}" for variant in study.variants)]
-        yield Step(
-            (
-                "train.sweep",
-                f"--configs={','.join(configs)}",
-                f"--seeds={','.join(map(str, study.seeds))}",
-                f"--out={out}",
-                f"--jobs={jobs}",
-                *place,
-            )
-        )
-        names = map(label, configs)
-        workdirs += [str(out / f"{name}-{seed}") for name in names for seed in study.seeds]
+        named = lambda variants, study=study: [f"{study.config}:{name}" for name in variants]
+        sweeps = {study.seeds: [study.config, *named(study.variants)]}
+        if study.once:
+            sweeps.setdefault(study.seeds[:1], []).extend(named(study.once))
+        for seeds, configs in sweeps.items():
+            each = f"--configs={','.join(configs)}", f"--seeds={','.join(map(str, seeds))}"
+            yield Step(("train.sweep", *each, f"--out={out}", f"--jobs={jobs}"))
+            names = map(label, configs)
+            workdirs += [str(out / f"{name}-{seed}") for name in names for seed in seeds]
         yield from _questions(study, out, results)
     yield Step(("benchmarks.runs", *workdirs, f"--out={results}"))
     timed = f"--training={results}/training_{studies[0].config}.json"
@@ -150,13 +148,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--scale", choices=SCALES, default="small")
     parser.add_argument("--workdir", type=Path, default=Path("workdir/paper"))
-    parser.add_argument("--data_dir", default="", help="where TFDS keeps its data")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="runs at a time")
     parser.add_argument("--dry_run", action="store_true", help="only say what would be run")
     options = parser.parse_args()
     results = measure.RESULTS / options.scale
     studies = SCALES[options.scale]
-    steps = list(plan(studies, options.workdir, results, options.data_dir, options.jobs))
+    steps = list(plan(studies, options.workdir, results, options.jobs))
     if options.dry_run:
         for step in steps:
             print(" ".join(("python -m", *step.command)))

@@ -18,8 +18,8 @@ from train import seeds
 # Records of a run that hold numbers alone; the gallery has images.
 _RECORDS = ("curve", "halting", "robustness", "residuals", "calibrated_*", "extrapolation_*")
 SHOWN = (
-    "digits", "connectivity", "scales", "mazes", "parity", "parity_extrapolation", "cifar10_small",
-    "cifar10", "cifar100",
+    "digits", "connectivity", "scales", "mazes", "parity", "parity_extrapolation", "imdb",
+    "cifar10_small", "cifar10", "cifar100",
 )  # fmt: skip
 
 
@@ -51,9 +51,9 @@ def table(records: dict[str, dict[str, Any] | None]) -> str:
     from tabulate import tabulate
 
     columns = [
-        "config", "test examples", "seeds", "no operation", "random", "confidence", "agent",
-        "all layers", "gap closed (%)", "cost: agent / all", "no operation / layer 1 / … (%)",
-        "minutes",
+        "config", "test examples", "seeds", "no operation", "random", "confidence",
+        "two thresholds", "agent", "all layers", "gap closed (%)", "cost: agent / all",
+        "no operation / layer 1 / … (%)", "minutes",
     ]  # fmt: skip
     rows = [
         [f"`{name}.py`", *(_row(record) if record else ["not run"])]
@@ -64,7 +64,7 @@ def table(records: dict[str, dict[str, Any] | None]) -> str:
 
 def _row(record: dict[str, Any]) -> list[str]:
     summaries = [run["summary"] for run in record["runs"]]
-    accuracies = ("straight", "random", "confidence", "test", "all_layers")
+    accuracies = ("straight", "random", "confidence", "graded", "test", "all_layers")
     # Only accuracies show their spread, to keep the table readable.
     plain = lambda key, form, factor=1: seeds.mean(summaries, key, form, factor, spread=False)
     costs = (plain(key, ".2f") for key in ("mean_cost", "all_layers_cost"))

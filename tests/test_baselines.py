@@ -20,15 +20,11 @@ from train import loop
 from train.errors import UserError
 from train.main import label, load
 
+pytestmark = pytest.mark.usefixtures("flax_promotion")
+
 # Of ml_collections, which loads the configs.
 pytestmark = pytest.mark.filterwarnings(r"ignore:the load_module\(\) method:DeprecationWarning")
 NAMES = [*(f"model_{n}" for n in range(4)), *baselines.MATCHED, *baselines._BASELINES]
-
-
-@pytest.fixture(autouse=True)
-def flax_promotion():
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        yield
 
 
 @pytest.mark.parametrize("config", [cifar100, mazes])

@@ -14,8 +14,8 @@ STUDY = paper.Study(
 )
 
 
-def commands(*studies, data_dir=""):
-    return [" ".join(step.command) for step in paper.plan(studies, OUT, RESULTS, data_dir, 2)]
+def commands(*studies):
+    return [" ".join(step.command) for step in paper.plan(studies, OUT, RESULTS, 2)]
 
 
 def test_every_run_is_trained_asked_and_collected():
@@ -36,15 +36,22 @@ def test_every_run_is_trained_asked_and_collected():
     )
 
 
-def test_data_are_taken_from_where_they_are():
-    assert commands(STUDY, data_dir="D")[0].endswith("--set config.data.data_dir=D")
+def test_dear_variants_are_trained_with_one_seed():
+    sweeps = lambda **fields: commands(paper.Study("digits", **fields, once=("resnet20",)))[:2]
+    assert sweeps(seeds=(1, 2)) == [
+        "train.sweep --configs=digits --seeds=1,2 --out=runs --jobs=2",
+        "train.sweep --configs=digits:resnet20 --seeds=1 --out=runs --jobs=2",
+    ]
+    assert sweeps(seeds=(1,))[0] == (
+        "train.sweep --configs=digits,digits:resnet20 --seeds=1 --out=runs --jobs=2"
+    )
 
 
 @pytest.mark.parametrize("scale", paper.SCALES)
 def test_every_config_and_variant_of_a_scale_exists(scale):
     for study in paper.SCALES[scale]:
         assert Path(f"configs/{study.config}.py").exists()
-        for variant in study.variants:
+        for variant in (*study.variants, *study.once):
             assert baselines.split(f"{study.config}_{variant}") == (study.config, variant)
 
 

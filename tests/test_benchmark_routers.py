@@ -10,11 +10,7 @@ from benchmarks import routers
 from dynalay_jax import routers as library
 from train import loop
 
-
-@pytest.fixture(autouse=True)
-def flax_promotion():
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("flax_promotion")
 
 
 def test_threshold_cuts_off_a_share():

@@ -11,11 +11,7 @@ from dynalay_jax import Anderson, Broyden, Stats, Unrolled
 from train import loop
 from train.errors import UserError
 
-
-@pytest.fixture(autouse=True)
-def flax_promotion():
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("flax_promotion")
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,8 @@ from train.calibrate import Setting
 from train.errors import UserError
 from train.evaluate import Report
 
+pytestmark = pytest.mark.usefixtures("flax_promotion")
+
 # As many validation as test examples, so that both are evaluated with one program.
 SMALL = {"model.widths": (4, 4), "model.agent_hidden": 1, "data.validation": 500}
 ALL = Setting("all", 0.1)
@@ -90,12 +92,6 @@ def run(tmp_path_factory):
         begun(tiny(**SMALL), workdir)
     yield workdir
     jax.config.update("jax_compilation_cache_dir", former)
-
-
-@pytest.fixture(autouse=True)
-def flax_promotion():
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        yield
 
 
 @pytest.mark.parametrize("router", ["agent", "confidence"])

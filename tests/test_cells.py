@@ -10,6 +10,8 @@ import pytest
 from dynalay_jax import fixed_point
 from dynalay_jax.cells import CELLS, lipschitz_activation
 
+pytestmark = pytest.mark.usefixtures("flax_promotion")
+
 FEATURES = 16
 CERTIFIED = ("orthogonal", "bounded", "dense")
 
@@ -23,13 +25,6 @@ def built(name, stride=1):
         below = below.reshape(4, -1)
     params = cell.init(jax.random.key(1), below)
     return cell, params, below, cell.apply(params, below)
-
-
-@pytest.fixture(autouse=True)
-def flax_promotion():
-    """Flax's biases broadcast over ranks, and its norms mix dtypes."""
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        yield
 
 
 @pytest.mark.parametrize("name", CELLS)

@@ -10,11 +10,7 @@ from dynalay_jax import cost
 from dynalay_jax import model as model_lib
 from train import data, exits, setup
 
-
-@pytest.fixture(autouse=True)
-def flax_promotion():
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("flax_promotion")
 
 
 def test_exits_are_the_passes_with_the_first_layers_iterated():

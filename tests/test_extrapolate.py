@@ -2,21 +2,16 @@
 
 import json
 
-import jax
 import pytest
 from short_run import begun, tiny
 
 from train import extrapolate, figures_records, loop, setup
 from train.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("flax_promotion")
+
 DATA = {"name": "connectivity", "grid": 8, "open_fraction": 0.6, "train": 300}
 DATA |= {"validation": 100, "test": 200, "seed": 0}
-
-
-@pytest.fixture(autouse=True)
-def flax_promotion():
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        yield
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from train import halting, pondering, setup
 from train.errors import UserError
 from train.exits import Exits
 
+pytestmark = pytest.mark.usefixtures("flax_promotion")
+
 # Two examples, exits 0, 1 and 2, three classes; class 0 is right.
 PROBS = np.array(
     [[[0.4, 0.5, 0.1], [0.8, 0.1, 0.1], [0.9, 0.1, 0.0]],
@@ -24,12 +26,6 @@ HALT = np.array([[0.5, 0.4], [0.2, 0.5]])
 LOGITS = np.log(HALT / (1 - HALT))
 PHI = agent.Phi(np.zeros((2, 3, 7), np.float32), np.zeros((2, 3, 4), np.float32))
 SEEN = Exits(PHI, np.log(PROBS + 1e-9), COST, np.zeros(2, np.int32))
-
-
-@pytest.fixture(autouse=True)
-def flax_promotion():
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        yield
 
 
 def test_asking_is_charged_at_every_exit_but_the_last():

@@ -9,14 +9,9 @@ import pytest
 from dynalay_jax import Unrolled, fixed_point
 from dynalay_jax.cells import CELLS
 
+pytestmark = pytest.mark.usefixtures("flax_promotion")
+
 FEATURES, LENGTH = 8, 5
-
-
-@pytest.fixture(autouse=True)
-def flax_promotion():
-    """Flax's biases broadcast over ranks, and its norms mix dtypes."""
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -2,17 +2,12 @@
 
 import math
 
-import jax
 import pytest
 
 from configs import cifar10, cifar10_small, connectivity, digits, matching, mazes, parity
 from train import data
 
-
-@pytest.fixture(autouse=True)
-def flax_promotion():
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("flax_promotion")
 
 
 @pytest.mark.parametrize("config", [digits, connectivity, mazes, parity])

@@ -13,16 +13,12 @@ from dynalay_jax.model import DynaLay, call, certificate, costs, init, probes, s
 from dynalay_jax.solution import Status
 from dynalay_jax.static_cells import STATIC
 
+pytestmark = pytest.mark.usefixtures("flax_promotion")
+
 SHAPE = (8, 8, 3)
 KEY = jax.random.key(0)
 X = jax.random.normal(jax.random.key(1), (6, *SHAPE))
 ACTIONS = jnp.array([0, 1, 2, 3, 0, 2])
-
-
-@pytest.fixture(autouse=True)
-def flax_promotion():
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        yield
 
 
 @functools.cache

@@ -11,6 +11,8 @@ from dynalay_jax.estimators import ESTIMATORS
 from dynalay_jax.model import DynaLay, costs, init
 from dynalay_jax.objective import Objective
 
+pytestmark = pytest.mark.usefixtures("flax_promotion")
+
 KEY = jax.random.key(0)
 X = jax.random.normal(jax.random.key(1), (32, 5))
 LABELS = jax.random.randint(jax.random.key(2), (32,), 0, 3)
@@ -32,12 +34,6 @@ def agent_loss(params, settings=Objective(), rounds=1, key=KEY, **explore):
         model, params, X, LABELS, PRICE, key, settings, counted, **explore
     )
     return jax.jit(loss)(params, key)
-
-
-@pytest.fixture(autouse=True)
-def flax_promotion():
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        yield
 
 
 def test_reward_is_equation_2():

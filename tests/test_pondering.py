@@ -9,11 +9,7 @@ from dynalay_jax import agent
 from train import pondering
 from train.exits import Exits
 
-
-@pytest.fixture(autouse=True)
-def flax_promotion():
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("flax_promotion")
 
 
 def logit(*probabilities):

@@ -2,7 +2,6 @@
 
 import json
 
-import jax
 from ml_collections import ConfigDict
 import numpy as np
 import pytest
@@ -12,15 +11,10 @@ from train import data, loop
 from train.datasets import reviews
 from train.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("flax_promotion")
+
 TRAIN = (("A good<br />good film", 1), ("bad film", 0), ("good, good, bad!", 1), ("rare words", 0))
 TEST = (("Film? Unseen: rare bad good", 1), ("", 0))
-
-
-@pytest.fixture(autouse=True)
-def flax_promotion():
-    """Flax's biases broadcast over ranks, and its norms mix dtypes."""
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        yield
 
 
 class Builder:

@@ -3,7 +3,6 @@
 import json
 from types import SimpleNamespace
 
-import jax
 import numpy as np
 import pytest
 from short_run import begun, tiny
@@ -14,6 +13,8 @@ from train.data import Split
 from train.errors import UserError
 from train.evaluate import Report
 from train.metrics import MetricWriter
+
+pytestmark = pytest.mark.usefixtures("flax_promotion")
 
 SMALL = {"model.widths": (4, 4), "model.agent_hidden": 1}
 
@@ -70,12 +71,6 @@ def test_every_image_is_seen_under_every_corruption():
     assert [row["agent_cost"] for row in found["mean"]] == pytest.approx(np.mean(costs, 0))
     assert 100 < found["uniform_noise"]["agent_cost"] < 155
     assert found["uniform_noise"]["agent_cost"] != costs[0][0]
-
-
-@pytest.fixture(autouse=True)
-def flax_promotion():
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        yield
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from dynalay_jax.cells import CELLS
 from dynalay_jax.model import DynaLay, costs
 from dynalay_jax.static_cells import STATIC
 
+pytestmark = pytest.mark.usefixtures("flax_promotion")
+
 FEATURES = 16
 BELOW = jax.random.normal(jax.random.key(0), (4, 6, 6, 3))
 
@@ -21,13 +23,6 @@ def built(name, **fields):
     cell = (CELLS | STATIC)[name](features=FEATURES, **fields)
     params = jax.jit(cell.init)(jax.random.key(1), BELOW)
     return cell, params["params"], jax.jit(cell.apply)(params, BELOW)
-
-
-@pytest.fixture(autouse=True)
-def flax_promotion():
-    """Flax's biases broadcast over ranks, and its norms mix dtypes."""
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        yield
 
 
 @pytest.mark.parametrize("name", STATIC)

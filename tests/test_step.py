@@ -13,11 +13,7 @@ from dynalay_jax import cost, routers
 from train import data, loop, step
 from train import state as state_lib
 
-
-@pytest.fixture(autouse=True)
-def flax_promotion():
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("flax_promotion")
 
 
 def test_phases_train_what_they_say():
