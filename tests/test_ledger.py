@@ -73,7 +73,10 @@ def test_a_run_that_did_not_measure_it_has_no_say():
         (KEPT, {"mean_cost": 2.1}),
         (MATTERS, {"random_accuracy": 0.93}),
         (MATTERS, {"shuffled_accuracy": 0.94}),
-        ("The agent is worth more than a threshold on confidence", {"confidence_accuracy": 0.94}),
+        (
+            "DynaLay is more accurate than a threshold on confidence at its cost",
+            {"confidence_accuracy": 0.94},
+        ),
         ("Hard samples get more thought", {"steps_when_straight_wrong": 2.0}),
         ("The iterated layers reach their fixed points", {"converged": 0.98}),
     ],
