@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import dataclasses
 import json
 from pathlib import Path
-import shutil
 from typing import Any
 
 import jinja2
@@ -149,7 +148,7 @@ def draw(found: Sequence[Group], folder: Path) -> dict[str, Path]:
     for group in (group for group in found if not group.variant):
         for path in figures.draw(group.workdirs[0]):
             name = f"{group.name}_{path.stem}"
-            drawn[name] = Path(shutil.copyfile(path, folder / f"{name}.png"))
+            drawn[name] = _reduced(path, folder / f"{name}.png")
     runs = sections.Found(found)
     for task in runs.tasks:
         several = {
@@ -158,9 +157,17 @@ def draw(found: Sequence[Group], folder: Path) -> dict[str, Path]:
         }
         for name, figure in several.items():
             if figure:
-                drawn[f"{task}_{name}"] = folder / f"{task}_{name}.png"
-                figure.savefig(drawn[f"{task}_{name}"])
+                path = folder / f"{task}_{name}.png"
+                figure.savefig(path)
+                drawn[path.stem] = _reduced(path, path)
     return drawn
+
+
+def _reduced(picture: Path, path: Path) -> Path:
+    """Writes a picture with 256 colours, which takes a third of the room."""
+    with Image.open(picture) as image:
+        image.convert("RGB").quantize(256).save(path, optimize=True)
+    return path
 
 
 def _names(group: Group, drawn: dict[str, Path]) -> list[str]:
