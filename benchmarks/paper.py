@@ -106,8 +106,11 @@ def plan(studies: Sequence[Study], out: Path, results: Path, jobs: int) -> Itera
             workdirs += [str(out / f"{name}-{seed}") for name in names for seed in seeds]
         yield from _questions(study, out, results)
     yield Step(("benchmarks.runs", *workdirs, f"--out={results}"))
-    timed = f"--training={results}/training_{studies[0].config}.json"
-    yield Step(("train.report", *workdirs, timed, f"--out={results}"))
+    timed = [study.config for study in studies if study.timed]
+    records = [f"--training={results}/training_{name}.json" for name in timed[:1]]
+    if timed:
+        records += ["--routers", *(f"{results}/routers_{name}.json" for name in timed)]
+    yield Step(("train.report", *workdirs, f"--out={results}", *records))
 
 
 def _questions(study: Study, out: Path, results: Path) -> Iterator[Step]:

@@ -1,22 +1,23 @@
 """What do routers' savings in multiply-accumulates come to in milliseconds?
 
-    python -m benchmarks.routers WORKDIR [--batch 512] [--seconds 20]
+    python -m benchmarks.routers WORKDIR [--batch 512] [--seconds 30]
 
 Inference of the whole test split with a finished run's weights, each router in a program of its
 own, which asks the agent only where the agent decides; the arms are interleaved. "None" is measured
 three times: as the straight pass by itself, with the agent asked, and as a router whose program
 could iterate but has no sample that does. Random routing iterates as many layers as the agent,
-confidence routing as many samples, on the route that the run chose on its validation split.
+confidence routing as many samples, on the route that the run chose on its validation split; the
+agent at other prices, and these two at other rates, make curves.
 
 The realised saving is in milliseconds against all layers, the theoretical one in MACs. These are
 counted from what the timed programs did.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import functools
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,9 +34,23 @@ from train.errors import UserError
 from train.progress import human, percent
 
 PyTree = Any
-# (task, params, images, key) → what `routed` returns.
-Program = Callable[..., dict[str, jax.Array]]
 STRAIGHT, ALL = "none: straight pass alone", "all layers"
+# Shares of the samples or layers that are iterated, beside the agent's own.
+_RATES = (0.25, 0.5, 0.75)
+
+
+class Arm(NamedTuple):
+    """What is timed.
+
+    Attributes:
+        program: (task, params, images, key) → what `routed` returns.
+        kind: name in figures, of several arms that make a curve; "" for none.
+        price: λ, of the agent's.
+    """
+
+    program: Callable[..., dict[str, jax.Array]]
+    kind: str = ""
+    price: float | None = None
 
 
 def straight(
@@ -57,15 +72,20 @@ def straight(
 
 
 def routed(
-    router: routers.Router, task: step.Task, params: PyTree, images: jax.Array, key: jax.Array
+    router: routers.Router,
+    task: step.Task,
+    params: PyTree,
+    images: jax.Array,
+    key: jax.Array,
+    price: float | None = None,
 ) -> dict[str, jax.Array]:
-    """A routed pass at the config's price.
+    """A routed pass at a price, by default the config's.
 
     Returns:
         `logits` [b, classes], `macs` float32 [b] beyond the straight pass, those of the agent's
         decisions included where it decides, and `iterated` bool [b, L].
     """
-    args = task.normalise(images), router, task.config.price, key
+    args = task.normalise(images), router, price or task.config.price, key
     logits, trace = call(task.model, state_lib.join(params), DynaLay.__call__, *args)
     iterate = trace.sweeps.iterate
     asked = jnp.float32(0)
@@ -75,37 +95,44 @@ def routed(
     return {"logits": logits, "macs": macs, "iterated": jnp.any(iterate, axis=0)}
 
 
-def fixed(layers: int) -> dict[str, Program]:
-    """The programs that need no setting, by name."""
+def fixed(layers: int, price: float, prices: Sequence[float]) -> dict[str, Arm]:
+    """Arms that need no setting, by name; the agent at the config's and every other price."""
     constant = lambda *iterated: functools.partial(routed, routers.Constant(iterated))
+    agent = functools.partial(routed, routers.Agent())
+    others = [other for other in prices[::2] if other != price]
     return {
-        STRAIGHT: functools.partial(straight, False),
-        "none: agent asked": functools.partial(straight, True),
-        "none: routed": constant(),
-        "agent": functools.partial(routed, routers.Agent()),
-        **{f"layer {j + 1}": constant(j) for j in range(layers)},
-        ALL: functools.partial(routed, routers.Constant()),
+        STRAIGHT: Arm(functools.partial(straight, False), "none"),
+        "none: agent asked": Arm(functools.partial(straight, True)),
+        "none: routed": Arm(constant()),
+        "agent": Arm(agent, "agent", price),
+        **{f"layer {j + 1}": Arm(constant(j), f"layer {j + 1}") for j in range(layers)},
+        ALL: Arm(functools.partial(routed, routers.Constant()), ALL),
+        **{
+            f"agent, λ = {other:.3g}": Arm(functools.partial(agent, price=other), "agent", other)
+            for other in others
+        },
     }
 
 
-def matched(logits: np.ndarray, iterated: np.ndarray, route: str) -> dict[str, Program]:
-    """Random and confidence routing at the agent's rates, by name with the setting.
+def matched(logits: np.ndarray, iterated: np.ndarray, route: str) -> dict[str, Arm]:
+    """Random and confidence routing at the agent's rates and at others, by name with the setting.
 
     Args:
         logits: of the straight pass, [n, classes].
         iterated: by the agent, bool [n, L].
         route: of unsure samples, "all" or "constant_l".
     """
-    rate = float(iterated.sum(-1).mean())
     sure = np.asarray(jnp.max(jax.nn.softmax(jnp.asarray(logits)), axis=-1))
-    cut = threshold(sure, float(iterated.any(-1).mean()))
     layers = None if route == "all" else (int(route.removeprefix("constant_")) - 1,)
     which = "all layers" if layers is None else f"layer {layers[0] + 1}"
+    rates = (float(iterated.sum(-1).mean()), *_RATES)
+    cuts = (threshold(sure, share) for share in (float(iterated.any(-1).mean()), *_RATES))
+    arm = lambda kind, router: Arm(functools.partial(routed, router), kind)
+    random = {f"random, {rate:.2f} layers": routers.Random(rate) for rate in rates}
+    sure = {f"confidence below {cut:.3f}, {which}": routers.Confidence(cut, layers) for cut in cuts}
     return {
-        f"random, {rate:.2f} layers": functools.partial(routed, routers.Random(rate)),
-        f"confidence below {cut:.3f}, {which}": functools.partial(
-            routed, routers.Confidence(cut, layers)
-        ),
+        **{name: arm("random", router) for name, router in random.items()},
+        **{name: arm("confidence", router) for name, router in sure.items()},
     }
 
 
@@ -118,7 +145,7 @@ def threshold(confidence: np.ndarray, share: float) -> float:
 def measure_routers(
     run: loop.Run, params: PyTree, route: str, batch: int, seconds: float
 ) -> list[dict[str, Any]]:
-    """Compiles the routers' programs and times them in turn on the test split.
+    """Compiles the arms' programs and times them in turn on the test split.
 
     Args:
         run, params: a run and its parameters.
@@ -127,8 +154,8 @@ def measure_routers(
         seconds: for all routers together.
 
     Returns:
-        A row a router: `router`, `accuracy`, `iterated` (share of the samples), `macs` an example,
-        and milliseconds an example.
+        A row an arm: `router`, its `kind` and `price`, `accuracy`, `iterated` (share of the
+        samples), `macs` an example, and milliseconds an example.
     """
     test, key = run.dataset.test, jax.random.key(run.config.seed)
     count = len(test.labels)
@@ -141,14 +168,16 @@ def measure_routers(
     ]
     rows, calls = [], {}
 
-    def add(name: str, program: Program) -> dict[str, np.ndarray]:
-        function = functools.partial(program, run.task)
+    def add(name: str, arm: Arm) -> dict[str, np.ndarray]:
+        function = functools.partial(arm.program, run.task)
         compiled, compilation = measure.compile_function(function, params, *parts[0])
         calls[name] = lambda: [compiled(params, *part) for part in parts]
         out = jax.tree.map(lambda *leaves: np.concatenate(leaves)[np.ravel(masks)], *calls[name]())
         rows.append(
             {
                 "router": name,
+                "kind": arm.kind,
+                "price": arm.price,
                 "accuracy": float(np.mean(out["logits"].argmax(-1) == test.labels)),
                 "iterated": float(out["iterated"].any(-1).mean()),
                 "macs": run.task.costs.straight + float(out["macs"].mean(dtype=float)),
@@ -157,10 +186,11 @@ def measure_routers(
         )
         return out
 
-    done = {name: add(name, p) for name, p in fixed(len(run.task.model.widths)).items()}
+    settings = len(run.task.model.widths), run.config.price, run.config.prices
+    done = {name: add(name, arm) for name, arm in fixed(*settings).items()}
     agent = done["agent"]["iterated"]
-    for name, program in matched(done[STRAIGHT]["logits"], agent, route).items():
-        add(name, program)
+    for name, arm in matched(done[STRAIGHT]["logits"], agent, route).items():
+        add(name, arm)
     for row, times in zip(rows, measure.interleave(calls, seconds).values(), strict=True):
         row |= measure.summary(np.divide(times, count))
         row["samples_ms"] = [float(f"{t / count:.4g}") for t in times]
@@ -206,7 +236,7 @@ def main() -> None:
     parser = Parser("python -m benchmarks.routers", description=__doc__.split("\n")[0])
     parser.add_argument("workdir", type=Path, help="of a finished run")
     parser.add_argument("--batch", type=int, default=512, help="examples at a time, at most")
-    parser.add_argument("--seconds", type=float, default=20.0, help="for all routers together")
+    parser.add_argument("--seconds", type=float, default=30.0, help="for all routers together")
     parser.add_argument("--out", type=Path, default=measure.RESULTS, help="folder of the result")
     with friendly():
         args = parser.parse_args()

@@ -25,14 +25,17 @@ def test_every_run_is_trained_asked_and_collected():
     for seed in (1, 2):
         for name in ("halting", "robustness", "calibrate", "extrapolate"):
             assert any(c.startswith(f"train.{name} runs/digits-{seed}") for c in rest)
+        calibrated = [c for c in rest if c.startswith(f"train.calibrate runs/digits-{seed} ")]
+        assert [c.rpartition("=")[2] for c in calibrated] == ["agent", "confidence"]
     assert "benchmarks.routers runs/digits-1 --out=results" in rest
     assert "benchmarks.training --workdir=runs/digits-1 --out=results" in rest
     folders = [
         f"runs/{c}-{s}" for c in ("digits", "digits_model_0", "digits_wide_1.7x") for s in (1, 2)
     ]
     assert rest[-2] == f"benchmarks.runs {' '.join(folders)} --out=results"
-    assert rest[-1].startswith(
-        f"train.report {' '.join(folders)} --training=results/training_digits"
+    assert rest[-1] == (
+        f"train.report {' '.join(folders)} --out=results --training=results/training_digits.json "
+        "--routers results/routers_digits.json"
     )
 
 

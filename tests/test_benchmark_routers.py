@@ -23,9 +23,14 @@ def test_random_and_confidence_have_the_rates_of_the_agent():
     logits = np.random.default_rng(0).normal(size=(400, 10)).astype(np.float32)
     iterated = np.zeros((400, 3), bool)
     iterated[:100, 1], iterated[50:100, 2] = True, True
-    random, confidence = routers.matched(logits, iterated, "constant_2").items()
-    assert random[0] == "random, 0.38 layers" and random[1].args == (library.Random(0.375),)
-    (router,) = confidence[1].args
+    arms = routers.matched(logits, iterated, "constant_2")
+    (random, *others), (confidence, *_) = (
+        [(name, *arm.program.args) for name, arm in arms.items() if arm.kind == kind]
+        for kind in ("random", "confidence")
+    )
+    assert random == ("random, 0.38 layers", library.Random(0.375))
+    assert [router.rate for _, router in others] == [0.25, 0.5, 0.75]
+    _, router = confidence
     seen = library.Observation(jnp.asarray(logits), jnp.zeros((400, 4)), 0)
     mask = router(jax.random.key(0), seen)
     assert mask.sum(0).tolist() == [0, 100, 0]
@@ -37,7 +42,9 @@ def test_programs_do_what_they_are_called():
     one = {"model.widths": (8,), "model.strides": (1,), "model.max_steps": 1, "model.tol": 0.0}
     run = loop.Run.prepare(tiny(**one), None)
     found = routers.measure_routers(run, run.initial().params, "all", 300, 0.0)
-    rows = {row["router"].partition(",")[0]: row for row in found}
+    rows = {row["router"]: row for row in found}
+    agents = {row["price"]: row["macs"] for row in found if row["kind"] == "agent"}
+    assert list(agents) == [run.config.price, 0.1]
     costs = run.task.costs
     solve = costs.step[0] + costs.head
     agent = rows["agent"]["iterated"]

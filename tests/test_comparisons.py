@@ -31,3 +31,24 @@ def test_warmup_needs_both(tmp_path):
     np.testing.assert_allclose(lines(figure)["with"], [(30, np.nan), (60, 0.55), (90, 0.55)])
     np.testing.assert_allclose(lines(figure)["without"][:, 1], [0.55, 0.55, 0.55])
     assert comparisons.warmup("digits", {"with": runs[0], "without": None}) is None
+
+
+def test_times_are_curves_of_agent_random_and_confidence_and_points():
+    row = lambda kind, ms, accuracy, price=None: {
+        "kind": kind, "median_ms": ms, "accuracy": accuracy, "macs": 10 * ms, "price": price
+    }  # fmt: skip
+    rows = [
+        row("none", 1.0, 0.6),
+        row("", 1.1, 0.6),
+        row("agent", 3.0, 0.8, 0.3),
+        row("agent", 4.0, 0.9, 0.1),
+        row("random", 5.0, 0.7),
+        row("random", 2.0, 0.65),
+        row("all layers", 9.0, 0.95),
+    ]
+    figure = comparisons.times("digits", {"rows": rows})
+    found = lines(figure)
+    assert sorted(found) == ["agent, by price λ", "all layers", "none", "random"]
+    np.testing.assert_allclose(found["agent, by price λ"], [(4.0, 0.9), (3.0, 0.8)])
+    np.testing.assert_allclose(found["random"], [(2.0, 0.65), (5.0, 0.7)])
+    assert "milliseconds" in figure.axes[0].get_xlabel()

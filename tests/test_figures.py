@@ -14,8 +14,7 @@ from train.metrics import MetricWriter
 
 CURVE = {
     "agent": [
-        {"price": price, "mean_cost": cost, "milliseconds": 1 + cost, "accuracy": accuracy}
-        | {"actions": actions}
+        {"price": price, "mean_cost": cost, "accuracy": accuracy} | {"actions": actions}
         for price, cost, accuracy, actions in (
             (1.0, 0.1, 0.62, [0.9, 0.1, 0.0]),
             (0.0, 1.8, 0.67, [0.1, 0.3, 0.6]),
@@ -24,17 +23,15 @@ CURVE = {
         )
     ],
     "routers": {
-        "none": {"mean_cost": 0.0, "milliseconds": 1.0, "accuracy": 0.6},
-        "all layers": {"mean_cost": 5.2, "milliseconds": 6.2, "accuracy": 0.675},
+        "none": {"mean_cost": 0.0, "accuracy": 0.6},
+        "all layers": {"mean_cost": 5.2, "accuracy": 0.675},
         "random": [
-            {"rate": 1.0, "mean_cost": 1.7, "milliseconds": 2.7, "accuracy": 0.63},
-            {"rate": 0.5, "mean_cost": 0.9, "milliseconds": 1.9, "accuracy": 0.61},
+            {"rate": 1.0, "mean_cost": 1.7, "accuracy": 0.63},
+            {"rate": 0.5, "mean_cost": 0.9, "accuracy": 0.61},
         ],
     },
 }
-NAMES = [
-    "loss", "accuracy", "reward", "selection", "price_actions", "price_curve", "time_curve"
-]  # fmt: skip
+NAMES = ["loss", "accuracy", "reward", "selection", "price_actions", "price_curve"]
 
 
 def write(workdir, phases=("model warm-up", "agent warm-up", "joint"), curve=CURVE):
@@ -116,8 +113,6 @@ def test_price_curve(tmp_path, figures):
     np.testing.assert_allclose(curve["agent, by price λ"][:, 0], [1.8, 1.0, 0.1, 0.1])
     np.testing.assert_allclose(curve["random"][:, 0], [0.9, 1.7])
     assert [text.get_text() for text in axes.texts] == ["0", "0.1", "1"], "no room for 2"
-    seconds = lines(figures["time_curve"])
-    np.testing.assert_allclose(seconds["agent, by price λ"][:, 0], [2.8, 2.0, 1.1, 1.1])
 
 
 def test_actions_by_price(tmp_path, figures):
@@ -137,13 +132,6 @@ def test_actions_by_price(tmp_path, figures):
     assert labels[-1] == "accuracy (right)"
 
 
-def test_routers_that_were_not_timed_are_not_in_the_curve_of_time(tmp_path, figures):
-    oracle = [{"mean_cost": 0.5, "accuracy": 0.9}]
-    draw(write(tmp_path, curve={"routers": CURVE["routers"] | {"oracle": oracle}}))
-    assert "oracle" in lines(figures["price_curve"])
-    assert "oracle" not in lines(figures["time_curve"])
-
-
 def test_halting_routers_are_in_the_curve_where_they_were_compared(tmp_path, figures):
     points = [{"mean_cost": 3.0, "accuracy": 0.65}, {"mean_cost": 0.0, "accuracy": 0.6}]
     workdir = write(tmp_path)
@@ -152,7 +140,6 @@ def test_halting_routers_are_in_the_curve_where_they_were_compared(tmp_path, fig
     curve = lines(figures["price_curve"])
     np.testing.assert_allclose(curve["PonderNet"], [(0.0, 0.6), (3.0, 0.65)])
     assert "ACT" in curve and "Q-exit" not in curve
-    assert "PonderNet" not in lines(figures["time_curve"])
 
 
 def test_nothing_overlaps(tmp_path, figures):

@@ -57,3 +57,22 @@ def test_one_route_twice_is_one_threshold():
     sums = graded.table(report, "test", ["all", "constant_1"])
     for share in (0.0, 0.3, 1.0):
         assert graded.point(sums, 0.5, "constant_1", "constant_1", share) == (0.5, 5 / 8)
+
+
+def test_routes_are_chosen_on_validation_data():
+    """On the test split the dear route is right for nobody."""
+
+    def misleading(split, router):
+        each = dict(report(split, router).each)
+        if (split, router) == ("test", "all"):
+            each["correct"] = np.zeros(8, bool)
+        return Report(each, 1.0)
+
+    found = graded.best(misleading, ["all", "constant_1"], 23 / 8, 23 / 8)
+    assert found["routes"] == ["all", "constant_1"] and found["accuracy"] == 6 / 8
+
+
+def test_they_are_chosen_at_the_validation_cost():
+    """With nothing to spend, all settings are alike there, and the first is taken."""
+    found = graded.best(report, ["constant_1", "all"], 0.0, 23 / 8)
+    assert found["routes"] == ["constant_1", "constant_1"]

@@ -40,7 +40,7 @@ def test_page_stands_by_itself_and_figures_lie_beside_it(text, tmp_path):
     assert not re.search(r"(src|href)=.(?!data:)", text) and "{{" not in text
     names = {path.name for path in (tmp_path / "out" / "figures").iterdir()}
     assert {"connectivity_loss.png", "digits_models.png"} <= names, "no curves of baselines"
-    assert len(names) == 7 + 1
+    assert len(names) == 6 + 1
     pictures = re.findall(r'<img alt="(\w+)"', text)
     assert sorted(f"{name}.png" for name in pictures) == sorted(names), "each of them once"
     assert "n = 2; 5,000 test examples; P, 2 cores, cpu: cpu" in text
@@ -88,9 +88,23 @@ def test_command_takes_the_record_of_training(workdirs, tmp_path, monkeypatch, c
     text = (out / "report.html").read_text()
     assert "<td>DynaLay, joint</td><td>12.00 ms</td><td>1.50</td>" in text
     assert "DynaLay, joint: 1.50 × plain CNN" in text
-    assert "and 8 figures beside it" in capsys.readouterr().out
+    assert "and 7 figures beside it" in capsys.readouterr().out
     record.write_text("[]")
     with pytest.raises(UserError, match=r"--training: expected a record of .* got TypeError"):
+        report.main()
+
+
+def test_command_takes_records_of_routers(workdirs, tmp_path, monkeypatch):
+    record, out = tmp_path / "routers.json", tmp_path / "page"
+    row = {"kind": "all layers", "median_ms": 8.0, "accuracy": 0.9, "macs": 7.0, "price": None}
+    record.write_text(json.dumps({"config": "connectivity", "rows": [row]}))
+    arguments = ["report", *map(str, workdirs), f"--out={out}", "--routers", str(record)]
+    monkeypatch.setattr("sys.argv", arguments)
+    report.main()
+    assert (out / "figures" / "connectivity_times.png").exists()
+    assert 'alt="connectivity_times"' in (out / "report.html").read_text()
+    record.write_text("{}")
+    with pytest.raises(UserError, match=r"--routers: expected a record of .* got KeyError"):
         report.main()
 
 

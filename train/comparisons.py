@@ -1,4 +1,4 @@
-"""Figures that take several configs: the paper's Figs. 4 and 6, over seeds."""
+"""Figures that take several runs, or a benchmark: the paper's Figs. 4 and 6, and times."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -68,3 +68,27 @@ def warmup(task: str, runs: Mapping[str, Group | None]) -> Figure | None:
         return all(runs.values())
 
     return figures.painted(f"With and without warm-up: {task}", paint)
+
+
+def times(task: str, record: Mapping[str, Any]) -> Figure | None:
+    """Accuracy against measured time, by router.
+
+    Args:
+        task: for the title.
+        record: of `benchmarks.routers`.
+    """
+    curve: dict[str, Any] = {"agent": [], "routers": {"confidence": [], "random": []}}
+    for row in record["rows"]:
+        kind, routers = row["kind"], curve["routers"]
+        point = {"milliseconds": row["median_ms"], "mean_cost": row["macs"], **row}
+        several = curve["agent"] if kind == "agent" else routers.get(kind)
+        if several is not None:
+            several.append(point)
+        elif kind:
+            routers[kind] = point
+
+    def paint(axes: Axes) -> bool:
+        axes.set_xlabel("time an example, in batches (milliseconds)")
+        return figures.curves(axes, curve, "milliseconds")
+
+    return figures.painted(f"Accuracy against time: {task}", paint)

@@ -45,8 +45,8 @@ Records = list[dict]
 
 
 def draw(workdir: Path) -> list[Path]:
-    """Draws loss, accuracy, reward, selection, price_curve, time_curve, and one figure of each of
-    difficulty.json, gallery.json, residuals.json and robustness.json, as PNG.
+    """Draws loss, accuracy, reward, selection, price_actions, price_curve, and one figure of each
+    of difficulty.json, gallery.json, residuals.json and robustness.json, as PNG.
 
     Args:
         workdir: of a run; the figures go to its folder `figures`.
@@ -68,7 +68,6 @@ def draw(workdir: Path) -> list[Path]:
         ("selection", "What the agent chooses", lambda axes: _selection(axes, records)),
         ("price_actions", "What the agent chooses, by price", lambda a: _price_actions(a, curve)),
         ("price_curve", "Accuracy against cost", lambda axes: _price_curve(axes, curve, halting)),
-        ("time_curve", "Accuracy against time", lambda axes: _time_curve(axes, curve)),
     ]
     composers: dict[str, Callable[[dict], Figure]] = {
         "difficulty": _difficulty,
@@ -174,15 +173,10 @@ def _price_curve(axes: Axes, curve: dict, halting: dict) -> bool:
         points = sorted(halting.get(name, []), key=lambda point: point["mean_cost"])
         if points:
             axes.plot(*_points(points, "mean_cost"), ":", color=colour, marker=".", label=label)
-    return _curves(axes, curve, "mean_cost")
+    return curves(axes, curve, "mean_cost")
 
 
-def _time_curve(axes: Axes, curve: dict) -> bool:
-    axes.set_xlabel("time an example, in batches (milliseconds)")
-    return _curves(axes, curve, "milliseconds")
-
-
-def _curves(axes: Axes, curve: dict, key: str) -> bool:
+def curves(axes: Axes, curve: dict, key: str) -> bool:
     """The agent's curve over its prices, among those of other routers that have the key."""
     routers = dict(curve.get("routers", {}))
     agent = curve.get("agent", [])

@@ -1,14 +1,15 @@
 """One page about finished runs: tables over seeds, the paper's tables, figures and claims.
 
-    python -m train.report WORKDIR ... [--out=report] [--training=FILE]
+    python -m train.report WORKDIR ... [--out=report] [--training=FILE] [--routers=FILE ...]
 
 A workdir is named as its config, or NAME-SEED for one of several seeds, as `train.sweep` has it.
-The page stands by itself; its figures also lie beside it, in OUT/figures. FILE is the record
-of `benchmarks.training`: what training steps cost.
+The page stands by itself; its figures also lie beside it, in OUT/figures. The files are records
+of `benchmarks.training`, what training steps cost, and of `benchmarks.routers`, how long routed
+passes take.
 """
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 import json
 from pathlib import Path
@@ -133,12 +134,15 @@ def page(
     )
 
 
-def draw(found: Sequence[Group], folder: Path) -> dict[str, Path]:
+def draw(
+    found: Sequence[Group], folder: Path, timed: Mapping[str, dict[str, Any]] = {}
+) -> dict[str, Path]:
     """Draws the figures of each config's first seed, and those that compare it with variants.
 
     Args:
         found: runs by config.
         folder: for the PNGs.
+        timed: by config, the record of how long routed passes take.
 
     Returns:
         Paths by name, CONFIG_FIGURE.
@@ -154,6 +158,7 @@ def draw(found: Sequence[Group], folder: Path) -> dict[str, Path]:
         several = {
             "warmup": comparisons.warmup(task, runs.schedules(task)),
             "models": comparisons.models(task, *runs.models(task)),
+            "times": comparisons.times(task, timed[task]) if task in timed else None,
         }
         for name, figure in several.items():
             if figure:
@@ -172,8 +177,8 @@ def _reduced(picture: Path, path: Path) -> Path:
 
 def _names(group: Group, drawn: dict[str, Path]) -> list[str]:
     """The figures of a config."""
-    own = {f"{group.name}_{path.stem}" for path in (group.workdirs[0] / "figures").glob("*.png")}
-    return [name for name in drawn if name in own]
+    own = {path.stem for path in (group.workdirs[0] / "figures").glob("*.png")} | {"times"}
+    return [name for name in drawn if name.removeprefix(f"{group.name}_") in own]
 
 
 def _picture(path: Path) -> dict[str, Any]:
@@ -228,17 +233,38 @@ def read_training(path: Path) -> list[dict[str, Any]]:
     ]
 
 
+def read_routers(path: Path) -> dict[str, Any]:
+    """A record of `benchmarks.routers`.
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        record = json.loads(path.read_text())
+        _ = record["config"], [(row["kind"], row["median_ms"]) for row in record["rows"]]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise UserError(
+            f"--routers: expected a record of benchmarks/routers.py in {path}, got {error!r}; "
+            "check which file it is."
+        ) from error
+    return record
+
+
 def main() -> None:
     """The command."""
     parser = Parser("python -m train.report", description=__doc__.split("\n")[0])
     parser.add_argument("workdirs", nargs="+", type=Path, help="of finished runs")
     parser.add_argument("--out", type=Path, default=Path("report"), help="folder for report.html")
     parser.add_argument("--training", type=Path, metavar="FILE", help="what training steps cost")
+    parser.add_argument(
+        "--routers", type=Path, nargs="+", default=[], metavar="FILE", help="how long passes take"
+    )
     options = parser.parse_args()
+    timed = {record["config"]: record for record in map(read_routers, options.routers)}
     training = read_training(options.training) if options.training else []
     found = seeds.groups(options.workdirs)
     try:
-        drawn = draw(found, options.out / "figures")
+        drawn = draw(found, options.out / "figures", timed)
     except OSError as error:
         raise UserError(f"Cannot write to {options.out}: {error.strerror}.") from error
     write(options.out / "report.html", page(found, drawn, training))
