@@ -63,7 +63,7 @@ def test_workdir_holds_the_run(undisturbed):
     files = {"config.json", "versions.json", "metrics.jsonl", "curve.json", "summary.json",
              "gallery.json", "residuals.json"}  # fmt: skip
     assert files <= {path.name for path in workdir.iterdir()}
-    assert len(list((workdir / "figures").glob("*.png"))) == 9
+    assert len(list((workdir / "figures").glob("*.png"))) == 8
     records = read_metrics(workdir)
     steps = [r["step"] for r in records if r["split"] == "train"]
     assert steps == list(range(PER_CALL, 19, PER_CALL))
