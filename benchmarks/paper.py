@@ -107,9 +107,9 @@ def plan(studies: Sequence[Study], out: Path, results: Path, jobs: int) -> Itera
         yield from _questions(study, out, results)
     yield Step(("benchmarks.runs", *workdirs, f"--out={results}"))
     timed = [study.config for study in studies if study.timed]
-    records = [f"--training={results}/training_{name}.json" for name in timed[:1]]
-    if timed:
-        records += ["--routers", *(f"{results}/routers_{name}.json" for name in timed)]
+    records = []
+    for kind in ("training", "routers") if timed else ():
+        records += [f"--{kind}", *(f"{results}/{kind}_{name}.json" for name in timed)]
     yield Step(("train.report", *workdirs, f"--out={results}", *records))
 
 

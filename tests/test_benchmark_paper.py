@@ -34,7 +34,7 @@ def test_every_run_is_trained_asked_and_collected():
     ]
     assert rest[-2] == f"benchmarks.runs {' '.join(folders)} --out=results"
     assert rest[-1] == (
-        f"train.report {' '.join(folders)} --out=results --training=results/training_digits.json "
+        f"train.report {' '.join(folders)} --out=results --training results/training_digits.json "
         "--routers results/routers_digits.json"
     )
 

@@ -124,15 +124,16 @@ def test_cost_falls_with_the_price(tmp_path):
 
 def test_training_costs_are_of_the_record():
     def entry(*ratios):
-        rows = [{"arm": arm, "backward_ms": 1.0, "ratio_to_plain": ratio} for arm, ratio in ratios]
+        each = {"config": "digits", "backward_ms": 1.0}
+        rows = [{**each, "arm": arm, "ratio_to_plain": ratio} for arm, ratio in ratios]
         return next(e for e in ledger.entries([], rows) if e.claim.startswith("Training is"))
 
     plain, deq = ("plain CNN", 1.0), ("DEQ, Anderson", 0.8)
-    assert entry(plain).verdict == "not measured"
+    assert entry().verdict == entry(plain).verdict == "not measured"
     found = entry(plain, ("DynaLay, main", 0.7), ("DynaLay, joint", 0.9))
-    assert (found.verdict, found.n) == ("holds in 2 of 2 arms", "3")
-    assert "DynaLay, joint: 0.90 × plain CNN" in found.here
+    assert (found.verdict, found.n) == ("holds in 2 of 2 arms", "1")
+    assert found.here.startswith("digits, in multiples of the plain CNN: ")
+    assert found.here.endswith("DynaLay, main 0.70, DynaLay, joint 0.90")
     assert entry(plain, deq, ("DynaLay, main", 0.7), ("DynaLay, joint", 0.9)).verdict == (
         "holds in 1 of 2 arms"
     )
-    assert entry(plain, ("DynaLay, main", None)).verdict == "not measured"

@@ -81,13 +81,13 @@ def test_command_takes_the_record_of_training(workdirs, tmp_path, monkeypatch, c
     record, out = tmp_path / "training.json", tmp_path / "page"
     times = {"plain CNN": 8.0, "DynaLay, joint": 12.0}
     rows = [{"arm": arm, "backward": {"median_ms": time}} for arm, time in times.items()]
-    record.write_text(json.dumps({"rows": rows}))
+    record.write_text(json.dumps({"config": "digits", "rows": rows}))
     arguments = ["report", *map(str, workdirs), f"--out={out}", f"--training={record}"]
     monkeypatch.setattr("sys.argv", arguments)
     report.main()
     text = (out / "report.html").read_text()
     assert "<td>DynaLay, joint</td><td>12.00 ms</td><td>1.50</td>" in text
-    assert "DynaLay, joint: 1.50 × plain CNN" in text
+    assert "digits, in multiples of the plain CNN: plain CNN 1.00, DynaLay, joint 1.50" in text
     assert "and 7 figures beside it" in capsys.readouterr().out
     record.write_text("[]")
     with pytest.raises(UserError, match=r"--training: expected a record of .* got TypeError"):

@@ -50,11 +50,14 @@ def test_backward_times_are_of_the_record():
         ["paper", "DynaLay", "87", "0.72"],
         ["paper", "plain CNN", "120", "1.00"],
         ["paper", "DEQ", "600", "—"],
-        ["here", "all", "not measured", "—"],
+        ["all", "all", "not measured", "—"],
     ]
-    record = [{"arm": "DEQ, Broyden", "backward_ms": None, "ratio_to_plain": None}]
+    row = {"arm": "DEQ, Broyden", "backward_ms": 3.0, "ratio_to_plain": 1.5}
+    record = [{"config": config, **row} for config in ("digits", "scales")]
     rows = sections([], record)["Table 1: backward time"].rows
-    assert rows[3:] == [["here", "DEQ, Broyden", "—", "—"]]
+    assert rows[3:] == [
+        [config, "DEQ, Broyden", "3.00 ms", "1.50"] for config in ("digits", "scales")
+    ]
 
 
 def test_figures_are_where_the_paper_has_them(groups):

@@ -5,6 +5,7 @@ Each claim is looked up in every run it can be looked up in; where none was made
 
 from collections.abc import Sequence
 import dataclasses
+import itertools
 import json
 from typing import Any
 
@@ -30,7 +31,8 @@ def entries(groups: Sequence[Group], training: Sequence[dict[str, Any]] = ()) ->
 
     Args:
         groups: runs by config.
-        training: rows {"arm", "backward_ms", "ratio_to_plain"} of what training steps cost.
+        training: rows {"config", "arm", "backward_ms", "ratio_to_plain"} of what training steps
+            cost.
     """
     runs = {group.name: _beside(group, groups) for group in groups}
     return [*(_entry(claim, runs) for claim in CLAIMS), _training(training)]
@@ -57,17 +59,21 @@ def _beside(group: Group, groups: Sequence[Group]) -> Summaries:
 
 def _training(rows: Sequence[dict[str, Any]]) -> Entry:
     """Table 1's training cost: every arm of DynaLay against the plain CNN and every DEQ."""
-    known = [row for row in rows if row["ratio_to_plain"] is not None]
-    of = lambda arm: [r["ratio_to_plain"] for r in known if r["arm"].startswith(arm)]
-    bound = min([1.0, *of("DEQ")])
-    held = [ratio < bound for ratio in of("DynaLay")]
+    here, held = [], []
+    for config, known in itertools.groupby(rows, key=lambda row: row["config"]):
+        ratios = {row["arm"]: row["ratio_to_plain"] for row in known}
+        of = lambda arm, ratios=ratios: [r for name, r in ratios.items() if name.startswith(arm)]
+        bound = min([1.0, *of("DEQ")])
+        held += [ratio < bound for ratio in of("DynaLay")]
+        shown = ", ".join(f"{arm} {ratio:.2f}" for arm, ratio in ratios.items())
+        here.append(f"{config}, in multiples of the plain CNN: {shown}")
     times = paper.BACKWARD
     return Entry(
         "Training is cheaper than the plain CNN's, and than a DEQ's (Table 1)",
         f"{times['DynaLay']} against {times['plain CNN']} and {times['DEQ']}, in seconds or "
         "minutes",
-        "; ".join(f"{row['arm']}: {row['ratio_to_plain']:.2f} × plain CNN" for row in known),
-        str(len(known)) if known else "",
+        "; ".join(here),
+        ", ".join("1" for _ in here),
         f"holds in {sum(held)} of {len(held)} arms" if held else "not measured",
         "Backward passes of one step. The units differ between the paper's table and text.",
     )

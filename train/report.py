@@ -1,6 +1,6 @@
 """One page about finished runs: tables over seeds, the paper's tables, figures and claims.
 
-    python -m train.report WORKDIR ... [--out=report] [--training=FILE] [--routers=FILE ...]
+    python -m train.report WORKDIR ... [--out=report] [--training FILE ...] [--routers FILE ...]
 
 A workdir is named as its config, or NAME-SEED for one of several seeds, as `train.sweep` has it.
 The page stands by itself; its figures also lie beside it, in OUT/figures. The files are records
@@ -210,14 +210,15 @@ def _halting(group: Group) -> Group | None:
 
 
 def read_training(path: Path) -> list[dict[str, Any]]:
-    """Rows {"arm", "backward_ms", "ratio_to_plain"} of a record of `benchmarks.training`.
+    """Rows {"config", "arm", "backward_ms", "ratio_to_plain"} of a record of `benchmarks.training`.
 
     Raises:
         UserError: it is no such record.
     """
     try:
-        rows = json.loads(path.read_text())["rows"]
-        times = {row["arm"]: row["backward"]["median_ms"] for row in rows}
+        record = json.loads(path.read_text())
+        config = record["config"]
+        times = {row["arm"]: row["backward"]["median_ms"] for row in record["rows"]}
         plain = times["plain CNN"]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(
@@ -225,7 +226,7 @@ def read_training(path: Path) -> list[dict[str, Any]]:
             "check which file it is."
         ) from error
     return [
-        {"arm": arm, "backward_ms": time, "ratio_to_plain": time / plain}
+        {"config": config, "arm": arm, "backward_ms": time, "ratio_to_plain": time / plain}
         for arm, time in times.items()
     ]
 
@@ -252,13 +253,12 @@ def main() -> None:
     parser = Parser("python -m train.report", description=__doc__.split("\n")[0])
     parser.add_argument("workdirs", nargs="+", type=Path, help="of finished runs")
     parser.add_argument("--out", type=Path, default=Path("report"), help="folder for report.html")
-    parser.add_argument("--training", type=Path, metavar="FILE", help="what training steps cost")
-    parser.add_argument(
-        "--routers", type=Path, nargs="+", default=[], metavar="FILE", help="how long passes take"
-    )
+    files: dict[str, Any] = {"type": Path, "nargs": "+", "default": [], "metavar": "FILE"}
+    parser.add_argument("--training", **files, help="what training steps cost")
+    parser.add_argument("--routers", **files, help="how long routed passes take")
     options = parser.parse_args()
     timed = {record["config"]: record for record in map(read_routers, options.routers)}
-    training = read_training(options.training) if options.training else []
+    training = [row for path in options.training for row in read_training(path)]
     found = seeds.groups(options.workdirs)
     try:
         drawn = draw(found, options.out / "figures", timed)

@@ -26,7 +26,8 @@ def sections(groups: Sequence[Group], training: Sequence[dict], drawn: Iterable[
 
     Args:
         groups: runs by config.
-        training: rows {"arm", "backward_ms", "ratio_to_plain"} of a measurement, if there is one.
+        training: rows {"config", "arm", "backward_ms", "ratio_to_plain"} of measurements, if there
+            are any.
         drawn: names of the figures that there are, as CONFIG_FIGURE.
     """
     found, drawn = Found(groups), list(drawn)
@@ -79,13 +80,13 @@ def _backward(training: Sequence[dict]) -> Section:
         ["paper", arm, str(time), number(ratio(arm, time))] for arm, time in paper.BACKWARD.items()
     ]
     measured = [
-        ["here", r["arm"], number(r["backward_ms"], " ms"), number(r["ratio_to_plain"])]
+        [r["config"], r["arm"], number(r["backward_ms"], " ms"), number(r["ratio_to_plain"])]
         for r in training
     ]
     return Section(
         "Table 1: backward time",
-        ["whose", "arm", "backward pass", "× plain CNN"],
-        [*claimed, *(measured or [["here", "all", "not measured", "—"]])],
+        ["paper, or config", "arm", "backward pass", "× plain CNN"],
+        [*claimed, *(measured or [["all", "all", "not measured", "—"]])],
         f"{paper.BACKWARD_UNIT} Here: of one training step, in milliseconds.",
         kind="two",
     )
