@@ -2,9 +2,10 @@
 
     python -m benchmarks.paper --scale=small [--workdir=workdir/paper]
 
-What is done is skipped, so the same command goes on where it was stopped. `--scale=small` takes
-some hours on 2 CPU cores; `--scale=full` adds the paper's own settings, which want a GPU. TFDS
-looks for data where the environment variable TFDS_DATA_DIR says. Writes JSON, figures and
+What is done is skipped, so the same command goes on where it was stopped. Where a command fails,
+for want of data perhaps, the rest of its config is left out, and the others go on. `--scale=small`
+takes some hours on 2 CPU cores; `--scale=full` adds the paper's own settings, which want a GPU.
+TFDS looks for data where the environment variable TFDS_DATA_DIR says. Writes JSON, figures and
 report.html to results/SCALE; `python -m benchmarks.readme` then brings the README's tables up to
 date.
 """
@@ -78,73 +79,98 @@ SCALES = {"small": _SMALL, "full": (*_SMALL, *_FULL)}
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """A command, `python -m …`, and the file that tells that it is done; None for every time."""
+    """A command, `python -m …`, of a study, and the file that tells that it is done, if any."""
 
+    study: str
     command: tuple[str, ...]
     makes: Path | None = None
 
 
-def plan(studies: Sequence[Study], out: Path, results: Path, jobs: int) -> Iterator[Step]:
-    """The commands, in order.
+def sweeps(study: Study) -> dict[tuple[int, ...], list[str]]:
+    """Configs with their variants, by the seeds that they are trained with."""
+    named = lambda variants: [f"{study.config}:{name}" for name in variants]
+    found = {study.seeds: [study.config, *named(study.variants)]}
+    if study.once:
+        found.setdefault(study.seeds[:1], []).extend(named(study.once))
+    return found
+
+
+def plan(study: Study, out: Path, jobs: int) -> Iterator[Step]:
+    """The commands of a study, in order.
 
     Args:
-        studies: of the scale.
+        study: what is trained and asked.
         out: folder of the runs' workdirs.
-        results: folder of the results.
         jobs: runs at a time.
     """
-    workdirs: list[str] = []
-    for study in studies:
-        named = lambda variants, study=study: [f"{study.config}:{name}" for name in variants]
-        sweeps = {study.seeds: [study.config, *named(study.variants)]}
-        if study.once:
-            sweeps.setdefault(study.seeds[:1], []).extend(named(study.once))
-        for seeds, configs in sweeps.items():
-            each = f"--configs={','.join(configs)}", f"--seeds={','.join(map(str, seeds))}"
-            yield Step(("train.sweep", *each, f"--out={out}", f"--jobs={jobs}"))
-            names = map(label, configs)
-            workdirs += [str(out / f"{name}-{seed}") for name in names for seed in seeds]
-        yield from _questions(study, out, results)
-    yield Step(("benchmarks.runs", *workdirs, f"--out={results}"))
-    timed = [study.config for study in studies if study.timed]
-    records = []
-    for kind in ("training", "routers") if timed else ():
-        records += [f"--{kind}", *(f"{results}/{kind}_{name}.json" for name in timed)]
-    yield Step(("train.report", *workdirs, f"--out={results}", *records))
+    for seeds, configs in sweeps(study).items():
+        each = f"--configs={','.join(configs)}", f"--seeds={','.join(map(str, seeds))}"
+        yield Step(study.config, ("train.sweep", *each, f"--out={out}", f"--jobs={jobs}"))
+    for command, makes in _questions(study, out):
+        yield Step(study.config, command, makes)
 
 
-def _questions(study: Study, out: Path, results: Path) -> Iterator[Step]:
-    """What is asked of the finished runs of a config."""
+def _questions(study: Study, out: Path) -> Iterator[tuple[tuple[str, ...], Path]]:
+    """What is asked of the finished runs of a config, and what answers it: files of the run."""
     for seed in study.seeds:
         folder = out / f"{study.config}-{seed}"
         ask = lambda name, *rest, folder=folder: (f"train.{name}", str(folder), *rest)
-        yield Step(ask("halting"), folder / "halting.json")
+        yield ask("halting"), folder / "halting.json"
         if study.robustness:
-            yield Step(ask("robustness"), folder / "robustness.json")
+            yield ask("robustness"), folder / "robustness.json"
         for router in ("agent", "confidence"):
             command = ask("calibrate", f"--risk={study.risk}", f"--router={router}")
-            yield Step(command, folder / f"calibrated_{router}.json")
+            yield command, folder / f"calibrated_{router}.json"
         for values in study.beyond:
             field = values.partition("=")[0]
-            yield Step(ask("extrapolate", values), folder / f"extrapolation_{field}.json")
+            yield ask("extrapolate", values), folder / f"extrapolation_{field}.json"
     if study.timed:
-        folder = str(out / f"{study.config}-{study.seeds[0]}")
-        for name, run in (("training", f"--workdir={folder}"), ("routers", folder)):
-            command = (f"benchmarks.{name}", run, f"--out={results}")
-            yield Step(command, results / f"{name}_{study.config}.json")
+        folder = out / f"{study.config}-{study.seeds[0]}"
+        for name, run in (("training", f"--workdir={folder}"), ("routers", str(folder))):
+            makes = folder / f"{name}_{study.config}.json"
+            yield (f"benchmarks.{name}", run, f"--out={folder}"), makes
 
 
-def carry_out(steps: Sequence[Step]) -> None:
-    """Runs what is not done yet, and stops at the first that fails."""
+def collection(studies: Sequence[Study], out: Path, results: Path) -> list[Step]:
+    """The commands that collect, and write the page about, the runs that are finished."""
+    workdirs = [
+        out / f"{label(config)}-{seed}"
+        for study in studies
+        for seeds, configs in sweeps(study).items()
+        for config in configs
+        for seed in seeds
+    ]
+    done = [str(folder) for folder in workdirs if (folder / "summary.json").exists()]
+    timed = []
+    for kind in ("training", "routers"):
+        records = [str(path) for folder in done for path in Path(folder).glob(f"{kind}_*.json")]
+        timed += [f"--{kind}", *records] if records else []
+    if not done:
+        return []
+    where = f"--out={results}"
+    commands = ("benchmarks.runs", *done, where), ("train.report", *done, where, *timed)
+    return [Step("collection", command) for command in commands]
+
+
+def carry_out(steps: Sequence[Step]) -> list[str]:
+    """Runs what is not done yet; of a study one of whose commands fails, no more.
+
+    Returns:
+        The failures, in words.
+    """
+    failed: dict[str, str] = {}
     for number, step in enumerate(steps, 1):
         name = f"[{number}/{len(steps)}] {' '.join(step.command)}"
         if step.makes and step.makes.exists():
             print(f"{name}: done already", flush=True)
-            continue
-        print(name, flush=True)
-        code = subprocess.call([sys.executable, "-m", *step.command])
-        if code:
-            sys.exit(f"{name}: ended with {code}. The same command goes on from there.")
+        elif step.study in failed:
+            print(f"{name}: left out", flush=True)
+        else:
+            print(name, flush=True)
+            code = subprocess.call([sys.executable, "-m", *step.command])
+            if code:
+                failed[step.study] = f"{name}: ended with {code}"
+    return list(failed.values())
 
 
 def main() -> None:
@@ -156,12 +182,15 @@ def main() -> None:
     options = parser.parse_args()
     results = measure.RESULTS / options.scale
     studies = SCALES[options.scale]
-    steps = list(plan(studies, options.workdir, results, options.jobs))
+    steps = [step for study in studies for step in plan(study, options.workdir, options.jobs)]
     if options.dry_run:
         for step in steps:
             print(" ".join(("python -m", *step.command)))
         return
-    carry_out(steps)
+    failed = carry_out(steps)
+    failed += carry_out(collection(studies, options.workdir, results))
+    if failed:
+        sys.exit("\n".join([*failed, "The same command goes on from there."]))
 
 
 if __name__ == "__main__":

@@ -125,14 +125,15 @@ def matched(logits: np.ndarray, iterated: np.ndarray, route: str) -> dict[str, A
     sure = np.asarray(jnp.max(jax.nn.softmax(jnp.asarray(logits)), axis=-1))
     layers = None if route == "all" else (int(route.removeprefix("constant_")) - 1,)
     which = "all layers" if layers is None else f"layer {layers[0] + 1}"
-    rates = (float(iterated.sum(-1).mean()), *_RATES)
-    cuts = (threshold(sure, share) for share in (float(iterated.any(-1).mean()), *_RATES))
     arm = lambda kind, router: Arm(functools.partial(routed, router), kind)
-    random = {f"random, {rate:.2f} layers": routers.Random(rate) for rate in rates}
-    sure = {f"confidence below {cut:.3f}, {which}": routers.Confidence(cut, layers) for cut in cuts}
+    random = lambda rate: arm("random", routers.Random(rate))
+    unsure = lambda share: arm("confidence", routers.Confidence(threshold(sure, share), layers))
+    rate, share = float(iterated.sum(-1).mean()), float(iterated.any(-1).mean())
     return {
-        **{name: arm("random", router) for name, router in random.items()},
-        **{name: arm("confidence", router) for name, router in sure.items()},
+        f"random as the agent, {rate:.2f} layers": random(rate),
+        f"unsure as the agent, {share:.0%} to {which}": unsure(share),
+        **{f"random, {other:.2f} layers": random(other) for other in _RATES},
+        **{f"unsure, {other:.0%} to {which}": unsure(other) for other in _RATES},
     }
 
 

@@ -10,6 +10,7 @@ summaries are averaged. Writes results/NAME.json; what was asked of the finished
 import argparse
 import json
 from pathlib import Path
+import shutil
 from typing import Any
 
 from benchmarks import measure
@@ -17,6 +18,8 @@ from train import seeds
 
 # Records of a run that hold numbers alone; the gallery has images.
 _RECORDS = ("curve", "halting", "robustness", "residuals", "calibrated_*", "extrapolation_*")
+# What was timed with a run's weights is a file of its own.
+_TIMED = ("training_*", "routers_*")
 SHOWN = (
     "digits", "connectivity", "scales", "mazes", "parity", "parity_extrapolation", "imdb",
     "cifar10_small", "cifar10", "cifar100",
@@ -112,6 +115,9 @@ def main() -> None:
     args = parser.parse_args()
     for group in seeds.groups(args.workdirs):
         measure.write_json(args.out / f"{group.name}.json", collect(group))
+        for name in _TIMED:
+            for path in group.workdirs[0].glob(f"{name}.json"):
+                shutil.copyfile(path, args.out / path.name)
 
 
 if __name__ == "__main__":

@@ -104,7 +104,8 @@ def _model(config: ConfigDict) -> tuple[DynaLay, tuple[int, ...]]:
     """What of the model is its straight pass, and the shape of an example."""
     shape, classes = examples(config.data)
     fields = ("widths", "strides", "windows", "cell", "stem", "norm")
-    return DynaLay(classes=classes, **{name: config.model[name] for name in fields}), shape
+    text = {"vocabulary": config.data.get("vocabulary", 0)}
+    return DynaLay(classes=classes, **text, **{name: config.model[name] for name in fields}), shape
 
 
 def _variables(model: DynaLay, x: jax.ShapeDtypeStruct) -> Any:
@@ -147,4 +148,6 @@ def examples(data: ConfigDict) -> tuple[tuple[int, ...], int]:
             return (2 * data.side - 1, 2 * data.side - 1, 3), 2
         case "parity":
             return (1, data.length, 2), 2
+        case "imdb_reviews":
+            return (1, data.length, 1), 2
     raise ValueError(f"expected data of a shape known to configs/matching.py, got {data.name!r}.")

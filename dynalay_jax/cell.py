@@ -42,7 +42,7 @@ class Cell(nn.Module):
 
     @nn.nowrap
     def respond(self, mixed: jax.Array, w: PyTree, u: PyTree) -> jax.Array:
-        """The pointwise part: activation, offset, gate."""
+        """The rest: activation, offset, gate; pointwise, but for recurrent cells."""
         raise NotImplementedError
 
     @nn.nowrap

@@ -3,9 +3,9 @@
     z ← g(z, u) = respond(mix(z, w), w, u),    (w, u) = cell(below)
 
 `w` is what all samples share (effective weights, made once a solve), `u` what the layer below
-injects for each sample. All multiplications by weights are in `mix`, and mix(0, w) = 0, so the
-straight output h = g(0, u) = respond(0, w, u) costs no more than the injection: a network of
-straight outputs is the paper's plain CNN.
+injects for each sample. mix(0, w) = 0, and all multiplications by weights are in `mix`, but those
+of recurrent cells, so the straight output h = g(0, u) = respond(0, w, u) costs no more than the
+injection: a network of straight outputs is the paper's plain CNN, or its LSTM.
 
     cell = ConcaveConv(features=32)
     params = cell.init(key, below)
@@ -24,7 +24,7 @@ import jax.numpy as jnp
 
 from dynalay_jax import contraction
 from dynalay_jax.cell import Cell, norm_groups
-from dynalay_jax.convolution import convolve
+from dynalay_jax.convolution import convolve, tiled_convolution
 from dynalay_jax.lstm_cell import LSTM
 from dynalay_jax.scan_cell import ScanConv
 
@@ -69,6 +69,7 @@ class ConcaveConv(Cell):
             strides=self.stride,
             kernel_init=nn.initializers.variance_scaling(self.gate**2, "fan_in", "normal"),
             dtype=self.dtype,
+            conv_general_dilated=tiled_convolution,
             name="gate",
         )(below.astype(self.dtype))
         return {"offset": self._offset(below), "gate": nn.sigmoid(gate)}

@@ -19,8 +19,9 @@ class LSTM(Cell):
     """Long short-term memory along the width axis; the fixed point is over all positions at once.
 
     Straight, it is an ordinary LSTM; iterated, a stack of ever more LSTMs of the same weights, each
-    of which reads the one below and the input. It stays causal: z [B, rows, T, features] at a
-    position depends on the input up to there. Q is orthogonal and κ < 1 (Eq. 6), but the LSTM
+    of which reads the one below and the input. z [B, rows, T, features] at a position depends on
+    the injection u up to there; u on what is below up to there if `window` is 1 and `norm` False,
+    as sequences want them. Q is orthogonal and κ < 1 (Eq. 6), but the LSTM
     itself may expand: nothing is certified.
 
     Attributes:
@@ -61,13 +62,16 @@ class LSTM(Cell):
 
         def turn(carry: tuple, driven: jax.Array) -> tuple[tuple, jax.Array]:
             h, c = carry
-            i, f, g, o = jnp.split(driven + h @ recurrent, 4, axis=-1)
+            gates = (driven + h @ recurrent).astype(jnp.float32)
+            i, f, g, o = jnp.split(gates, 4, axis=-1)
             c = nn.sigmoid(f) * c + nn.sigmoid(i) * jnp.tanh(g)
-            h = nn.sigmoid(o) * jnp.tanh(c)
+            h = (nn.sigmoid(o) * jnp.tanh(c)).astype(h.dtype)
             return (h, c), h
 
-        zeros = jnp.zeros_like(u[:, :, 0])
-        _, hs = jax.lax.scan(turn, (zeros, zeros), jnp.moveaxis(driven, 2, 0))
+        h = jnp.zeros_like(u[:, :, 0])
+        # The memory adds up over all positions: in float32 whatever the rest is in.
+        start = h, h.astype(jnp.float32)
+        _, hs = jax.lax.scan(turn, start, jnp.moveaxis(driven, 2, 0))
         return jnp.moveaxis(hs, 0, 2)
 
 

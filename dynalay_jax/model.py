@@ -135,6 +135,10 @@ class DynaLay(nn.Module):
         cell = functools.partial(_CELLS[self.cell], norm=self.norm, dtype=self.dtype)
         self.first: Any = None
         if self.vocabulary:
+            if self.stem < 1:
+                raise ValueError(
+                    f"stem: expected 1 or more, the width of the embedding, got {self.stem}."
+                )
             self.first = nn.Embed(self.vocabulary, self.stem, dtype=self.dtype)
         elif self.stem:
             self.first = nn.Conv(self.stem, (3, 3), dtype=self.dtype)

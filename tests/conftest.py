@@ -7,16 +7,13 @@ import tempfile
 # device that they wait for may need for its loops: with too few, all wait for ever.
 os.environ.setdefault("NPROC", "32")
 
-# What several modules compile, or the processes that they start, is compiled once: the first
-# process, whose environment the others inherit, makes the folder.
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    _cache = tempfile.TemporaryDirectory()
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
-
 import jax
 import pytest
 
+# What several modules compile, this process compiles once.
+_cache = tempfile.TemporaryDirectory()
+jax.config.update("jax_compilation_cache_dir", _cache.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -44,7 +41,12 @@ def forget_compiled_programs():
     jax.clear_caches()
 
 
-@pytest.fixture(scope="session")
-def environment():
-    """Of processes on one CPU device."""
-    return {**os.environ, "JAX_PLATFORMS": "cpu"}
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """Of processes on one CPU device that keep compiled programs for each other."""
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PLATFORMS": "cpu",
+    }
+    return {**os.environ, **cache}

@@ -20,10 +20,11 @@ from train import loop
 from train.errors import UserError
 from train.main import label, load
 
-pytestmark = pytest.mark.usefixtures("flax_promotion")
-
-# Of ml_collections, which loads the configs.
-pytestmark = pytest.mark.filterwarnings(r"ignore:the load_module\(\) method:DeprecationWarning")
+pytestmark = [
+    pytest.mark.usefixtures("flax_promotion"),
+    # Of ml_collections, which loads the configs.
+    pytest.mark.filterwarnings(r"ignore:the load_module\(\) method:DeprecationWarning"),
+]
 NAMES = [*(f"model_{n}" for n in range(4)), *baselines.MATCHED, *baselines._BASELINES]
 
 

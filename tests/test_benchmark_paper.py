@@ -8,17 +8,17 @@ import pytest
 from benchmarks import paper
 from configs import baselines
 
-OUT, RESULTS = Path("runs"), Path("results")
+OUT = Path("runs")
 STUDY = paper.Study(
     "digits", (1, 2), ("model_0", "wide_1.7x"), robustness=True, beyond=("grid=8,9",), timed=True
 )
 
 
-def commands(*studies):
-    return [" ".join(step.command) for step in paper.plan(studies, OUT, RESULTS, 2)]
+def commands(study):
+    return [" ".join(step.command) for step in paper.plan(study, OUT, 2)]
 
 
-def test_every_run_is_trained_asked_and_collected():
+def test_every_run_is_trained_and_asked():
     first, *rest = commands(STUDY)
     configs = "digits,digits:model_0,digits:wide_1.7x"
     assert first == f"train.sweep --configs={configs} --seeds=1,2 --out=runs --jobs=2"
@@ -27,16 +27,30 @@ def test_every_run_is_trained_asked_and_collected():
             assert any(c.startswith(f"train.{name} runs/digits-{seed}") for c in rest)
         calibrated = [c for c in rest if c.startswith(f"train.calibrate runs/digits-{seed} ")]
         assert [c.rpartition("=")[2] for c in calibrated] == ["agent", "confidence"]
-    assert "benchmarks.routers runs/digits-1 --out=results" in rest
-    assert "benchmarks.training --workdir=runs/digits-1 --out=results" in rest
-    folders = [
-        f"runs/{c}-{s}" for c in ("digits", "digits_model_0", "digits_wide_1.7x") for s in (1, 2)
+    assert rest[-2:] == [
+        "benchmarks.training --workdir=runs/digits-1 --out=runs/digits-1",
+        "benchmarks.routers runs/digits-1 --out=runs/digits-1",
     ]
-    assert rest[-2] == f"benchmarks.runs {' '.join(folders)} --out=results"
-    assert rest[-1] == (
-        f"train.report {' '.join(folders)} --out=results --training results/training_digits.json "
-        "--routers results/routers_digits.json"
-    )
+
+
+def test_answers_are_files_of_the_run():
+    """So that those of another run, or committed ones, are not taken for it."""
+    made = [step.makes for step in paper.plan(STUDY, OUT, 2)]
+    assert made[0] is None and all(path.parent.parent == OUT for path in made[1:])
+
+
+def test_finished_runs_are_collected(tmp_path):
+    assert paper.collection([STUDY], tmp_path, Path("R")) == []
+    done = [tmp_path / name for name in ("digits-1", "digits_model_0-1")]
+    for folder in done:
+        folder.mkdir()
+        (folder / "summary.json").touch()
+    (tmp_path / "digits-2").mkdir()
+    (done[0] / "routers_digits.json").touch()
+    runs, report = (step.command for step in paper.collection([STUDY], tmp_path, Path("R")))
+    assert runs == ("benchmarks.runs", *map(str, done), "--out=R")
+    timed = "--routers", str(done[0] / "routers_digits.json")
+    assert report == ("train.report", *map(str, done), "--out=R", *timed)
 
 
 def test_dear_variants_are_trained_with_one_seed():
@@ -58,18 +72,19 @@ def test_every_config_and_variant_of_a_scale_exists(scale):
             assert baselines.split(f"{study.config}_{variant}") == (study.config, variant)
 
 
-def test_what_is_done_is_skipped_and_a_failure_ends_it(tmp_path, monkeypatch, capsys):
+def test_what_is_done_is_skipped_and_a_failure_ends_its_study(tmp_path, monkeypatch, capsys):
     called = []
     monkeypatch.setattr(subprocess, "call", lambda c: called.append(c[2]) or int(c[2] == "bad"))
     (tmp_path / "there").touch()
     steps = [
-        paper.Step(("done",), tmp_path / "there"),
-        paper.Step(("new",), tmp_path / "absent"),
-        paper.Step(("always",)),
-        paper.Step(("bad",)),
-        paper.Step(("never",)),
+        paper.Step("a", ("done",), tmp_path / "there"),
+        paper.Step("a", ("new",), tmp_path / "absent"),
+        paper.Step("a", ("always",)),
+        paper.Step("a", ("bad",)),
+        paper.Step("a", ("never",)),
+        paper.Step("b", ("other",)),
     ]
-    with pytest.raises(SystemExit, match=r"\[4/5\] bad: ended with 1"):
-        paper.carry_out(steps)
-    assert called == ["new", "always", "bad"]
-    assert "[1/5] done: done already" in capsys.readouterr().out
+    assert paper.carry_out(steps) == ["[4/6] bad: ended with 1"]
+    assert called == ["new", "always", "bad", "other"]
+    out = capsys.readouterr().out
+    assert "[1/6] done: done already" in out and "[5/6] never: left out" in out

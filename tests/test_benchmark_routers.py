@@ -24,17 +24,38 @@ def test_random_and_confidence_have_the_rates_of_the_agent():
     iterated = np.zeros((400, 3), bool)
     iterated[:100, 1], iterated[50:100, 2] = True, True
     arms = routers.matched(logits, iterated, "constant_2")
-    (random, *others), (confidence, *_) = (
-        [(name, *arm.program.args) for name, arm in arms.items() if arm.kind == kind]
+    random, unsure = (
+        {name: arm.program.args[0] for name, arm in arms.items() if arm.kind == kind}
         for kind in ("random", "confidence")
     )
-    assert random == ("random, 0.38 layers", library.Random(0.375))
-    assert [router.rate for _, router in others] == [0.25, 0.5, 0.75]
-    _, router = confidence
+    assert {name: router.rate for name, router in random.items()} == {
+        "random as the agent, 0.38 layers": 0.375,
+        "random, 0.25 layers": 0.25,
+        "random, 0.50 layers": 0.5,
+        "random, 0.75 layers": 0.75,
+    }
     seen = library.Observation(jnp.asarray(logits), jnp.zeros((400, 4)), 0)
-    mask = router(jax.random.key(0), seen)
-    assert mask.sum(0).tolist() == [0, 100, 0]
-    assert confidence[0].endswith(", layer 2")
+    masks = [router(jax.random.key(0), seen).sum(0).tolist() for router in unsure.values()]
+    # The agent's share, and the others.
+    assert masks == [[0, n, 0] for n in (100, 100, 200, 300)]
+    assert "unsure as the agent, 25% to layer 2" in unsure
+
+
+def test_agents_are_told_their_price(monkeypatch):
+    run, told = loop.Run.prepare(tiny(), None), []
+
+    def call(model, variables, method, x, router, price, key):
+        told.append(price)
+        raise StopIteration
+
+    monkeypatch.setattr(routers, "call", call)
+    arms = routers.fixed(2, run.config.price, (0.1, 0.5, 1.0))
+    agents = {name: arm for name, arm in arms.items() if arm.kind == "agent"}
+    for arm in agents.values():
+        with pytest.raises(StopIteration):
+            arm.program(run.task, run.initial().params, jnp.zeros((4, 8, 8, 1), jnp.uint8), None)
+    assert told == [arm.price for arm in agents.values()] == [run.config.price, 0.1, 1.0]
+    assert list(agents)[1:] == ["agent, λ = 0.1", "agent, λ = 1"]
 
 
 def test_programs_do_what_they_are_called():

@@ -85,13 +85,9 @@ def test_settings_go_from_dear_to_cheap():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Workdir of a run whose weights are those it began with; what one test compiles, all do."""
-    workdir, former = tmp_path_factory.mktemp("run"), jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("cache")))
+    """Workdir of a run whose weights are those it began with."""
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        begun(tiny(**SMALL), workdir)
-    yield workdir
-    jax.config.update("jax_compilation_cache_dir", former)
+        return begun(tiny(**SMALL), tmp_path_factory.mktemp("run"))
 
 
 @pytest.mark.parametrize("router", ["agent", "confidence"])

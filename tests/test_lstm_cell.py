@@ -8,6 +8,7 @@ import pytest
 
 from dynalay_jax import Unrolled, fixed_point
 from dynalay_jax.cells import CELLS
+from dynalay_jax.model import DynaLay, costs
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
 
@@ -51,9 +52,34 @@ def test_no_position_hears_a_later_one(built):
     assert float(moved[:3].max()) < 1e-5 and float(moved[3:].min()) > 1e-3
 
 
-def test_feedback_never_expands(built):
-    _, w, _ = built
-    assert float(jnp.linalg.norm(w["feedback"], 2)) < 1
+def test_feedback_never_expands():
+    cell = CELLS["lstm"](features=FEATURES)
+    below = jnp.zeros((1, 1, LENGTH, 4))
+    params = cell.init(jax.random.key(1), below)["params"]
+    extreme = {"v": 10 * jax.random.normal(jax.random.key(2), (FEATURES, FEATURES)), "k": 100.0}
+    w, _ = cell.apply({"params": {**params, **extreme}}, below)
+    assert 0.98 < float(jnp.linalg.norm(w["feedback"], 2)) < 1
+
+
+def test_costs_are_those_of_its_matrix_products():
+    model = DynaLay(2, (FEATURES,), (1,), (1,), "lstm", stem=3, vocabulary=5, norm=False)
+    found = costs(model, (1, LENGTH, 1))
+    # An embedding is looked up; injection, input and recurrent kernels; and the feedback.
+    assert found.stem == 0
+    assert found.inject == (LENGTH * FEATURES * (3 + 2 * 4 * FEATURES),)
+    assert found.step == (LENGTH * FEATURES * 9 * FEATURES,)
+
+
+def test_memory_is_kept_in_float32(built):
+    cell, w, u = built
+    half = cell.straight(w, u.astype(jnp.bfloat16))
+    assert half.dtype == jnp.bfloat16
+    np.testing.assert_allclose(half.astype(jnp.float32), cell.straight(w, u), atol=0.02)
+
+
+def test_text_needs_the_width_of_its_embedding():
+    with pytest.raises(ValueError, match=r"stem: expected 1 or more, the width of the embedding"):
+        costs(DynaLay(2, (8,), (1,), (1,), "lstm", vocabulary=5), (1, LENGTH, 1))
 
 
 def test_implicit_gradients_are_those_of_unrolling(built):

@@ -75,3 +75,13 @@ def test_what_was_asked_of_a_run_is_in_its_record(group):
     assert first.keys() == {"summary", "curve"}
     assert second.keys() == {"summary", "curve", "halting", "extrapolation_grid"}
     assert second["extrapolation_grid"] == {"of": "extrapolation_grid"}
+
+
+def test_command_writes_records_and_copies_what_was_timed(group, tmp_path, monkeypatch):
+    (group.workdirs[0] / "routers_connectivity.json").write_text('{"rows": []}')
+    out = tmp_path / "results"
+    out.mkdir()
+    monkeypatch.setattr("sys.argv", ["runs", *map(str, group.workdirs), f"--out={out}"])
+    runs.main()
+    assert json.loads((out / "connectivity.json").read_text()) == runs.collect(group)
+    assert (out / "routers_connectivity.json").read_text() == '{"rows": []}'

@@ -261,7 +261,8 @@ CLAIMS = (
         ("imdb",),
         (*_ACCURACIES, "layer_accuracies"),
         _routes,
-        lambda s: max(s["layer_accuracies"]) > s["straight_accuracy"],
-        "The same weights on every route. WikiText-2 is not built.",
+        lambda s: min(s["layer_accuracies"]) > s["straight_accuracy"],
+        "Counted as holding where every layer gains: the best of them, chosen on test data, mostly "
+        "would. The same weights on every route. WikiText-2 is not built.",
     ),
 )

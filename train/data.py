@@ -1,6 +1,7 @@
 """Data sets as arrays in memory, and the order in which training and evaluation go through them.
 
-All of them fit into memory, and onto the device, as uint8: a step gathers its examples by index.
+All of them fit into memory, and onto the device, as uint8 (text as uint16): a step gathers its
+examples by index.
 CIFAR-10, CIFAR-100 and IMDB come from TFDS and are read without TensorFlow; the digits come with
 scikit-learn; connectivity, mazes and parity are made here. Each loader imports what it alone needs.
 """
@@ -121,6 +122,7 @@ def _reviews(config: ml_collections.ConfigDict) -> _Parts:
     from train.datasets import reviews
 
     builder = _prepared_builder(config.name, config.data_dir)
+    _check("validation", config.validation, 1, builder.info.splits["train"].num_examples - 1)
     settings = config.validation, config.length, config.vocabulary
     rest, test = reviews.load(builder, *settings)
     train, validation = _hold_out(rest, config.validation)

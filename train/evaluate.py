@@ -51,13 +51,8 @@ class Report:
         return shares(self.each["iterated"])
 
     def point(self) -> dict[str, float]:
-        """Accuracy, cost, and milliseconds an example, for a curve."""
-        milliseconds = 1e3 * self.seconds / len(self.each["correct"])
-        return {
-            "mean_cost": self.mean_cost,
-            "accuracy": self.accuracy,
-            "milliseconds": milliseconds,
-        }
+        """Accuracy and cost, for a curve."""
+        return {"mean_cost": self.mean_cost, "accuracy": self.accuracy}
 
 
 def shares(iterated: np.ndarray) -> list[float]:

@@ -239,11 +239,12 @@ def read_routers(path: Path) -> dict[str, Any]:
     """
     try:
         record = json.loads(path.read_text())
-        _ = record["config"], [(row["kind"], row["median_ms"]) for row in record["rows"]]
+        keys = ("kind", "price", "median_ms", "macs", "accuracy")
+        _ = record["config"], [row[key] for row in record["rows"] for key in keys]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(
             f"--routers: expected a record of benchmarks/routers.py in {path}, got {error!r}; "
-            "check which file it is."
+            "check which file it is, or measure it again."
         ) from error
     return record
 

@@ -71,7 +71,7 @@ def train_step(
     Args:
         task, transforms, phase: static.
         state: before; the same on all devices.
-        images: uint8 [b, height, width, channels].
+        images: [b, height, width, channels], as the split has them.
         labels: int32 [b].
         key: of this step and device.
 
@@ -303,7 +303,7 @@ def evaluation(task: Task) -> Callable[..., dict[str, np.ndarray]]:
 
 
 class Resident:
-    """A split on every device: images uint8 and labels int32, with a leading device axis."""
+    """A split on every device: images and labels as in `Split`, with a leading device axis."""
 
     def __init__(self, split: Split) -> None:
         self.images, self.labels = replicate((split.images, split.labels))

@@ -36,9 +36,6 @@ def summarise(
     out = {
         "test_examples": len(right),
         "images_per_second": len(right) / agent.seconds,
-        "milliseconds": agent.point()["milliseconds"],
-        "straight_milliseconds": straight.point()["milliseconds"],
-        "all_layers_milliseconds": everything.point()["milliseconds"],
         "test_accuracy": agent.accuracy,
         "straight_accuracy": straight.accuracy,
         "layer_accuracies": hindsight.outcomes(report)[0].mean(0)[1:].tolist(),
