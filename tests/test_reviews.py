@@ -1,6 +1,7 @@
 """Reviews as tokens: the last words, known from the training examples alone."""
 
 import json
+from types import SimpleNamespace
 
 from ml_collections import ConfigDict
 import numpy as np
@@ -22,6 +23,8 @@ class Builder:
 
     def __init__(self, times=1):
         self.times = times
+        splits = {"train": SimpleNamespace(num_examples=times * len(TRAIN))}
+        self.info = SimpleNamespace(splits=splits)
 
     def as_data_source(self, split):
         class Source(list):
@@ -54,6 +57,13 @@ def test_as_a_data_set(monkeypatch):
     found = data.load(ConfigDict({**settings, "length": 4, "vocabulary": 5}))
     assert found.vocabulary == 5 and found.classes == ("negative", "positive")
     assert [len(part.labels) for part in (found.train, found.validation, found.test)] == [3, 1, 2]
+
+
+def test_more_held_out_than_there_are(monkeypatch):
+    monkeypatch.setattr(data, "_prepared_builder", lambda name, folder: Builder())
+    settings = {"name": "imdb_reviews", "data_dir": "", "length": 4, "vocabulary": 5}
+    with pytest.raises(UserError, match=r"config.data.validation: expected 1 to 3 examples, got 4"):
+        data.load(ConfigDict({**settings, "validation": 4}))
 
 
 def test_lstms_train_on_them(monkeypatch, tmp_path):
