@@ -36,6 +36,5 @@ def get_config(baseline: str = "") -> ConfigDict:
     # find it.
     config.objective.fraction = 1.0
     config.price = 0.1
-    config.train.epochs.main = 30.0
-    config.train.epochs.agent = 2.0
+    config.train.epochs.main = 14.0
     return baselines.vary(config, baseline)
