@@ -12,4 +12,5 @@ def get_config(baseline: str = "") -> ConfigDict:
     """Longer, some seeds' layer 2 learns to fill fine grids, too."""
     config = scales.get_config()
     config.train.epochs.update(main=30.0, agent=2.0)
+    config.eval_every = 2.0
     return baselines.vary(config, baseline)
