@@ -1,6 +1,6 @@
 """As scales, the main model and the agent warmed up twice as long.
 
-python -m train.main --config=configs/scales_long.py
+    python -m train.main --config=configs/scales_long.py
 
 Hardware: 2 cores, of which a run has one. Time: 22 minutes. Result (3 seeds that nothing was chosen
 by, 10,000 test grids): agent 94.1 ± 1.3 % at a cost of 4.8, at which random routing has 87.0 %, a
