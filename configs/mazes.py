@@ -2,7 +2,10 @@
 
     python -m train.main --config=configs/mazes.py
 
-Hardware: 2 cores. Not run yet. --mode=eval --config.data.side=10 evaluates on larger mazes.
+Hardware: 2 cores, of which a run has one. Time: 18 minutes. Result (1 seed, 5,000 test mazes): not
+learnt well yet. All layers 68.1 % at a cost of 10.5 straight passes, straight pass 59.3 %, and the
+agent iterates nothing. See benchmarks/results/small/mazes.json. --mode=eval --config.data.side=10
+evaluates on larger mazes.
 """
 
 from ml_collections import ConfigDict
