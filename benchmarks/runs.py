@@ -74,12 +74,16 @@ def _row(record: dict[str, Any]) -> list[str]:
     return [
         plain("test_examples", ".0f"),
         str(len(summaries)),
-        *(f"{seeds.mean(summaries, f'{key}_accuracy')} %" for key in accuracies),
+        *(_percent(seeds.mean(summaries, f"{key}_accuracy")) for key in accuracies),
         plain("gap_closed", ".0f", 100),
         " / ".join(costs),
         seeds.shares(summaries),
         plain("train_seconds", ".1f", 1 / 60),
     ]
+
+
+def _percent(number: str) -> str:
+    return number if number == "—" else f"{number} %"
 
 
 def static_table(records: dict[str, dict[str, Any]]) -> str:

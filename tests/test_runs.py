@@ -54,6 +54,7 @@ def test_table_averages_seeds_and_says_what_was_not_run(group):
     assert cells[-6:] == [
         "96.0 ± 1.4 %", "96.0 ± 0.0 %", "60", "1.50 / 20.00", "25 / 0 / 75", "1.5"
     ]  # fmt: skip
+    assert cells[6] == "—", "two thresholds were not measured"
     assert "`cifar10.py`" in lines[3] and "not run" in lines[3]
 
 
