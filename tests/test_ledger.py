@@ -42,12 +42,12 @@ def test_without_runs_nothing_is_claimed():
 
 def test_every_run_that_can_say_something_is_heard():
     found = rows(connectivity=[SUMMARY, SUMMARY], cifar10_small=[SUMMARY])
-    assert found[CNN].here.startswith("cifar10_small: agent 93.0 %") and found[CNN].n == "1"
+    assert found[CNN].here.startswith("cifar10_small (n = 1): agent 93.0 %") and found[CNN].n == "1"
     kept = found[KEPT]
-    assert (kept.verdict, kept.n) == ("holds in 3 of 3 runs", "1, 2")
+    assert (kept.verdict, kept.n) == ("holds in 3 of 3 runs", "3")
     assert kept.here.count("at 25 % of their cost") == 2
     thought = found["Hard samples get more thought"].here
-    assert thought.startswith("cifar10_small: 5.0 where the straight pass is wrong, 2.0 elsewhere")
+    assert thought.startswith("cifar10_small (n = 1): 5.0 where the straight pass is wrong")
     assert found["DynaLay reaches 85 % on CIFAR-100"].verdict == "not run"
 
 
@@ -106,7 +106,7 @@ def test_baselines_are_compared_with_each_other():
     none, every = [SUMMARY, SUMMARY], [SUMMARY | {"test_accuracy": a} for a in (0.94, 0.93)]
     found = rows(digits=none, digits_model_0=none, digits_model_2=every)
     assert found[FIG_6].verdict == "holds in 1 of 2 runs"
-    assert found[FIG_6].here == "digits: none 93.0 ± 0.0 %, all 93.5 ± 0.7 %"
+    assert found[FIG_6].here == "digits (n = 2): none 93.0 ± 0.0 %, all 93.5 ± 0.7 %"
 
 
 def test_cost_falls_with_the_price(tmp_path):

@@ -80,12 +80,12 @@ def _training(rows: Sequence[dict[str, Any]]) -> Entry:
 
 
 def _entry(claim: Claim, runs: dict[str, Summaries]) -> Entry:
-    here, n, held = [], [], []
+    here, held = [], []
     for name in claim.configs:
         known = [s for s in runs.get(name, ()) if all(s.get(k) is not None for k in claim.needs)]
         if known:
-            here.append(f"{name}: {claim.here(known)}")
-            n.append(str(len(known)))
+            here.append(f"{name} (n = {len(known)}): {claim.here(known)}")
             held += [claim.holds(summary) for summary in known]
     verdict = f"holds in {sum(held)} of {len(held)} runs" if held else "not run"
-    return Entry(claim.claim, claim.paper, "; ".join(here), ", ".join(n), verdict, claim.why)
+    n = str(len(held)) if held else ""
+    return Entry(claim.claim, claim.paper, "; ".join(here), n, verdict, claim.why)
