@@ -35,6 +35,8 @@ _LOGGER = logging.getLogger(__name__)
 # Orbax tells of every save, and logs a traceback for each error that it also raises. When a write
 # fails it closes its event loop, and every other write that is under way complains of that.
 absl_logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
+# Where several writes fail, orbax raises one error, and asyncio prints the others.
+logging.getLogger("asyncio").addFilter(lambda r: "never retrieved" not in r.getMessage())
 _unraisable_hook = sys.unraisablehook
 
 
