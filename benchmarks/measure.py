@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 import importlib.metadata
 import json
 from pathlib import Path
+import random
 import sys
 import time
 from typing import Any
@@ -34,9 +35,10 @@ def compile_function(function: Callable, *args: Any) -> tuple[Callable, dict[str
 def interleave(
     calls: dict[str, Callable[[], Any]], seconds: float = 10.0, most: int = 200
 ) -> dict[str, list[float]]:
-    """Times every call in turn, A B C A B C ..., and returns milliseconds a run for each.
+    """Times every call in turn, in rounds, and returns milliseconds a run for each.
 
-    Each is warmed up twice. A sample is one run, or as many as take a millisecond.
+    Each is warmed up twice. A sample is one run, or as many as take a millisecond. Every round has
+    an order of its own: a small arm is slow after a large one, which leaves it cold caches.
 
     Args:
         calls: name to function of no arguments; its result is waited for.
@@ -50,11 +52,13 @@ def interleave(
         jax.block_until_ready(call())
         repeats[name] = max(1, int(1e-3 / (time.perf_counter() - start)))
     samples: dict[str, list[float]] = {name: [] for name in calls}
+    order, rng = list(calls.items()), random.Random(0)
     begin = time.perf_counter()
     for done in range(most):
         if done >= 5 and time.perf_counter() - begin > seconds:
             break
-        for name, call in calls.items():
+        rng.shuffle(order)
+        for name, call in order:
             start = time.perf_counter()
             for _ in range(repeats[name]):
                 jax.block_until_ready(call())

@@ -35,8 +35,10 @@ def tiled_convolution(
         return jax.lax.conv_general_dilated(x, kernel, strides, padding, **rest)
     (rows, columns), (h, w) = map(operator.floordiv, image, window), window
     patches = x.reshape(batch, rows, h, columns, w, channels).swapaxes(2, 3)
-    flat = patches.reshape(batch, rows, columns, h * w * channels)
-    return jnp.dot(flat, kernel.reshape(-1, features), precision=rest["precision"])
+    # Of two dimensions: XLA's CPU backend is a third faster forward than with more.
+    flat = patches.reshape(-1, h * w * channels)
+    product = jnp.dot(flat, kernel.reshape(-1, features), precision=rest["precision"])
+    return product.reshape(batch, rows, columns, features)
 
 
 def _convolution(z: jax.Array, kernel: jax.Array, padding: Any, groups: int = 1) -> jax.Array:
