@@ -20,7 +20,7 @@ def render() -> dict[str, str]:
     return {
         "runs": f"{runs.table(trained)}\n\n{_trained_on(trained)}",
         "static": runs.static_table(static),
-        "training": _timed(training, _read("small/training_digits")),
+        "training": _timed(training, _read("small/training_cifar10_small")),
         "routers": _timed(routers, _read("small/routers_scales")),
         "harness": _overhead(_read("harness_digits")),
         "fixed_point": f"{provenance(solved)}\n\n{fixed_point.table(solved['results'])}",
