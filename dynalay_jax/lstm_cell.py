@@ -1,6 +1,8 @@
 """A cell for sequences: a whole LSTM layer, with its own output fed back into its input.
 
-z ← LSTM(κQ z + u)    [paper, App. D.2, Eq. 14]
+    z ← LSTM(κQ z + u)    [paper, App. D.2, Eq. 14]
+
+The offsets u are computed from the layer below.
 """
 
 from typing import Any
@@ -21,8 +23,8 @@ class LSTM(Cell):
     Straight, it is an ordinary LSTM; iterated, a stack of ever more LSTMs of the same weights, each
     of which reads the one below and the input. z [B, rows, T, features] at a position depends on
     the injection u up to there; u on what is below up to there if `window` is 1 and `norm` False,
-    as sequences want them. Q is orthogonal and κ < 1 (Eq. 6), but the LSTM
-    itself may expand: nothing is certified.
+    as sequences want them. Q is orthogonal and κ < 1 (Eq. 6), but the LSTM itself may expand:
+    nothing is certified.
 
     Attributes:
         most: bound on the feedback's norm κ.

@@ -27,9 +27,9 @@ def x64():
         yield
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def flax_promotion():
-    """For tests of models: Flax's biases broadcast over ranks, and its norms mix dtypes."""
+    """For modules that test models: Flax's biases broadcast over ranks, its norms mix dtypes."""
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         yield
 

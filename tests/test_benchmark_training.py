@@ -20,9 +20,8 @@ def run():
 
 
 @pytest.fixture(scope="module")
-def arms(run):
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        return training.arms(run)
+def arms(run, flax_promotion):
+    return training.arms(run)
 
 
 def gradients(run, arm, batch=4):

@@ -2,7 +2,6 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
 from short_run import begun, tiny
@@ -84,10 +83,9 @@ def test_settings_go_from_dear_to_cheap():
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, flax_promotion):
     """Workdir of a run whose weights are those it began with."""
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        return begun(tiny(**SMALL), tmp_path_factory.mktemp("run"))
+    return begun(tiny(**SMALL), tmp_path_factory.mktemp("run"))
 
 
 @pytest.mark.parametrize("router", ["agent", "confidence"])

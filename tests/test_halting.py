@@ -3,7 +3,6 @@
 import json
 from types import SimpleNamespace
 
-import jax
 import numpy as np
 import pytest
 from short_run import begun, tiny
@@ -102,12 +101,9 @@ def test_no_test_label_has_a_say(short):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, flax_promotion):
     """Workdir of a run whose weights are those it began with."""
-    workdir = tmp_path_factory.mktemp("run")
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        begun(tiny(**{"data.validation": 500}), workdir)
-    return write(workdir)
+    return write(begun(tiny(**{"data.validation": 500}), tmp_path_factory.mktemp("run")))
 
 
 def test_a_run_is_compared(run, capsys, short):

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 
-import jax
 import numpy as np
 import pytest
 from short_run import PER_CALL, tiny
@@ -14,16 +13,11 @@ from train.errors import UserError
 from train.interrupt import Interrupted
 from train.metrics import read_metrics
 
-
-@pytest.fixture(autouse=True, scope="module")
-def relaxed():
-    """Flax's promotions are allowed, in fixtures of the module, too."""
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("flax_promotion")
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
+def undisturbed(tmp_path_factory, flax_promotion):
     """Workdir and summary of a run that nothing happened to."""
     workdir = tmp_path_factory.mktemp("undisturbed")
     return workdir, loop.train_and_evaluate(tiny(), workdir)
@@ -221,10 +215,12 @@ def test_results_of_another_price_do_not_stay(tmp_path):
     setup.claim(run.config, run.dataset, tmp_path)
     for name in setup.RECORDS:
         (tmp_path / f"{name}.json").write_text("{}")
+    (tmp_path / "routers_digits.json").write_text("{}")
     setup.claim(run.config, run.dataset, tmp_path)
     assert (tmp_path / "summary.json").exists()
     setup.claim(loop.Run.prepare(tiny(price=0.5), tmp_path).config, run.dataset, tmp_path)
     assert not any((tmp_path / f"{n}.json").exists() for n in setup.RECORDS)
+    assert not (tmp_path / "routers_digits.json").exists()
 
 
 def test_evaluation_is_of_the_config_that_was_trained(undisturbed):

@@ -16,12 +16,11 @@ FEATURES, LENGTH = 8, 5
 
 
 @pytest.fixture(scope="module")
-def built():
+def built(flax_promotion):
     """Cell, and (w, u) of 3 samples of 2 rows."""
     cell = CELLS["lstm"](features=FEATURES, window=1, norm=False)
     below = jax.random.normal(jax.random.key(0), (3, 2, LENGTH, 4))
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        return cell, *cell.apply(cell.init(jax.random.key(1), below), below)
+    return cell, *cell.apply(cell.init(jax.random.key(1), below), below)
 
 
 def flax_lstm(w, x):

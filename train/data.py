@@ -1,9 +1,9 @@
 """Data sets as arrays in memory, and the order in which training and evaluation go through them.
 
 All of them fit into memory, and onto the device, as uint8 (text as uint16): a step gathers its
-examples by index.
-CIFAR-10, CIFAR-100 and IMDB come from TFDS and are read without TensorFlow; the digits come with
-scikit-learn; connectivity, mazes and parity are made here. Each loader imports what it alone needs.
+examples by index. CIFAR-10, CIFAR-100 and IMDB come from TFDS and are read without TensorFlow; the
+digits come with scikit-learn; connectivity, mazes and parity are made here. Each loader imports
+what it alone needs.
 """
 
 from collections.abc import Callable, Iterator
@@ -90,11 +90,10 @@ def load(config: ml_collections.ConfigDict) -> Dataset:
 
     Args:
         config: name; validation, how many training examples are held out, from their end where
-            their order is random already, stratified for the digits; for CIFAR and
-            IMDB data_dir, where TFDS keeps its data ("": TFDS' default), and for IMDB length and
-            vocabulary; for the tasks made here train (with
-            validation), test, seed, and the arguments of `make` in `train.datasets`, which for
-            parity's test split are test_least and test_most.
+            their order is random already, stratified for the digits; for CIFAR and IMDB data_dir,
+            where TFDS keeps its data ("": TFDS' default), and for IMDB length and vocabulary; for
+            the tasks made here train (with validation), test, seed, and the arguments of `make` in
+            `train.datasets`, which for parity's test split are test_least and test_most.
 
     Returns:
         The data set. The test examples of digits and CIFAR depend on no setting.
