@@ -142,14 +142,10 @@ def collection(studies: Sequence[Study], out: Path, results: Path) -> list[Step]
         for seed in seeds
     ]
     done = [str(folder) for folder in workdirs if (folder / "summary.json").exists()]
-    timed = []
-    for kind in ("training", "routers"):
-        records = [str(path) for folder in done for path in Path(folder).glob(f"{kind}_*.json")]
-        timed += [f"--{kind}", *records] if records else []
     if not done:
         return []
     where = f"--out={results}"
-    commands = ("benchmarks.runs", *done, where), ("train.report", *done, where, *timed)
+    commands = ("benchmarks.runs", *done, where), ("train.report", *done, where)
     return [Step("collection", command) for command in commands]
 
 

@@ -46,11 +46,9 @@ def test_finished_runs_are_collected(tmp_path):
         folder.mkdir()
         (folder / "summary.json").touch()
     (tmp_path / "digits-2").mkdir()
-    (done[0] / "routers_digits.json").touch()
     runs, report = (step.command for step in paper.collection([STUDY], tmp_path, Path("R")))
     assert runs == ("benchmarks.runs", *map(str, done), "--out=R")
-    timed = "--routers", str(done[0] / "routers_digits.json")
-    assert report == ("train.report", *map(str, done), "--out=R", *timed)
+    assert report == ("train.report", *map(str, done), "--out=R")
 
 
 def test_dear_variants_are_trained_with_one_seed():

@@ -24,6 +24,7 @@ SUMMARY = {
     "converged": 1.0,
 }
 KEPT = "The agent keeps the accuracy of iterating all layers at less cost"
+MATCHED = "At its lowest price the agent matches uniform iteration with half of its MACs"
 CNN = "DynaLay is more accurate than the plain CNN on CIFAR-10"
 MATTERS = "Which samples are iterated matters"
 ALONE = "DynaLay is more accurate than the plain CNN trained by itself"
@@ -120,6 +121,19 @@ def test_cost_falls_with_the_price(tmp_path):
     assert verdict([2.0, 1.0, 1.0]) == "holds in 1 of 1 runs"
     assert verdict([2.0, 0.5, 1.0]) == verdict([1.0, 1.0]) == "holds in 0 of 1 runs"
     assert verdict([]) == "not run"
+
+
+def test_uniform_iteration_is_matched_at_half_its_macs():
+    def entry(accuracy, cost):
+        point = {"price": 0.01, "mean_cost": cost, "accuracy": accuracy}
+        summary = SUMMARY | {"curve": [point, point | {"accuracy": 0.0}]}
+        return rows(scales=[summary])[MATCHED]
+
+    assert entry(0.926, 1.4).here == (
+        "scales (n = 1): agent 92.6 %, all layers 93.5 %, at 48 % of their MACs"
+    )
+    verdicts = [entry(*at).verdict for at in ((0.926, 1.4), (0.924, 1.4), (0.926, 1.6))]
+    assert verdicts == [f"holds in {n} of 1 runs" for n in (1, 0, 0)]
 
 
 def test_training_costs_are_of_the_record():

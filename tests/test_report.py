@@ -12,7 +12,6 @@ import test_robustness
 from test_seeds import START, run
 
 from train import report, seeds
-from train.errors import UserError
 
 
 def finished(folder, seed=0, cell="concave", **changes):
@@ -77,35 +76,25 @@ def test_agents_and_baselines_are_told_apart(text):
     assert static[6:] == ["digits_model_0", "1", "93.0", "2", "2.50", "1.0"]
 
 
-def test_command_takes_the_record_of_training(workdirs, tmp_path, monkeypatch, capsys):
-    record, out = tmp_path / "training.json", tmp_path / "page"
+def test_what_was_timed_with_a_run_is_in_the_page(workdirs, tmp_path, monkeypatch, capsys):
     times = {"plain CNN": 8.0, "DynaLay, joint": 12.0}
     rows = [{"arm": arm, "backward": {"median_ms": time}} for arm, time in times.items()]
-    record.write_text(json.dumps({"config": "digits", "rows": rows}))
-    arguments = ["report", *map(str, workdirs), f"--out={out}", f"--training={record}"]
-    monkeypatch.setattr("sys.argv", arguments)
+    record = {"config": "connectivity", "rows": rows}
+    (workdirs[0] / "training_connectivity.json").write_text(json.dumps(record))
+    row = {"kind": "all layers", "median_ms": 8.0, "accuracy": 0.9, "macs": 7.0, "price": None}
+    record = {"config": "connectivity", "rows": [row]}
+    (workdirs[1] / "routers_connectivity.json").write_text(json.dumps(record))
+    out = tmp_path / "page"
+    monkeypatch.setattr("sys.argv", ["report", *map(str, workdirs), f"--out={out}"])
     report.main()
     text = (out / "report.html").read_text()
     assert "<td>DynaLay, joint</td><td>12.00 ms</td><td>1.50</td>" in text
-    assert "digits, in multiples of the plain CNN: plain CNN 1.00, DynaLay, joint 1.50" in text
-    assert "and 7 figures beside it" in capsys.readouterr().out
-    record.write_text("[]")
-    with pytest.raises(UserError, match=r"--training: expected a record of .* got TypeError"):
-        report.main()
-
-
-def test_command_takes_records_of_routers(workdirs, tmp_path, monkeypatch):
-    record, out = tmp_path / "routers.json", tmp_path / "page"
-    row = {"kind": "all layers", "median_ms": 8.0, "accuracy": 0.9, "macs": 7.0, "price": None}
-    record.write_text(json.dumps({"config": "connectivity", "rows": [row]}))
-    arguments = ["report", *map(str, workdirs), f"--out={out}", "--routers", str(record)]
-    monkeypatch.setattr("sys.argv", arguments)
-    report.main()
+    assert (
+        "connectivity, in multiples of the plain CNN: plain CNN 1.00, DynaLay, joint 1.50" in text
+    )
     assert (out / "figures" / "connectivity_times.png").exists()
-    assert 'alt="connectivity_times"' in (out / "report.html").read_text()
-    record.write_text("{}")
-    with pytest.raises(UserError, match=r"--routers: expected a record of .* got KeyError"):
-        report.main()
+    assert 'alt="connectivity_times"' in text
+    assert "and 8 figures beside it" in capsys.readouterr().out
 
 
 def test_halting_routers_have_a_table_where_a_run_was_compared(workdirs, tmp_path):

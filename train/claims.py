@@ -82,6 +82,18 @@ def _share_of_cost(summaries: Summaries) -> str:
     return f"{accuracies}, at {100 * share:.0f} % of their cost"
 
 
+def _share_of_macs(summary: dict[str, Any]) -> float:
+    """Of the agent at its lowest price, in all layers'; costs are beyond one straight pass."""
+    return (1 + summary["curve"][0]["mean_cost"]) / (1 + summary["all_layers_cost"])
+
+
+def _at_the_lowest_price(summaries: Summaries) -> str:
+    agent = seeds.mean([s["curve"][0] for s in summaries], "accuracy")
+    share = np.mean([_share_of_macs(s) for s in summaries])
+    everything = _against(("all layers", "all_layers"))(summaries)
+    return f"agent {agent} %, {everything}, at {100 * share:.0f} % of their MACs"
+
+
 def _more_accurate(than: str, words: str, key: str, said: str, why: str) -> Claim:
     """The agent is more accurate than what has `key`_accuracy in the summary."""
     return Claim(
@@ -209,6 +221,19 @@ CLAIMS = (
             and s["mean_cost"] <= 0.5 * s["all_layers_cost"]
         ),
         "Counted as holding within 1 point at half the cost or less.",
+    ),
+    Claim(
+        "At its lowest price the agent matches uniform iteration with half of its MACs",
+        "in words",
+        _ALL,
+        ("curve", "all_layers_accuracy", "all_layers_cost"),
+        _at_the_lowest_price,
+        lambda s: (
+            s["curve"][0]["accuracy"] >= s["all_layers_accuracy"] - 0.01
+            and _share_of_macs(s) <= 0.5
+        ),
+        "All layers are iterated by uniform iteration. Counted as holding within 1 point, at half "
+        "of the MACs, straight pass included, or less.",
     ),
     Claim(
         "Which samples are iterated matters",

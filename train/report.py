@@ -1,24 +1,22 @@
 """One page about finished runs: tables over seeds, the paper's tables, figures and claims.
 
-    python -m train.report WORKDIR ... [--out=report] [--training FILE ...] [--routers FILE ...]
+    python -m train.report WORKDIR ... [--out=report]
 
 A workdir is named as its config, or NAME-SEED for one of several seeds, as `train.sweep` has it.
-The page stands by itself; its figures also lie beside it, in OUT/figures. The files are records
-of `benchmarks.training`, what training steps cost, and of `benchmarks.routers`, how long routed
-passes take.
+The page stands by itself; its figures also lie beside it, in OUT/figures. What was asked of the
+runs since, and timed with their weights, is in it where the workdirs have it.
 """
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from PIL import Image
 
-from train import comparisons, figures, ledger, reproduction, sections, seeds
+from train import comparisons, figures, ledger, reproduction, sections, seeds, timings
 from train.command import Parser, friendly
 from train.errors import UserError
 from train.seeds import Group
@@ -82,15 +80,12 @@ _STATIC: dict[str, tuple[str, str, float]] = {
 _WIDE = 1000
 
 
-def page(
-    found: Sequence[Group], drawn: dict[str, Path], training: Sequence[dict[str, Any]] = ()
-) -> str:
+def page(found: Sequence[Group], drawn: dict[str, Path]) -> str:
     """The page as HTML, with all pictures in it.
 
     Args:
         found: runs by config.
         drawn: figures by name, as `draw` gives them.
-        training: rows of the record of what training steps cost.
     """
     agents = [group for group in found if group.has_agent]
     tables = [_table(title, columns, agents, note) for title, (note, columns) in _TABLES.items()]
@@ -105,6 +100,7 @@ def page(
     note = "Baselines are trained on one route, and have no agent."
     tables += map(dataclasses.asdict, (sections.calibration(found), sections.certificate(found)))
     tables.append(_table("Against baselines", _STATIC, found, note))
+    training = timings.training(found)
     of_paper = [dataclasses.asdict(part) for part in reproduction.sections(found, training, drawn)]
     claims = {
         "title": "The paper's claims",
@@ -131,15 +127,12 @@ def page(
     )
 
 
-def draw(
-    found: Sequence[Group], folder: Path, timed: Mapping[str, dict[str, Any]] = {}
-) -> dict[str, Path]:
+def draw(found: Sequence[Group], folder: Path) -> dict[str, Path]:
     """Draws the figures of each config's first seed, and those that compare it with variants.
 
     Args:
         found: runs by config.
         folder: for the PNGs.
-        timed: by config, the record of how long routed passes take.
 
     Returns:
         Paths by name, CONFIG_FIGURE.
@@ -150,7 +143,7 @@ def draw(
         for path in figures.draw(group.workdirs[0]):
             name = f"{group.name}_{path.stem}"
             drawn[name] = _reduced(path, folder / f"{name}.png")
-    runs = sections.Found(found)
+    runs, timed = sections.Found(found), timings.routers(found)
     for task in runs.tasks:
         several = {
             "warmup": comparisons.warmup(task, runs.schedules(task)),
@@ -209,63 +202,18 @@ def _halting(group: Group) -> Group | None:
     return dataclasses.replace(group, workdirs=workdirs, summaries=summaries)
 
 
-def read_training(path: Path) -> list[dict[str, Any]]:
-    """Rows {"config", "arm", "backward_ms", "ratio_to_plain"} of a record of `benchmarks.training`.
-
-    Raises:
-        UserError: it is no such record.
-    """
-    try:
-        record = json.loads(path.read_text())
-        config = record["config"]
-        times = {row["arm"]: row["backward"]["median_ms"] for row in record["rows"]}
-        plain = times["plain CNN"]
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise UserError(
-            f"--training: expected a record of benchmarks/training.py in {path}, got {error!r}; "
-            "check which file it is."
-        ) from error
-    return [
-        {"config": config, "arm": arm, "backward_ms": time, "ratio_to_plain": time / plain}
-        for arm, time in times.items()
-    ]
-
-
-def read_routers(path: Path) -> dict[str, Any]:
-    """A record of `benchmarks.routers`.
-
-    Raises:
-        UserError: it is none.
-    """
-    try:
-        record = json.loads(path.read_text())
-        keys = ("kind", "price", "median_ms", "macs", "accuracy")
-        _ = record["config"], [row[key] for row in record["rows"] for key in keys]
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise UserError(
-            f"--routers: expected a record of benchmarks/routers.py in {path}, got {error!r}; "
-            "check which file it is, or measure it again."
-        ) from error
-    return record
-
-
 def main() -> None:
     """The command."""
     parser = Parser("python -m train.report", description=__doc__.split("\n")[0])
     parser.add_argument("workdirs", nargs="+", type=Path, help="of finished runs")
     parser.add_argument("--out", type=Path, default=Path("report"), help="folder for report.html")
-    files: dict[str, Any] = {"type": Path, "nargs": "+", "default": [], "metavar": "FILE"}
-    parser.add_argument("--training", **files, help="what training steps cost")
-    parser.add_argument("--routers", **files, help="how long routed passes take")
     options = parser.parse_args()
-    timed = {record["config"]: record for record in map(read_routers, options.routers)}
-    training = [row for path in options.training for row in read_training(path)]
     found = seeds.groups(options.workdirs)
     try:
-        drawn = draw(found, options.out / "figures", timed)
+        drawn = draw(found, options.out / "figures")
     except OSError as error:
         raise UserError(f"Cannot write to {options.out}: {error.strerror}.") from error
-    write(options.out / "report.html", page(found, drawn, training))
+    write(options.out / "report.html", page(found, drawn))
     print(f"wrote {options.out / 'report.html'} and {len(drawn)} figures beside it")
 
 
