@@ -14,6 +14,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 import dataclasses
 from pathlib import Path
+import re
 import subprocess
 import sys
 
@@ -47,6 +48,8 @@ class Study:
 
 
 _MODELS = ("model_0", "model_1", "model_2", "model_3")
+# Of these, the nets with nothing to iterate.
+_STATIC = re.compile(r"model_0|wide_|deep_|resnet20")
 _DEAR = (
     "resnet20", "unrolled", "deq_anderson", "deq_broyden", "cell_orthogonal", "cell_bounded",
     "cell_free",
@@ -127,9 +130,15 @@ def _questions(study: Study, out: Path) -> Iterator[tuple[tuple[str, ...], Path]
             yield ask("extrapolate", values), folder / f"extrapolation_{field}.json"
     if study.timed:
         folder = out / f"{study.config}-{study.seeds[0]}"
-        for name, run in (("training", f"--workdir={folder}"), ("routers", str(folder))):
+        nets = (name for name in (*study.variants, *study.once) if _STATIC.match(name))
+        static = [str(out / f"{study.config}_{name}-{study.seeds[0]}") for name in nets]
+        runs = {
+            "training": (f"--workdir={folder}",),
+            "routers": (str(folder), *(["--static", *static] if static else [])),
+        }
+        for name, which in runs.items():
             makes = folder / f"{name}_{study.config}.json"
-            yield (f"benchmarks.{name}", run, f"--out={folder}"), makes
+            yield (f"benchmarks.{name}", *which, f"--out={folder}"), makes
 
 
 def collection(studies: Sequence[Study], out: Path, results: Path) -> list[Step]:

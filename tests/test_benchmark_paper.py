@@ -29,7 +29,8 @@ def test_every_run_is_trained_and_asked():
         assert [c.rpartition("=")[2] for c in calibrated] == ["agent", "confidence"]
     assert rest[-2:] == [
         "benchmarks.training --workdir=runs/digits-1 --out=runs/digits-1",
-        "benchmarks.routers runs/digits-1 --out=runs/digits-1",
+        "benchmarks.routers runs/digits-1 --static runs/digits_model_0-1 runs/digits_wide_1.7x-1 "
+        "--out=runs/digits-1",
     ]
 
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dynalay_jax import agent, cost, routers
-from dynalay_jax.model import DynaLay, call
+from dynalay_jax.model import DynaLay, State, call
 from train.data import Split, evaluation_batches
 from train.step import PyTree, Task
 
@@ -76,11 +76,14 @@ def sequence(task: Task, variables: PyTree, x: jax.Array) -> tuple[agent.Phi, ja
         state, sweep = call(model, variables, DynaLay.sweep, states[-1], iterate)
         states.append(state)
         macs.append(macs[-1] + cost.spent(task.costs, iterate[None], sweep.steps[None]))
-    nothing, price = jnp.zeros((batch, 0), jnp.float32), jnp.ones((batch,), jnp.float32)
-    phis = [
-        agent.features(state.hs[1:], state.logits, nothing, price, state.action, jnp.float32(0))
-        for state in states
-    ]
+    phis = map(features, states)
     log_probs = jax.nn.log_softmax(jnp.stack([state.logits for state in states], 1))
     phi = jax.tree.map(lambda *leaves: jnp.stack(leaves, 1), *phis)
     return phi, log_probs, jnp.stack(macs, 1)
+
+
+def features(state: State) -> agent.Phi:
+    """φ as in `Exits`, of a state between sweeps."""
+    batch = state.action.shape[0]
+    nothing, price = jnp.zeros((batch, 0), jnp.float32), jnp.ones((batch,), jnp.float32)
+    return agent.features(state.hs[1:], state.logits, nothing, price, state.action, jnp.float32(0))

@@ -40,8 +40,16 @@ def table(report: Reports, split: str, routes: Sequence[str]) -> Table:
     return Table(sums("correct"), sums("cost"))
 
 
-def point(sums: Table, budget: float, first: str, second: str, share: float) -> tuple[float, float]:
-    """Mean cost and accuracy at a budget.
+class Point(NamedTuple):
+    """Mean cost and accuracy, and the shares of the samples that take either route."""
+
+    mean_cost: float
+    accuracy: float
+    shares: tuple[float, float]
+
+
+def point(sums: Table, budget: float, first: str, second: str, share: float) -> Point:
+    """What two thresholds have at a budget.
 
     Args:
         sums: of the split.
@@ -58,7 +66,9 @@ def point(sums: Table, budget: float, first: str, second: str, share: float) -> 
     gains = right[second][begin:] - straight[begin:]
     total = straight[-1] + right[first][begin] - right[second][begin] + gains
     paid = min(budget * count, costs[-1])
-    return float(paid / count), float(np.interp(paid, costs, total) / count)
+    accuracy = float(np.interp(paid, costs, total) / count)
+    taken = begin / count, float(np.interp(paid, costs, np.arange(len(costs))) / count)
+    return Point(float(paid / count), accuracy, taken)
 
 
 def best(report: Reports, routes: Sequence[str], before: float, budget: float) -> dict[str, Any]:
@@ -71,10 +81,9 @@ def best(report: Reports, routes: Sequence[str], before: float, budget: float) -
         budget: mean cost on the test split.
 
     Returns:
-        `routes`, and on the test split `mean_cost` and `accuracy`.
+        `routes`, and on the test split `mean_cost`, `accuracy` and `shares` of either route.
     """
     held_out, test = (table(report, split, routes) for split in ("validation", "test"))
     settings = itertools.product(routes, routes, _SHARES)
-    chosen = max(settings, key=lambda setting: point(held_out, before, *setting)[1])
-    cost, accuracy = point(test, budget, *chosen)
-    return {"routes": list(chosen[:2]), "mean_cost": cost, "accuracy": accuracy}
+    chosen = max(settings, key=lambda setting: point(held_out, before, *setting).accuracy)
+    return {"routes": list(chosen[:2]), **point(test, budget, *chosen)._asdict()}

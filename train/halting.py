@@ -28,9 +28,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dynalay_jax import cost
+from dynalay_jax import agent, cost
 from train import exits, figures, finished, setup, state
 from train.command import friendly
+from train.data import Dataset, Split
 from train.exits import Exits
 from train.pondering import HaltingNet, Loss, act_loss, act_weights, distribution, fit, ponder_loss
 from train.progress import percent, print_table
@@ -50,12 +51,22 @@ Points = list[dict[str, Any]]
 
 def asked(net: HaltingNet, task: Task, seen: Exits) -> Exits:
     """The exits with the cost of asking the network at each but the last."""
-    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[-1:], jnp.float32), seen.phi)
-    params = jax.eval_shape(net.init, jax.random.key(0), one)
-    share = cost.macs(net.apply, params, one) / task.costs.straight
+    share = asking(net, seen.phi) / task.costs.straight
     layers = len(task.model.widths)
     times = np.minimum(np.arange(1, layers + 2), layers)
     return dataclasses.replace(seen, cost=seen.cost + share * times)
+
+
+def asking(net: HaltingNet, phi: agent.Phi) -> float:
+    """MACs of asking the network once about one sample of φ, leaves [..., n]."""
+    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[-1:], jnp.float32), phi)
+    params = jax.eval_shape(net.init, jax.random.key(0), one)
+    return cost.macs(net.apply, params, one)
+
+
+def training_split(dataset: Dataset) -> Split:
+    """The examples that halting networks are trained on."""
+    return dataset.train.take(slice(_EXAMPLES))
 
 
 def sample(logits: np.ndarray, seen: Exits) -> tuple[np.ndarray, np.ndarray]:
@@ -157,7 +168,7 @@ def compare(workdir: str | Path, data_dir: str | None = None) -> dict[str, Any]:
     data, visit = run.dataset, exits.measurement(run.task, state.join(unreplicate(params)))
     net = HaltingNet(run.task.model.agent_hidden)
     parts = {
-        "train": data.train.take(slice(_EXAMPLES)),
+        "train": training_split(data),
         "validation": data.validation,
         "test": data.test,
     }

@@ -133,12 +133,12 @@ def measure(report: Reports, random_accuracy: float) -> dict[str, Any]:
 
     Returns:
         `shuffled_accuracy`, `shuffled_cost` (with the agent's own): expected, of its choices dealt
-        at random to the samples; `graded_accuracy`, `graded_cost`, `graded_routes`: of confidence
-        routing with two thresholds, as of `graded.best`; `oracle_accuracy` at the agent's cost;
-        `gap_closed`, the agent's share of the way from random routing to the oracle; `rescued` and
-        `overthought`, shares of all samples that are right only by the agent's route, and only by
-        the straight pass; `ece`, the expected calibration error of the agent's samples by action
-        (None where there are none).
+        at random to the samples; `graded_accuracy`, `graded_cost`, `graded_routes`,
+        `graded_shares`: of confidence routing with two thresholds, as of `graded.best`;
+        `oracle_accuracy` at the agent's cost; `gap_closed`, the agent's share of the way from
+        random routing to the oracle; `rescued` and `overthought`, shares of all samples that are
+        right only by the agent's route, and only by the straight pass; `ece`, the expected
+        calibration error of the agent's samples by action (None where there are none).
     """
     agent, straight = report("test"), report("test", "none")
     correct, cost = outcomes(report)
@@ -156,6 +156,7 @@ def measure(report: Reports, random_accuracy: float) -> dict[str, Any]:
         "graded_accuracy": two["accuracy"],
         "graded_cost": two["mean_cost"],
         "graded_routes": two["routes"],
+        "graded_shares": list(two["shares"]),
         "oracle_accuracy": best,
         "gap_closed": (agent.accuracy - random_accuracy) / gap if gap > 0 else None,
         "rescued": float(np.mean(right & ~before)),

@@ -1,0 +1,163 @@
+"""Routed passes as programs, for `benchmarks.routers` to time: each does what its router needs.
+
+A program takes (parameters, images, key) and gives `logits` [b, classes], `macs` float32 [b] in
+all, those of the agent's decisions included where it decides, and `iterated` bool [b, L].
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dynalay_jax import cost, routers
+from dynalay_jax.model import DynaLay, call
+from train import state as state_lib
+from train import step
+
+PyTree = Any
+STRAIGHT, ALL = "none: straight pass alone", "all layers"
+# Shares of the samples or layers that are iterated, beside the agent's own.
+_RATES = (0.25, 0.5, 0.75)
+
+
+class Arm(NamedTuple):
+    """What is timed.
+
+    Attributes:
+        program: of this module, or one that takes and gives the same.
+        params: its parameters.
+        kind: name in figures, of several arms that make a curve; "" for none.
+        price: λ, of the agent's.
+    """
+
+    program: Callable[[PyTree, jax.Array, jax.Array], dict[str, jax.Array]]
+    params: PyTree
+    kind: str = ""
+    price: float | None = None
+
+
+def straight(
+    task: step.Task, asks: bool, params: PyTree, images: jax.Array, key: jax.Array
+) -> dict[str, jax.Array]:
+    """The straight pass, without anything that could iterate; with the agent's policy if asked."""
+    del key
+    variables, batch = state_lib.join(params), images.shape[0]
+    state = call(task.model, variables, DynaLay.begin, task.normalise(images))
+    macs = task.costs.straight + asks * task.costs.agent
+    out = {
+        "logits": state.logits,
+        "macs": jnp.full((batch,), macs, jnp.float32),
+        "iterated": jnp.zeros((batch, len(task.model.widths)), bool),
+    }
+    if asks:
+        seen = call(task.model, variables, DynaLay.observe, state, task.config.price, 0)
+        out["log_probs"] = seen.log_probs
+    return out
+
+
+def routed(
+    task: step.Task,
+    router: routers.Router,
+    params: PyTree,
+    images: jax.Array,
+    key: jax.Array,
+    price: float | None = None,
+) -> dict[str, jax.Array]:
+    """A routed pass at a price, by default the config's."""
+    args = task.normalise(images), router, price or task.config.price, key
+    logits, trace = call(task.model, state_lib.join(params), DynaLay.__call__, *args)
+    iterate = trace.sweeps.iterate
+    asked = jnp.float32(0)
+    if isinstance(router, routers.Agent):
+        asked = 1.0 + jnp.sum(jnp.any(iterate[:-1], -1), axis=0).astype(jnp.float32)
+    macs = task.costs.straight + cost.spent(task.costs, iterate, trace.sweeps.steps, asked)
+    return {"logits": logits, "macs": macs, "iterated": jnp.any(iterate, axis=0)}
+
+
+def fixed(task: step.Task, params: PyTree) -> dict[str, Arm]:
+    """Arms that need no setting, by name; the agent at the config's and every other price."""
+    price, prices = task.config.price, task.config.prices
+    arm = lambda program, kind="", price=None: Arm(program, params, kind, price)
+    constant = lambda *iterated: functools.partial(routed, task, routers.Constant(iterated))
+    agent = functools.partial(routed, task, routers.Agent())
+    layers = {f"layer {j + 1}": constant(j) for j in range(len(task.model.widths))}
+    others = [other for other in prices[::2] if other != price]
+    return {
+        STRAIGHT: arm(functools.partial(straight, task, False), "none"),
+        "none: agent asked": arm(functools.partial(straight, task, True)),
+        "none: routed": arm(constant()),
+        "agent": arm(agent, "agent", price),
+        **{name: arm(program, name) for name, program in layers.items()},
+        ALL: arm(functools.partial(routed, task, routers.Constant()), ALL),
+        **{
+            f"agent, λ = {other:.3g}": arm(functools.partial(agent, price=other), "agent", other)
+            for other in others
+        },
+    }
+
+
+def matched(
+    task: step.Task,
+    params: PyTree,
+    logits: np.ndarray,
+    iterated: np.ndarray,
+    summary: Mapping[str, Any],
+) -> dict[str, Arm]:
+    """Random and confidence routing at the agent's rates and at others, by name with the setting.
+
+    Args:
+        task, params: of the run.
+        logits: of the straight pass, [n, classes].
+        iterated: by the agent, bool [n, L].
+        summary: of the run, which says what unsure samples iterate.
+    """
+    sure = np.asarray(jnp.max(jax.nn.softmax(jnp.asarray(logits)), axis=-1))
+    rate, share = float(iterated.sum(-1).mean()), float(iterated.any(-1).mean())
+    layers, which = _route(summary["confidence_route"])
+    arm = lambda kind, router: Arm(functools.partial(routed, task, router), params, kind)
+    random = lambda rate: arm("random", routers.Random(rate))
+    unsure = lambda share: arm("confidence", routers.Confidence(threshold(sure, share), layers))
+    found = {
+        f"random as the agent, {rate:.2f} layers": random(rate),
+        f"unsure as the agent, {share:.0%} to {which}": unsure(share),
+        **{f"random, {other:.2f} layers": random(other) for other in _RATES},
+        **{f"unsure, {other:.0%} to {which}": unsure(other) for other in _RATES},
+    }
+    first, second = summary["graded_shares"]
+    if second > 0:
+        bounds = threshold(sure, first), threshold(sure, first + second)
+        (one, words), (other, rest) = map(_route, summary["graded_routes"])
+        router = functools.partial(graded, bounds, (one, other))
+        name = f"two thresholds, {first:.0%} to {words}, {second:.0%} to {rest}"
+        found[name] = arm("two thresholds", router)
+    return found
+
+
+def graded(
+    bounds: tuple[float, float],
+    routes: Sequence[tuple[int, ...] | None],
+    key: jax.Array,
+    seen: routers.Observation,
+) -> jax.Array:
+    """The router with two thresholds, the lower first, and the routes of those below each."""
+    # The least sure are below both: the first route is theirs.
+    low, high = (routers.Confidence(bound)(key, seen) for bound in bounds)
+    first, second = (routers.Constant(route)(key, seen) for route in routes)
+    return jnp.where(low, first, high & second)
+
+
+def _route(name: str) -> tuple[tuple[int, ...] | None, str]:
+    """Layers, as `routers.Constant` has them, and words, of "all" or "constant_l"."""
+    if name == "all":
+        return None, "all layers"
+    layer = int(name.removeprefix("constant_"))
+    return (layer - 1,), f"layer {layer}"
+
+
+def threshold(confidence: np.ndarray, share: float) -> float:
+    """The number that this share of the values is below, infinite for all of them."""
+    ordered = np.append(np.sort(confidence), np.inf)
+    return float(ordered[round(share * len(confidence))])

@@ -1,0 +1,67 @@
+"""Arms of the routers benchmark: each program does what its name says."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from short_run import tiny
+
+from benchmarks import router_arms
+from dynalay_jax import routers as library
+from train import loop
+
+pytestmark = pytest.mark.usefixtures("flax_promotion")
+SUMMARY = {
+    "confidence_route": "constant_2",
+    "graded_routes": ["all", "constant_1"],
+    "graded_shares": [0.25, 0.5],
+}
+
+
+def test_threshold_cuts_off_a_share():
+    confidence = np.array([0.9, 0.5, 0.7, 0.6])
+    below = [np.sum(confidence < router_arms.threshold(confidence, s)) for s in (0, 0.25, 0.5, 1)]
+    assert below == [0, 1, 2, 4]
+
+
+def test_random_and_confidence_have_the_rates_of_the_agent():
+    logits = np.random.default_rng(0).normal(size=(400, 10)).astype(np.float32)
+    iterated = np.zeros((400, 3), bool)
+    iterated[:100, 1], iterated[50:100, 2] = True, True
+    arms = router_arms.matched(None, None, logits, iterated, SUMMARY)
+    random, unsure = (
+        {name: arm.program.args[1] for name, arm in arms.items() if arm.kind == kind}
+        for kind in ("random", "confidence")
+    )
+    assert {name: router.rate for name, router in random.items()} == {
+        "random as the agent, 0.38 layers": 0.375,
+        "random, 0.25 layers": 0.25,
+        "random, 0.50 layers": 0.5,
+        "random, 0.75 layers": 0.75,
+    }
+    seen = library.Observation(jnp.asarray(logits), jnp.zeros((400, 4)), 0)
+    masks = [router(jax.random.key(0), seen).sum(0).tolist() for router in unsure.values()]
+    # The agent's share, and the others.
+    assert masks == [[0, n, 0] for n in (100, 100, 200, 300)]
+    assert "unsure as the agent, 25% to layer 2" in unsure
+    two = arms["two thresholds, 25% to all layers, 50% to layer 1"].program.args[1]
+    mask, sure = two(jax.random.key(0), seen), np.argsort(jax.nn.softmax(logits).max(-1))
+    assert mask[sure[:100]].all() and mask[sure[100:300], 0].all()
+    assert mask.sum(0).tolist() == [300, 100, 100]
+
+
+def test_agents_are_told_their_price(monkeypatch):
+    run, told = loop.Run.prepare(tiny(prices=(0.1, 0.5, 1.0)), None), []
+
+    def call(model, variables, method, x, router, price, key):
+        told.append(price)
+        raise StopIteration
+
+    monkeypatch.setattr(router_arms, "call", call)
+    arms = router_arms.fixed(run.task, run.initial().params)
+    agents = {name: arm for name, arm in arms.items() if arm.kind == "agent"}
+    for arm in agents.values():
+        with pytest.raises(StopIteration):
+            arm.program(arm.params, jnp.zeros((4, 8, 8, 1), jnp.uint8), None)
+    assert told == [arm.price for arm in agents.values()] == [run.config.price, 0.1, 1.0]
+    assert list(agents)[1:] == ["agent, λ = 0.1", "agent, λ = 1"]
