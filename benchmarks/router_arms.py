@@ -67,11 +67,14 @@ def routed(
     price: float | None = None,
 ) -> dict[str, jax.Array]:
     """A routed pass at a price, by default the config's."""
+    decides = isinstance(router, routers.Agent)
+    # The others have no further rounds.
+    model = task.model if decides else task.model.clone(rounds=1)
     args = task.normalise(images), router, price or task.config.price, key
-    logits, trace = call(task.model, state_lib.join(params), DynaLay.__call__, *args)
+    logits, trace = call(model, state_lib.join(params), DynaLay.__call__, *args)
     iterate = trace.sweeps.iterate
     asked = jnp.float32(0)
-    if isinstance(router, routers.Agent):
+    if decides:
         asked = 1.0 + jnp.sum(jnp.any(iterate[:-1], -1), axis=0).astype(jnp.float32)
     macs = task.costs.straight + cost.spent(task.costs, iterate, trace.sweeps.steps, asked)
     return {"logits": logits, "macs": macs, "iterated": jnp.any(iterate, axis=0)}

@@ -21,6 +21,7 @@ are the main model's forward pass; the agent's, and those of actions it only tri
 """
 
 from collections.abc import Callable
+import dataclasses
 import functools
 import importlib
 from pathlib import Path
@@ -101,6 +102,7 @@ def phase_arm(task: step.Task, name: str) -> Arm:
     def loss(task: step.Task, *args: Any) -> Any:
         return step.phase_loss(task, phase, *args, jnp.int32(phase.last - 1))
 
+    task = dataclasses.replace(task, model=step.trained_model(task, phase))
     return Arm(task, loss, phase.trains)
 
 

@@ -73,6 +73,7 @@ def _without_agent(config: ConfigDict) -> None:
     epochs = config.train.epochs
     # As often as the main model of the full config is trained.
     epochs.main, epochs.agent, epochs.joint = epochs.main + epochs.joint, 0.0, 0.0
+    config.model.rounds = 1
 
 
 def _iterate(config: ConfigDict, layers: int) -> None:

@@ -27,9 +27,11 @@ def get_config(baseline: str = "") -> ConfigDict:
         seed=0,
     )
     config.augment.symmetries = True
-    config.price = 0.01
+    config.price = 0.1
     config.model.widths = (24, 24)
     config.model.strides = (1, 1)
+    # The agent looks again at what the first layer came to, and may iterate the other one as well.
+    config.model.rounds = 2
     config.model.norm = False
     # Four times what solves take: costs are shares of this budget, and small ones leave the agent
     # free to iterate for gains of a few per cent.

@@ -35,6 +35,5 @@ def get_config(baseline: str = "") -> ConfigDict:
     # Few samples a step gain from the dear layer: from a quarter of each batch, some agents never
     # find it.
     config.objective.fraction = 1.0
-    config.price = 0.1
     config.train.epochs.main = 14.0
     return baselines.vary(config, baseline)

@@ -2,13 +2,15 @@
 
 A router is called once a round with a key and an `Observation`, and answers with a mask [B, L]:
 True where that layer is iterated for that sample. The agent chooses one layer or none; the others
-run the same weights under other rules, to compare with at equal cost. Fields may be traced arrays,
-so a threshold or a rate can change without recompiling.
+run the same weights under other rules, to compare with at equal cost, and, as they would make
+nothing of what came of it, in the first round only. Fields may be traced arrays, so a threshold or
+a rate can change without recompiling.
 """
 
 from collections.abc import Callable
 import dataclasses
 import functools
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -34,6 +36,11 @@ class Observation(NamedTuple):
 
 
 Router = Callable[[jax.Array, Observation], jax.Array]
+
+
+def _once(mask: jax.Array, seen: Observation) -> jax.Array:
+    """The mask in the first round, nothing in later ones."""
+    return mask if seen.round == 0 else jnp.zeros_like(mask)
 
 
 def as_mask(actions: jax.Array, layers: int) -> jax.Array:
@@ -84,7 +91,7 @@ class Constant:
         del key
         chosen = range(seen.layers) if self.iterated is None else self.iterated
         mask = jnp.zeros((seen.layers,), bool).at[jnp.array(tuple(chosen), int)].set(True)
-        return jnp.broadcast_to(mask, (seen.logits.shape[0], seen.layers))
+        return _once(jnp.broadcast_to(mask, (seen.logits.shape[0], seen.layers)), seen)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +112,7 @@ class Random:
         number = jnp.floor(self.rate + uniform).astype(jnp.int32)
         order = jax.random.uniform(layer_key, (batch, layers), jnp.float32)
         rank = jnp.argsort(jnp.argsort(order, axis=-1), axis=-1)
-        return rank < number
+        return _once(rank < number, seen)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +145,7 @@ class Fixed:
 
     def __call__(self, key: jax.Array, seen: Observation) -> jax.Array:
         del key
-        return as_mask(self.actions, seen.layers)
+        return _once(as_mask(self.actions, seen.layers), seen)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +171,7 @@ class Warmup:
         layer = jnp.floor(layers * place / one).astype(jnp.int32) + 1
         chosen = as_mask(jnp.where(layer <= layers, layer, 0), layers)
         first = jnp.arange(layers) < (self.layers or layers)
-        return chosen | ((place >= 1 - self.everything)[:, None] & first[None])
+        return _once(chosen | ((place >= 1 - self.everything)[:, None] & first[None]), seen)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,9 +213,11 @@ def everyone(setting: float | jax.Array, layers: int) -> dict[str, Router]:
     """The routers for evaluation by name; `setting` is the rate or threshold where one is needed.
 
     Names: agent, none, all, random, confidence (iterates all layers of unsure samples), constant_1
-    … constant_L, confidence_1 … confidence_L (that layer), first_1 … first_L (the layers up to it).
+    … constant_L, confidence_1 … confidence_L (that layer), first_1 … first_L (the layers up to it),
+    and constant_1_2, … of some layers, but not of all.
     """
     each = range(layers)
+    several = [some for size in range(2, layers) for some in itertools.combinations(each, size)]
     return {
         "agent": Agent(),
         "none": Constant(()),
@@ -218,4 +227,12 @@ def everyone(setting: float | jax.Array, layers: int) -> dict[str, Router]:
         **{f"constant_{j + 1}": Constant((j,)) for j in each},
         **{f"confidence_{j + 1}": Confidence(setting, (j,)) for j in each},
         **{f"first_{j + 1}": Constant(tuple(range(j + 1))) for j in each},
+        **{fixed(some, layers): Constant(some) for some in several},
     }
+
+
+def fixed(iterated: tuple[int, ...], layers: int) -> str:
+    """The name of `Constant(iterated)`: "none", "all", or "constant_1", "constant_1_2", …"""
+    if len(iterated) in (0, layers):
+        return "all" if iterated else "none"
+    return "_".join(["constant", *(str(j + 1) for j in iterated)])

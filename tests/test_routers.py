@@ -1,5 +1,7 @@
 """Routers: masks that do what their names say, at the rates they promise."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -96,6 +98,36 @@ def test_warmup_can_iterate_the_first_layers_alone():
 def test_either_takes_the_first_for_its_share():
     mask = routers.Either(0.25, routers.Constant(), routers.Constant(()))(KEY, seen())
     assert float(mask.mean()) == pytest.approx(0.25, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    "router",
+    [
+        routers.Constant(),
+        routers.Random(2.0),
+        routers.Confidence(1.0),
+        routers.Fixed(jnp.ones((8,), jnp.int32)),
+        routers.Warmup(straight=0.0),
+    ],
+    ids=lambda router: type(router).__name__,
+)
+def test_only_the_agent_looks_again(router):
+    first = routers.Observation(jnp.zeros((8, 4)), jnp.zeros((8, LAYERS + 1)), 0)
+    assert router(KEY, first).any(-1).all()
+    assert not router(KEY, first._replace(round=1)).any()
+    chosen = first.log_probs.at[:, 1].set(1.0)
+    assert routers.Agent()(KEY, first._replace(log_probs=chosen, round=1)).any(-1).all()
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_every_set_of_layers_has_a_name(layers):
+    everyone = routers.everyone(0.5, layers)
+    for size in range(layers + 1):
+        for some in itertools.combinations(range(layers), size):
+            router = everyone[routers.fixed(some, layers)]
+            assert router in (routers.Constant(some), routers.Constant())
+            if router == routers.Constant():
+                assert size == layers
 
 
 def test_one_program_serves_every_router():

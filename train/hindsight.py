@@ -1,16 +1,19 @@
 """What each route would have done to each sample, and what could have been made of that.
 
 From the outcomes of every route for every sample follow, without running anything again and at any
-cost exactly, random and confidence routing; and, as with one round the agent's actions are such
-routes, its choices dealt to other samples (does it matter who is iterated?), an oracle that knows
-the labels (what is there to gain?), and how much thinking helped and harmed.
+cost exactly, random and confidence routing; the agent's choices dealt to other samples (does it
+matter who is iterated?); an oracle that knows the labels (what is there to gain?); and how much
+thinking helped and harmed. With several rounds a route is the layers that were iterated in them: in
+one sweep, which costs a little less than one after the other.
 """
 
 from collections.abc import Sequence
+import itertools
 from typing import Any
 
 import numpy as np
 
+from dynalay_jax import routers
 from train import graded
 from train.evaluate import Report, Reports
 
@@ -18,27 +21,37 @@ from train.evaluate import Report, Reports
 _BINS = 15
 
 
-def outcomes(report: Reports, split: str = "test") -> tuple[np.ndarray, np.ndarray]:
-    """Correct bool [n, L + 1] and cost float64 [n, L + 1] of every action."""
-    each = [report(split, router).each for router in ("none", *_single(report))]
+def outcomes(report: Reports, rounds: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Correct bool [n, R] and cost float64 [n, R] of every route of so many rounds, on test."""
+    layers = _layers(report)
+    each = [report("test", routers.fixed(r, layers)).each for r in _routes(layers, rounds)]
     stacked = lambda key: np.stack([outcome[key] for outcome in each], axis=1)
     return stacked("correct"), stacked("cost")
 
 
+def _layers(report: Reports) -> int:
+    return len(report("test", "none").actions) - 1
+
+
+def _routes(layers: int, rounds: int) -> list[tuple[int, ...]]:
+    """The sets of layers that so many rounds can iterate, smallest first; with one, the actions."""
+    sizes = range(min(rounds, layers) + 1)
+    return [route for size in sizes for route in itertools.combinations(range(layers), size)]
+
+
 def _single(report: Reports) -> list[str]:
     """The routers that iterate one layer for every sample."""
-    layers = len(report("test", "none").actions) - 1
-    return [f"constant_{layer + 1}" for layer in range(layers)]
+    return [f"constant_{layer + 1}" for layer in range(_layers(report))]
 
 
 def oracle(correct: np.ndarray, cost: np.ndarray, budgets: Sequence[float]) -> list[dict]:
-    """The highest accuracy that choosing one layer or none for each sample can have at a mean cost.
+    """The highest accuracy that choosing a route for each sample can have at a mean cost.
 
-    It takes the cheapest right action of each sample, the cheapest samples first, as far as the
+    It takes the cheapest right route of each sample, the cheapest samples first, as far as the
     budget goes. Every right sample counts the same, so that no choice is better.
 
     Args:
-        correct, cost: of every action, as `outcomes` gives them.
+        correct, cost: of every route, as `outcomes` gives them.
         budgets: mean costs.
 
     Returns:
@@ -113,9 +126,9 @@ def best_route(report: Reports, budget: float) -> str:
     return max(routes, key=accuracy)
 
 
-def curves(report: Reports, route: str, points: int = 11) -> dict[str, list[dict]]:
+def curves(report: Reports, route: str, rounds: int = 1, points: int = 11) -> dict[str, list[dict]]:
     """Accuracy against cost on the test split, of confidence routing and of the oracle."""
-    correct, cost = outcomes(report)
+    correct, cost = outcomes(report, rounds)
     to = lambda most: np.linspace(0, most, points).tolist()
     needed = oracle(correct, cost, [np.inf])[0]["mean_cost"]
     return {
@@ -124,12 +137,13 @@ def curves(report: Reports, route: str, points: int = 11) -> dict[str, list[dict
     }
 
 
-def measure(report: Reports, random_accuracy: float) -> dict[str, Any]:
+def measure(report: Reports, random_accuracy: float, rounds: int = 1) -> dict[str, Any]:
     """The agent against hindsight, on the test split.
 
     Args:
-        report: of the final parameters of a model with one round.
+        report: of the final parameters.
         random_accuracy: of random routing at the agent's mean cost.
+        rounds: of the model.
 
     Returns:
         `shuffled_accuracy`, `shuffled_cost` (with the agent's own): expected, of its choices dealt
@@ -138,17 +152,18 @@ def measure(report: Reports, random_accuracy: float) -> dict[str, Any]:
         `oracle_accuracy` at the agent's cost; `gap_closed`, the agent's share of the way from
         random routing to the oracle; `rescued` and `overthought`, shares of all samples that are
         right only by the agent's route, and only by the straight pass; `ece`, the expected
-        calibration error of the agent's samples by action (None where there are none).
+        calibration error of the agent's samples by the layer they iterate, first of those without
+        (None where there are none).
     """
     agent, straight = report("test"), report("test", "none")
-    correct, cost = outcomes(report)
-    shares = np.asarray(agent.actions)
+    correct, cost = outcomes(report, rounds)
+    chosen = _chosen(agent.each["iterated"], rounds)
+    shares = np.bincount(chosen, minlength=correct.shape[1]) / len(chosen)
     best = oracle(correct, cost, [agent.mean_cost])[0]["accuracy"]
     gap = best - random_accuracy
     routes, paid = ["all", *_single(report)], report("validation").mean_cost
     two = graded.best(report, routes, paid, agent.mean_cost)
     right, before = agent.each["correct"], straight.each["correct"]
-    chosen = np.where(agent.each["iterated"].any(-1), agent.each["iterated"].argmax(-1) + 1, 0)
     asking = np.mean(agent.each["cost"] - cost[np.arange(len(cost)), chosen])
     return {
         "shuffled_accuracy": float(shares @ correct.mean(0)),
@@ -163,6 +178,13 @@ def measure(report: Reports, random_accuracy: float) -> dict[str, Any]:
         "overthought": float(np.mean(before & ~right)),
         "ece": _calibration(agent),
     }
+
+
+def _chosen(iterated: np.ndarray, rounds: int) -> np.ndarray:
+    """Places among `_routes` of what was iterated, bool [n, L] → int [n]."""
+    layers = iterated.shape[1]
+    masks = [np.isin(np.arange(layers), route) for route in _routes(layers, rounds)]
+    return np.argmax((iterated[:, None] == masks).all(-1), axis=1)
 
 
 def _calibration(agent: Report) -> list[float | None]:

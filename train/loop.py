@@ -208,11 +208,10 @@ def _finish(run: Run, state: Any, training: dict[str, Any]) -> dict[str, Any]:
         **training,
     }
     agent = config.router == "agent"
-    prices = config.prices if agent else ()
-    records = {"curve": curve(report, prices, summary["confidence_route"])}
-    if agent and run.task.model.rounds == 1:
-        summary |= hindsight.measure(report, summary["random_accuracy"])
+    prices, rounds = config.prices if agent else (), run.task.model.rounds
+    records = {"curve": curve(report, prices, summary["confidence_route"], rounds)}
     if agent:
+        summary |= hindsight.measure(report, summary["random_accuracy"], rounds)
         if not run.dataset.vocabulary:
             records["gallery"] = gallery.measure(report, test, run.dataset.classes)
         records["residuals"] = residuals.measure(report, config.model.tol)

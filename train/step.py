@@ -81,7 +81,7 @@ def train_step(
     augment_key, loss_key = jax.random.split(key)
     x = augment(augment_key, task.normalise(images), task.config.augment)
     loss = functools.partial(phase_loss, task, phase)
-    probe = probes(task.model, len(labels)) if "main" in phase.trains else None
+    probe = probes(trained_model(task, phase), len(labels)) if "main" in phase.trains else None
     (_, metrics), (grads, backward) = jax.value_and_grad(loss, (0, 1), has_aux=True)(
         state.params, probe, x, labels, loss_key, state.step
     )
@@ -106,6 +106,11 @@ def train_step(
         average = optax.incremental_update(params, average, 1 - decay)
     metrics["gradient_norm"] = optax.tree.norm(grads)
     return TrainState(state.step + 1, params, average, opt_states), metrics
+
+
+def trained_model(task: Task, phase: Phase) -> DynaLay:
+    """Without an agent nobody looks at what came of the first round."""
+    return task.model if "agent" in phase.trains else task.model.clone(rounds=1)
 
 
 def phase_loss(
@@ -137,7 +142,7 @@ def phase_loss(
         if "agent" in phase.trains:
             router = routers.Either(train.exploring, router, routers.Agent(explore["epsilon"]))
         loss, metrics = objective.main_loss(
-            task.model,
+            trained_model(task, phase),
             variables,
             x,
             labels,

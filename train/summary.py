@@ -73,13 +73,16 @@ def correlation(difficulty: np.ndarray, steps: np.ndarray) -> float | None:
     return float(stats.spearmanr(difficulty[known], steps[known]).statistic)
 
 
-def curve(report: Reports, prices: Sequence[float], route: str = "all") -> dict[str, Any]:
+def curve(
+    report: Reports, prices: Sequence[float], route: str = "all", rounds: int = 1
+) -> dict[str, Any]:
     """Accuracy against cost on the test split: the agent over prices, and the other routers.
 
     Args:
         report: of the final parameters.
         prices: of the agent; none where there is no agent, who then has no oracle either.
         route: of confidence routing.
+        rounds: of the model.
     """
     point = lambda *what: report("test", *what).point()
     layers = len(report("test", "none").actions) - 1
@@ -102,6 +105,6 @@ def curve(report: Reports, prices: Sequence[float], route: str = "all") -> dict[
             "random": [
                 {"rate": rate, **point(ends.get(rate, f"random:{rate}"))} for rate in rates.tolist()
             ],
-            **(hindsight.curves(report, route) if prices else {}),
+            **(hindsight.curves(report, route, rounds) if prices else {}),
         },
     }
