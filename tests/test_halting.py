@@ -63,6 +63,21 @@ def test_between_settings_accuracy_is_interpolated():
     assert halting.at_cost(points, 9.0) == {"mean_cost": 4.0, "accuracy": 0.9}
 
 
+def test_early_exit_halts_where_it_is_sure():
+    confident = np.array([[0.9, 0.6, 0.5], [0.6, 0.8, 0.5], [0.6, 0.6, 0.9]])
+    log_probs = np.log(np.stack([confident, 1 - confident], -1))
+    cost = np.tile([0.0, 1.0, 3.0], (3, 1))
+    seen = Exits(None, log_probs, cost, np.array([0, 0, 1]))
+    straight, *points = halting.early({"validation": seen, "test": seen}, thresholds=3)
+    assert straight["accuracy"] == pytest.approx(2 / 3)
+    # At 0.6, the least and the middle one, all halt at once; at 0.9 the first alone does.
+    found = [(p["theta"], p["accuracy"], p["mean_cost"]) for p in points]
+    assert found == [
+        (pytest.approx(t), pytest.approx(a), c)
+        for t, a, c in ((0.6, 2 / 3, 0.0), (0.6, 2 / 3, 0.0), (0.9, 2 / 3, 2.0))
+    ]
+
+
 @pytest.fixture
 def short(monkeypatch):
     monkeypatch.setattr(pondering, "_STEPS", 3)
@@ -110,7 +125,7 @@ def test_a_run_is_compared(run, capsys, short):
     record = halting.compare(run)
     assert json.loads((run / "halting.json").read_text()) == record
     assert record["examples"] == {"train": 797, "validation": 500, "test": 500}
-    assert list(record["at_agent_cost"]) == ["agent", "pondernet", "q_exit", "act"]
+    assert list(record["at_agent_cost"]) == ["agent", "early_exit", "pondernet", "q_exit", "act"]
     budget = record["at_agent_cost"]["agent"]["mean_cost"]
     assert all(0 <= at["mean_cost"] <= budget for at in record["at_agent_cost"].values())
     assert (run / "figures" / "price_curve.png").exists()

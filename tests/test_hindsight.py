@@ -96,3 +96,27 @@ def test_curves_go_from_the_straight_pass_to_all_that_can_be_had():
         assert [points[i]["accuracy"] for i in (0, -1)] == pytest.approx([2 / 6, 5 / 6])
     assert curves["oracle"][-1]["mean_cost"] == pytest.approx((3 + 6 + 1) / 6)
     assert curves["confidence"][-1]["mean_cost"] == pytest.approx(43 / 6)
+
+
+def test_with_two_rounds_both_layers_are_a_route_too():
+    """As above, but the agent iterates both layers of samples 0 and 5."""
+
+    def twice(split, router="agent"):
+        found = report(split, router)
+        if router != "agent":
+            return found
+        each = dict(found.each)
+        both, every = np.isin(np.arange(6), (0, 5)), report(split, "all").each
+        each["iterated"] = each["iterated"] | both[:, None]
+        for key in ("correct", "cost"):
+            each[key] = np.where(both, every[key], each[key])
+        return Report(each, 1.0)
+
+    correct, cost = hindsight.outcomes(twice, rounds=2)
+    assert (correct == np.column_stack([CORRECT, CORRECT.any(1)])).all()
+    assert (cost == np.column_stack([COST, COST.sum(1)])).all()
+    found = hindsight.measure(twice, random_accuracy=0.4, rounds=2)
+    shares = np.array([1, 2, 1, 2]) / 6
+    assert found["shuffled_accuracy"] == pytest.approx(shares @ correct.mean(0))
+    assert found["shuffled_cost"] == pytest.approx(shares @ cost.mean(0))
+    assert len(hindsight.curves(twice, "all", rounds=2)["oracle"]) == 11

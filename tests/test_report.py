@@ -101,10 +101,10 @@ def test_halting_routers_have_a_table_where_a_run_was_compared(workdirs, tmp_pat
     page = lambda: report.page(found, report.draw(found, tmp_path / "figures"))
     found = seeds.groups(workdirs)
     assert "Halting routers" not in page()
-    names = ("agent", "pondernet", "q_exit", "act")
+    names = ("agent", "early_exit", "pondernet", "q_exit", "act")
     accuracies = {name: {"accuracy": 0.8 + 0.01 * i} for i, name in enumerate(names)}
     (workdirs[1] / "halting.json").write_text(json.dumps({"at_agent_cost": accuracies}))
     text = page()
     table = text.partition("Halting routers at the agent&#39;s cost")[2].partition("</table>")[0]
     cells = re.findall(r"<td>([^<]*)</td>", table)
-    assert cells == ["connectivity", "1", "92.0", "81.0", "82.0", "83.0", "80.0"]
+    assert cells == ["connectivity", "1", "92.0", "81.0", "82.0", "83.0", "84.0", "80.0"]

@@ -57,10 +57,13 @@ def steps(example: dict[str, Any]) -> str:
 
 
 def stack(axes: Axes, x: Sequence[float], shares: np.ndarray) -> None:
-    """Shares of actions [L + 1, x] over x, stacked: no operation at the bottom, layers upwards."""
+    """Shares of actions [L + 1, x] over x, stacked: no operation at the bottom, layers upwards.
+
+    Samples that iterate several layers count for each of them.
+    """
     names, colours = _actions(len(shares))
     axes.stackplot(x, np.nan_to_num(shares), colors=colours, labels=names, linewidth=0)
-    _share(axes)
+    _share(axes, shares)
 
 
 def bars(axes: Axes, shares: np.ndarray) -> None:
@@ -69,7 +72,7 @@ def bars(axes: Axes, shares: np.ndarray) -> None:
     for name, colour, row in zip(*_actions(len(shares)), shares, strict=True):
         axes.bar(range(len(row)), row, bottom=bottom, color=colour, label=name, width=0.6)
         bottom += row
-    _share(axes)
+    _share(axes, shares)
 
 
 def _actions(count: int) -> tuple[list[str], list[Any]]:
@@ -79,6 +82,9 @@ def _actions(count: int) -> tuple[list[str], list[Any]]:
     return names, ["#BBBBBB", *layers][:count]
 
 
-def _share(axes: Axes) -> None:
-    axes.set(ylabel="share of samples", ylim=(0, 1))
+def _share(axes: Axes, shares: np.ndarray) -> None:
+    top = np.nan_to_num(shares).sum(0).max(initial=0.0)
+    several = top > 1.001  # rounding
+    label = "share of samples; some iterate\nmore than one layer" if several else "share of samples"
+    axes.set(ylabel=label, ylim=(0, top if several else 1))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))

@@ -37,6 +37,7 @@ _STYLE: dict[Any, Any] = {
 }
 # Halting routers by the names that halting.json has for them; colours of Tol's muted palette.
 HALTING = {
+    "early_exit": ("early exit", "#117733"),
     "pondernet": ("PonderNet", "#882255"),
     "q_exit": ("Q-exit", "#332288"),
     "act": ("ACT", "#999933"),

@@ -1,10 +1,12 @@
-"""Halting routers at the agent's cost: PonderNet, Q-exit and ACT on a run's frozen weights.
+"""Halting routers at the agent's cost: early exit, PonderNet, Q-exit and ACT, on frozen weights.
 
     python -m train.halting WORKDIR
 
-They go through the exits of `train.exits`, one layer more at each, and a small network says after
-each but the last whether to halt there, with probability λ_e. Asking it is charged. It alone is
-trained, afterwards (`train.pondering`), on training examples as they are.
+They go through the exits of `train.exits`, one layer more at each. Early exit halts at the first
+whose most probable class has a probability of θ or more (Huang et al. 2018, MSDNet, arXiv
+1703.09844); nothing is trained for it. For the others a small network says after each exit but the
+last whether to halt there, with probability λ_e. Asking it is charged. It alone is trained,
+afterwards (`train.pondering`), on training examples as they are.
 
 - PonderNet halts at exit e with probability p_e, by chance: what is reported is the expectation.
 - Q-exit (Balagansky & Gavrilov 2022, PALBERT, arXiv 2204.03276): the same networks halt at the
@@ -47,6 +49,26 @@ _EXAMPLES = 20_000
 # What a router does: (logits of λ, exits) → expected correctness and cost of each example, [n].
 Rule = Callable[[np.ndarray, Exits], tuple[np.ndarray, np.ndarray]]
 Points = list[dict[str, Any]]
+
+
+def early(splits: dict[str, Exits], thresholds: int = 20) -> Points:
+    """Early exit's points, as of `measure`, at quantiles of the confidence on the validation split.
+
+    Args:
+        splits: "validation" and "test", without the cost of asking anything.
+        thresholds: how many.
+    """
+    sure = {name: np.exp(seen.log_probs[:, :-1].max(-1)) for name, seen in splits.items()}
+
+    def taken(name: str, theta: float) -> tuple[np.ndarray, np.ndarray]:
+        seen, each = splits[name], np.arange(len(sure[name]))
+        halts = np.column_stack([sure[name] >= theta, np.ones(len(each), bool)])
+        at = each, halts.argmax(1)
+        return seen.correct[at], seen.cost[at]
+
+    thetas = np.quantile(sure["validation"], np.linspace(0, 1, thresholds)).tolist()
+    means = lambda theta: _means(taken("test", theta), taken("validation", theta))
+    return [_straight(splits), *({"theta": theta} | means(theta) for theta in thetas)]
 
 
 def asked(net: HaltingNet, task: Task, seen: Exits) -> Exits:
@@ -118,8 +140,7 @@ def measure(
         return setting | _means(on("test"), on("validation"))
 
     ponder, act = trained(ponder_loss, _PRIORS), trained(act_loss, _TAUS)
-    on = lambda name: (splits[name].correct[:, 0], 0.0)
-    straight = _means(on("test"), on("validation"))
+    straight = _straight(splits)
     sweeps = [
         [point(functools.partial(threshold, q=q), ponder, i, prior=prior, q=q) for q in _QUANTILES]
         for i, prior in enumerate(_PRIORS)
@@ -133,6 +154,10 @@ def measure(
         "q_exit": [straight, *max(sweeps, key=before)],
         "act": [straight, *(point(mixed, act, i, tau=tau) for i, tau in enumerate(_TAUS))],
     }
+
+
+def _straight(splits: dict[str, Exits]) -> dict[str, float]:
+    return _means(*((splits[name].correct[:, 0], 0.0) for name in ("test", "validation")))
 
 
 def _means(test: tuple[Any, Any], validation: tuple[Any, Any]) -> dict[str, float]:
@@ -172,8 +197,10 @@ def compare(workdir: str | Path, data_dir: str | None = None) -> dict[str, Any]:
         "validation": data.validation,
         "test": data.test,
     }
-    splits = {name: asked(net, run.task, visit(split)) for name, split in parts.items()}
-    points = measure(net, splits, before.mean_cost, run.config.seed)
+    seen = {name: visit(split) for name, split in parts.items()}
+    splits = {name: asked(net, run.task, each) for name, each in seen.items()}
+    trained = measure(net, splits, before.mean_cost, run.config.seed)
+    points = {"early_exit": early(seen), **trained}
     at_agent = {name: at_cost(each, agent.mean_cost) for name, each in points.items()}
     record = {
         "step": step,
