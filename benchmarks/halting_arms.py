@@ -27,14 +27,15 @@ class Rule(NamedTuple):
     """A halting router.
 
     Attributes:
-        loss: that its network is trained with.
-        setting: key of the loss's setting in halting.json.
+        loss: that its network is trained with; None for the log-probability of the most probable
+            class in place of a network.
+        setting: key of the loss's setting, or of the threshold, in halting.json.
         halts: (point of halting.json, logits of λ up to here [b, e], key) → bool [b].
         weights: (logits of λ [b, L]) → what each exit's answer counts, [b, L + 1]; None where the
             last one made counts alone.
     """
 
-    loss: pondering.Loss
+    loss: pondering.Loss | None
     setting: str
     halts: Callable[[dict[str, Any], jax.Array, jax.Array], jax.Array]
     weights: Callable[[jax.Array], jax.Array] | None = None
@@ -46,6 +47,9 @@ def _reaches(point: dict[str, Any], logits: jax.Array, key: jax.Array) -> jax.Ar
 
 
 RULES = {
+    "early_exit": Rule(
+        None, "theta", lambda point, log_probs, key: jnp.exp(log_probs[:, -1]) >= point["theta"]
+    ),
     "pondernet": Rule(
         pondering.ponder_loss,
         "prior",
@@ -75,16 +79,20 @@ def halted(
     Args:
         task, net: of the run, and its halting network.
         rule, point: the router and its setting.
-        params: {"main": parameters of the run, "halting": of the network}.
+        params: {"main": parameters of the run, "halting": of the network, if there is one}.
         images, key: of the batch.
     """
     variables, layers = state_lib.join(params["main"]), len(task.model.widths)
     state = call(task.model, variables, DynaLay.begin, task.normalise(images))
-    asking = halting.asking(net, exits.features(state))
+    asking = halting.asking(net, exits.features(state)) if rule.loss else 0.0
     macs = jnp.full(images.shape[:1], task.costs.straight, jnp.float32)
     going, lambdas, answers, iterated = macs > 0, [], [state.logits], []
     for layer in range(1, layers + 1):
-        lambdas.append(net.apply(params["halting"], exits.features(state)))
+        lambdas.append(
+            net.apply(params["halting"], exits.features(state))
+            if rule.loss
+            else jnp.max(jax.nn.log_softmax(state.logits), axis=-1)
+        )
         macs += jnp.where(going, asking, 0.0)
         ends = rule.halts(point, jnp.stack(lambdas, -1), jax.random.fold_in(key, layer))
         going &= ~ends
@@ -103,7 +111,8 @@ def halted(
 def arms(workdir: Path, run: loop.Run, params: PyTree) -> dict[str, Arm]:
     """An arm for each router of a run's halting.json, at the setting nearest to the agent's cost.
 
-    The networks are trained again, as they were there. Without such a file there are none.
+    The networks are trained again, as they were there. Without such a file there are none, and none
+    of a router that it lacks.
     """
     record = figures.read(workdir / "halting.json")
     if not record:
@@ -113,20 +122,23 @@ def arms(workdir: Path, run: loop.Run, params: PyTree) -> dict[str, Arm]:
     seen = halting.asked(net, run.task, visit(halting.training_split(run.dataset)))
     found = {}
     for name, rule in RULES.items():
-        points = [point for point in record[name] if rule.setting in point]
+        points = [point for point in record.get(name, []) if rule.setting in point]
+        if not points:
+            continue
         distance = lambda point: abs(point["mean_cost"] - budget["mean_cost"])
         point = min(points, key=distance)
-        setting = [point[rule.setting]]
-        fitted = pondering.fit(net, rule.loss, seen, setting, run.config.seed)
-        both = {"main": params, "halting": jax.tree.map(lambda leaf: leaf[0], fitted)}
+        given = {"main": params}
+        if rule.loss:
+            fitted = pondering.fit(net, rule.loss, seen, [point[rule.setting]], run.config.seed)
+            given["halting"] = jax.tree.map(lambda leaf: leaf[0], fitted)
         label = figures.HALTING[name][0]
         program = functools.partial(halted, run.task, net, rule, point)
-        found[f"{label}, {_words(point)}"] = Arm(program, both, label)
+        found[f"{label}, {_words(point)}"] = Arm(program, given, label)
     return found
 
 
 def _words(point: dict[str, Any]) -> str:
-    symbols = {"prior": "λ", "q": "q", "tau": "τ"}
+    symbols = {"theta": "θ", "prior": "λ", "q": "q", "tau": "τ"}
     return ", ".join(
         f"{symbol} = {point[key]:.3g}" for key, symbol in symbols.items() if key in point
     )

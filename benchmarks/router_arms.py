@@ -129,7 +129,8 @@ def matched(
         **{f"random, {other:.2f} layers": random(other) for other in _RATES},
         **{f"unsure, {other:.0%} to {which}": unsure(other) for other in _RATES},
     }
-    first, second = summary["graded_shares"]
+    # Summaries of before have none; without a second route it is confidence routing.
+    first, second = summary.get("graded_shares", (0.0, 0.0))
     if second > 0:
         bounds = threshold(sure, first), threshold(sure, first + second)
         (one, words), (other, rest) = map(_route, summary["graded_routes"])
