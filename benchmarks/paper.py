@@ -66,7 +66,6 @@ _SMALL = (
     # Nothing was chosen by these seeds.
     Study("digits", (10, 11, 12), _variants(1.7), _DEAR, robustness=True, risk=0.05, timed=True),
     Study("scales", (30, 31, 32), beyond=("blocks=(1,),(2,)", "grid=12,16,20"), timed=True),
-    Study("scales_long", (20, 21, 22), beyond=("grid=12,16,20",)),
     Study("connectivity", (30,), beyond=("grid=12,16,20",)),
     Study("mazes", (10,), beyond=("side=5,7,10",)),
     Study("parity", (10,)),

@@ -21,7 +21,7 @@ _RECORDS = ("curve", "halting", "robustness", "residuals", "calibrated_*", "extr
 # What was timed with a run's weights is a file of its own.
 _TIMED = ("training_*", "routers_*")
 SHOWN = (
-    "digits", "connectivity", "scales", "scales_long", "mazes", "parity", "parity_extrapolation",
+    "digits", "connectivity", "scales", "mazes", "parity", "parity_extrapolation",
     "imdb", "cifar10_small", "cifar10", "cifar100",
 )  # fmt: skip
 

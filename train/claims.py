@@ -108,7 +108,7 @@ def _more_accurate(than: str, words: str, key: str, said: str, why: str) -> Clai
 
 
 _IMAGES = ("cifar10", "cifar10_small", "digits")
-_MADE = ("connectivity", "scales", "scales_long", "mazes", "parity", "parity_extrapolation")
+_MADE = ("connectivity", "scales", "mazes", "parity", "parity_extrapolation")
 _ALL = (*_IMAGES, *_MADE, "imdb")
 _PAIRED = "Runs of the two are compared in order: first with first, second with second."
 _ACCURACIES = ("test_accuracy", "straight_accuracy", "all_layers_accuracy")
