@@ -67,7 +67,7 @@ _SMALL = (
     Study("digits", (10, 11, 12), _variants(1.7), _DEAR, robustness=True, risk=0.05, timed=True),
     Study("scales", (30, 31, 32), beyond=("blocks=(1,),(2,)", "grid=12,16,20"), timed=True),
     Study("connectivity", (30,), beyond=("grid=12,16,20",)),
-    Study("mazes", (10,), beyond=("side=5,7,10",)),
+    Study("mazes", (30,), beyond=("side=5,7,10",)),
     Study("parity", (10,)),
     Study("parity_extrapolation", (10,)),
     Study("imdb", (10,)),

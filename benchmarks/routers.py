@@ -101,7 +101,7 @@ def static_arm(workdir: Path, like: loop.Run) -> tuple[str, Arm]:
     """Name and arm of a baseline that has nothing to iterate, on the test split of another run.
 
     Raises:
-        UserError: the run has another router than "none", or other data.
+        UserError: the run is no variant's, has another router than "none", or other data.
     """
     run = loop.Run.reopen(setup.saved_config(workdir), workdir)
     same = np.array_equal(run.dataset.test.images, like.dataset.test.images)
@@ -112,6 +112,10 @@ def static_arm(workdir: Path, like: loop.Run) -> tuple[str, Arm]:
         )
     _, params = _restored(run)
     name = baselines.split(_name(workdir))[1]
+    if not name:
+        raise UserError(
+            f"{workdir}: expected a folder named CONFIG_VARIANT or CONFIG_VARIANT-SEED."
+        )
     return name, Arm(functools.partial(router_arms.straight, run.task, False), params, name)
 
 
@@ -178,7 +182,11 @@ def main() -> None:
             raise UserError(f"{args.workdir}: expected a finished run, which has a summary.json.")
         trained, params = _restored(run)
         others = halting_arms.arms(args.workdir, run, params)
-        others |= dict(static_arm(workdir, run) for workdir in args.static)
+        static = [static_arm(workdir, run) for workdir in args.static]
+        if len(dict(static)) < len(static):
+            names = ", ".join(name for name, _ in static)
+            raise UserError(f"--static: expected one run of each variant, got {names}.")
+        others |= dict(static)
         known = json.loads(summary.read_text())
         rows = measure_routers(run, params, known, others, args.batch, args.seconds)
     name = _name(args.workdir)

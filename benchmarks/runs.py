@@ -55,7 +55,7 @@ def table(records: dict[str, dict[str, Any] | None]) -> str:
 
     columns = [
         "config", "test examples", "seeds", "no operation", "random", "confidence",
-        "two thresholds", "agent", "all layers", "gap closed (%)", "cost: agent / all",
+        "two thresholds", "two looks", "agent", "all layers", "gap closed (%)", "cost: agent / all",
         "no operation / layer 1 / … (%)", "minutes",
     ]  # fmt: skip
     rows = [
@@ -67,7 +67,7 @@ def table(records: dict[str, dict[str, Any] | None]) -> str:
 
 def _row(record: dict[str, Any]) -> list[str]:
     summaries = [run["summary"] for run in record["runs"]]
-    accuracies = ("straight", "random", "confidence", "graded", "test", "all_layers")
+    accuracies = ("straight", "random", "confidence", "graded", "cascade", "test", "all_layers")
     # Only accuracies show their spread, to keep the table readable.
     plain = lambda key, form, factor=1: seeds.mean(summaries, key, form, factor, spread=False)
     costs = (plain(key, ".2f") for key in ("mean_cost", "all_layers_cost"))

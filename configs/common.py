@@ -15,6 +15,7 @@ def base() -> ConfigDict:
                 widths=(64, 128, 256),
                 strides=(1, 2, 2),
                 windows=(),  # 3×3 kernels everywhere
+                gain=1.5,  # of concave cells: above 1, activity spreads at the start
                 stem=0,
                 norm=True,
                 rounds=1,

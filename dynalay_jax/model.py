@@ -21,7 +21,7 @@ from dynalay_jax import agent as agent_lib
 from dynalay_jax import cost, lanes
 from dynalay_jax.adjoints import Implicit
 from dynalay_jax.cell import Cell
-from dynalay_jax.cells import CELLS
+from dynalay_jax.cells import CELLS, ConcaveConv
 from dynalay_jax.compaction import Compaction
 from dynalay_jax.fixed_point import backward_probe, fixed_point
 from dynalay_jax.routers import Observation, Router
@@ -89,6 +89,7 @@ class DynaLay(nn.Module):
         strides: of their injections; same length.
         windows: sides of the injections' kernels; same length, or () for 3 everywhere.
         cell: name in `cells.CELLS` or `static_cells.STATIC`.
+        gain: of `cells.ConcaveConv`; ignored by other cells.
         stem: channels of a 3×3 convolution before the layers; 0 takes the input as it is.
         vocabulary: 0, or the number of tokens that inputs [B, height, width, 1] are made of; the
             stem is then an embedding of each.
@@ -109,6 +110,7 @@ class DynaLay(nn.Module):
     cell: str = "concave"
     stem: int = 0
     vocabulary: int = 0
+    gain: float = 1.5
     norm: bool = True
     rounds: int = 1
     tol: float = 1e-3
@@ -133,6 +135,8 @@ class DynaLay(nn.Module):
         if self.cell not in _CELLS:
             raise ValueError(f"cell: expected one of {', '.join(_CELLS)}, got {self.cell!r}.")
         cell = functools.partial(_CELLS[self.cell], norm=self.norm, dtype=self.dtype)
+        if issubclass(_CELLS[self.cell], ConcaveConv):
+            cell = functools.partial(cell, gain=self.gain)
         self.first: Any = None
         if self.vocabulary:
             if self.stem < 1:

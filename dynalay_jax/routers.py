@@ -176,7 +176,7 @@ class Warmup:
 
 @dataclasses.dataclass(frozen=True)
 class Either:
-    """One of two routers for each sample, drawn at random.
+    """One of two routers for each sample, drawn at random in each round.
 
     Attributes:
         share: probability of the first.
@@ -209,15 +209,16 @@ class Switch:
         return jax.lax.switch(self.kind, [functools.partial(c, key, seen) for c in self.choices])
 
 
-def everyone(setting: float | jax.Array, layers: int) -> dict[str, Router]:
+def everyone(setting: float | jax.Array, layers: int, rounds: int = 1) -> dict[str, Router]:
     """The routers for evaluation by name; `setting` is the rate or threshold where one is needed.
 
     Names: agent, none, all, random, confidence (iterates all layers of unsure samples), constant_1
     … constant_L, confidence_1 … confidence_L (that layer), first_1 … first_L (the layers up to it),
-    and constant_1_2, … of some layers, but not of all.
+    and constant_1_2, … of several layers, as many as so many rounds can iterate, but not of all.
     """
     each = range(layers)
-    several = [some for size in range(2, layers) for some in itertools.combinations(each, size)]
+    sizes = range(2, min(rounds + 1, layers))
+    several = [some for size in sizes for some in itertools.combinations(each, size)]
     return {
         "agent": Agent(),
         "none": Constant(()),

@@ -64,18 +64,17 @@ def test_between_settings_accuracy_is_interpolated():
 
 
 def test_early_exit_halts_where_it_is_sure():
-    confident = np.array([[0.9, 0.6, 0.5], [0.6, 0.8, 0.5], [0.6, 0.6, 0.9]])
+    confident = np.array([[0.9, 0.6, 0.5], [0.6, 0.8, 0.5], [0.6, 0.7, 0.9]])
     log_probs = np.log(np.stack([confident, 1 - confident], -1))
+    log_probs[1, 1] = log_probs[1, 1, ::-1]  # sure of the other class
     cost = np.tile([0.0, 1.0, 3.0], (3, 1))
-    seen = Exits(None, log_probs, cost, np.array([0, 0, 1]))
-    straight, *points = halting.early({"validation": seen, "test": seen}, thresholds=3)
+    seen = Exits(None, log_probs, cost, np.array([0, 1, 0]))
+    straight, *points = halting.early({"validation": seen, "test": seen}, thresholds=6)
     assert straight["accuracy"] == pytest.approx(2 / 3)
-    # At 0.6, the least and the middle one, all halt at once; at 0.9 the first alone does.
-    found = [(p["theta"], p["accuracy"], p["mean_cost"]) for p in points]
-    assert found == [
-        (pytest.approx(t), pytest.approx(a), c)
-        for t, a, c in ((0.6, 2 / 3, 0.0), (0.6, 2 / 3, 0.0), (0.9, 2 / 3, 2.0))
-    ]
+    # The confidences are 0.6 (three times), 0.7, 0.8, 0.9. At 0.8 the second halts in the middle.
+    found = {round(p["theta"], 6): (p["accuracy"], p["mean_cost"]) for p in points}
+    expected = {0.6: (2 / 3, 0.0), 0.7: (1.0, 2 / 3), 0.8: (1.0, 4 / 3), 0.9: (2 / 3, 2.0)}
+    assert found == {theta: pytest.approx(point) for theta, point in expected.items()}
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from short_run import begun, tiny
 
-from benchmarks import halting_arms, router_arms
+from benchmarks import halting_arms
 from train import halting, loop, pondering
 from train.step import unreplicate
 
@@ -42,4 +42,3 @@ def test_programs_do_what_was_recorded(run, monkeypatch):
         assert 0 < iterated < 1 or rule == "act", f"{name}: everybody is alike"
         assert accuracy == pytest.approx(point["accuracy"], abs=0.01 if draws > 1 else 0.004)
         assert cost == pytest.approx(point["mean_cost"], rel=0.02 if draws > 1 else 5e-3)
-    assert router_arms.STRAIGHT not in arms

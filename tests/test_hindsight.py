@@ -28,12 +28,12 @@ def report(split, router="agent"):
         actions = CHOSEN if router == "agent" else np.full(6, number[router])
         correct, cost = CORRECT[np.arange(6), actions], COST[np.arange(6), actions]
         iterated = np.eye(3, dtype=bool)[actions][:, 1:]
-    each = {"correct": correct, "cost": cost, "iterated": iterated}
+    each = {"correct": correct, "cost": cost, "iterated": iterated, "standing": iterated}
     return Report({**each, "confidence": CONFIDENCE, "straight_confidence": CONFIDENCE}, 1.0)
 
 
 def test_outcomes_are_those_of_each_action():
-    correct, cost = hindsight.outcomes(report)
+    correct, cost = hindsight.outcomes(report, 1)
     assert (correct == CORRECT).all() and (cost == COST).all()
 
 
@@ -50,7 +50,7 @@ def test_no_choice_of_actions_beats_the_oracle():
 
 
 def test_the_agent_against_hindsight():
-    found = hindsight.measure(report, random_accuracy=0.4)
+    found = hindsight.measure(report, random_accuracy=0.4, rounds=1)
     # Right: samples 0, 1 and 2 of 6, at a cost of 4 + 6 + 3 in all.
     assert found["shuffled_accuracy"] == pytest.approx(0.5 * 2 / 6 + 3 / 6 * 2 / 6 + 2 / 6 / 6)
     assert found["shuffled_cost"] == pytest.approx((14 / 6) * 2 / 6 + (29 / 6) / 6)
@@ -90,7 +90,7 @@ def test_confidence_iterates_the_least_sure_first():
 
 
 def test_curves_go_from_the_straight_pass_to_all_that_can_be_had():
-    curves = hindsight.curves(report, "all", points=7)
+    curves = hindsight.curves(report, "all", 1, points=7)
     for points in curves.values():
         assert len(points) == 7
         assert [points[i]["accuracy"] for i in (0, -1)] == pytest.approx([2 / 6, 5 / 6])
@@ -99,7 +99,7 @@ def test_curves_go_from_the_straight_pass_to_all_that_can_be_had():
 
 
 def test_with_two_rounds_both_layers_are_a_route_too():
-    """As above, but the agent iterates both layers of samples 0 and 5."""
+    """As above, but the agent iterates both layers of samples 0 and 5; of 4 layer 2, then 1."""
 
     def twice(split, router="agent"):
         found = report(split, router)
@@ -107,9 +107,11 @@ def test_with_two_rounds_both_layers_are_a_route_too():
             return found
         each = dict(found.each)
         both, every = np.isin(np.arange(6), (0, 5)), report(split, "all").each
-        each["iterated"] = each["iterated"] | both[:, None]
+        each["iterated"] = each["iterated"] | (both | (np.arange(6) == 4))[:, None]
+        each["standing"] = each["standing"] | both[:, None]
         for key in ("correct", "cost"):
             each[key] = np.where(both, every[key], each[key])
+        each["cost"][4] += 5  # of the solve that was lost
         return Report(each, 1.0)
 
     correct, cost = hindsight.outcomes(twice, rounds=2)
@@ -117,6 +119,22 @@ def test_with_two_rounds_both_layers_are_a_route_too():
     assert (cost == np.column_stack([COST, COST.sum(1)])).all()
     found = hindsight.measure(twice, random_accuracy=0.4, rounds=2)
     shares = np.array([1, 2, 1, 2]) / 6
+    assert found["routes"] == shares.tolist()
     assert found["shuffled_accuracy"] == pytest.approx(shares @ correct.mean(0))
-    assert found["shuffled_cost"] == pytest.approx(shares @ cost.mean(0))
-    assert len(hindsight.curves(twice, "all", rounds=2)["oracle"]) == 11
+    assert found["shuffled_cost"] == pytest.approx(shares @ cost.mean(0) + 5 / 6)
+    # The sum of both layers' costs is 7 for sample 0; no single layer is right for none here.
+    assert found["oracle_accuracy"] == 5 / 6
+    assert {"cascade_layers", "cascade_accuracy", "cascade_mean_cost"} <= set(found)
+
+
+def test_the_oracle_has_the_routes_of_all_rounds():
+    """Sample 3 is right after both layers alone."""
+
+    def helped(split, router="agent"):
+        found = report(split, router)
+        if router == "all":
+            found.each["correct"][3] = True
+        return found
+
+    accuracies = [hindsight.curves(helped, "all", n)["oracle"][-1]["accuracy"] for n in (1, 2)]
+    assert accuracies == [pytest.approx(5 / 6), pytest.approx(1.0)]

@@ -136,6 +136,16 @@ def test_uniform_iteration_is_matched_at_half_its_macs():
     assert verdicts == [f"holds in {n} of 1 runs" for n in (1, 0, 0)]
 
 
+def test_taking_two_layers_always_is_no_choice():
+    claim = "The agent chooses among the layers"
+    both = SUMMARY | {"actions": [0.5, 0.5, 0.5]}
+    verdicts = [
+        rows(scales=[both | {"routes": routes}])[claim].verdict
+        for routes in ([0.5, 0.0, 0.0, 0.5], [0.5, 0.2, 0.0, 0.3])
+    ]
+    assert verdicts == ["holds in 0 of 1 runs", "holds in 1 of 1 runs"]
+
+
 def test_training_costs_are_of_the_record():
     def entry(*ratios):
         each = {"config": "digits", "backward_ms": 1.0}

@@ -119,15 +119,16 @@ def test_only_the_agent_looks_again(router):
     assert routers.Agent()(KEY, first._replace(log_probs=chosen, round=1)).any(-1).all()
 
 
-@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("layers", [1, 2, 4])
 def test_every_set_of_layers_has_a_name(layers):
-    everyone = routers.everyone(0.5, layers)
-    for size in range(layers + 1):
+    everyone = routers.everyone(0.5, layers, rounds=2)
+    for size in {*range(min(layers, 2) + 1), layers}:
         for some in itertools.combinations(range(layers), size):
             router = everyone[routers.fixed(some, layers)]
             assert router in (routers.Constant(some), routers.Constant())
             if router == routers.Constant():
                 assert size == layers
+    assert "constant_1_2" not in routers.everyone(0.5, layers)
 
 
 def test_one_program_serves_every_router():

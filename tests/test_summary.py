@@ -70,13 +70,13 @@ def test_summary_correlates_steps_with_difficulty_where_it_is_known():
 
 
 def test_curve_has_every_router():
-    curve = summary.curve(report, (0.1, 1.0))
+    curve = summary.curve(report, (0.1, 1.0), "all", 1)
     assert [point["mean_cost"] for point in curve["agent"]] == pytest.approx([1.6, 0.1])
     assert [point["actions"] for point in curve["agent"]] == [[0.75, 0, 0.25], [1, 0, 0]]
     assert list(curve["routers"]) == [
         "none", "layer 1", "layer 2", "all layers", "random", "confidence", "oracle"
     ]  # fmt: skip
-    assert "oracle" not in summary.curve(report, ())["routers"]
+    assert "oracle" not in summary.curve(report, (), "all", 1)["routers"]
     assert curve["routers"]["layer 1"]["accuracy"] == 0.75
     assert [point["rate"] for point in curve["routers"]["random"]] == [0, 0.5, 1, 1.5, 2]
 

@@ -161,9 +161,9 @@ CLAIMS = (
         _ALL,
         ("actions",),
         _shares,
-        lambda s: sum(share >= 0.02 for share in s["actions"][1:]) > 1,
-        "Counted as holding where two layers get 2 % or more. Else the agent only decides whether "
-        "to iterate the one layer that gains most.",
+        lambda s: sum(share >= 0.02 for share in s.get("routes", s["actions"])[1:]) > 1,
+        "Counted as holding where two routes other than none get 2 % or more. Else the agent only "
+        "decides whether to iterate what gains most.",
     ),
     Claim(
         "Iterating all layers is the most accurate route (Fig. 6)",
@@ -263,6 +263,14 @@ CLAIMS = (
         "graded",
         "not compared",
         "The least sure samples take one route, the next another, chosen on validation data.",
+    ),
+    _more_accurate(
+        "two looks by confidence at its cost",
+        "two looks",
+        "cascade",
+        "not compared",
+        "Which layer first, which second, for how many is chosen on validation data. Where the "
+        "agent looks twice.",
     ),
     Claim(
         "Hard samples get more thought",

@@ -75,7 +75,7 @@ class Evaluator:
             for name in ("validation", "test")
             if len((split := getattr(dataset, name)).labels)
         }
-        self._kinds = list(routers.everyone(0.0, len(task.model.widths)))
+        self._kinds = list(routers.everyone(0.0, len(task.model.widths), task.model.rounds))
         self._parse(task.config.router)  # a mistake in it is to be known before training
 
     def __call__(

@@ -51,7 +51,7 @@ Rule = Callable[[np.ndarray, Exits], tuple[np.ndarray, np.ndarray]]
 Points = list[dict[str, Any]]
 
 
-def early(splits: dict[str, Exits], thresholds: int = 20) -> Points:
+def early(splits: dict[str, Exits], thresholds: int = 101) -> Points:
     """Early exit's points, as of `measure`, at quantiles of the confidence on the validation split.
 
     Args:

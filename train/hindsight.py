@@ -3,8 +3,8 @@
 From the outcomes of every route for every sample follow, without running anything again and at any
 cost exactly, random and confidence routing; the agent's choices dealt to other samples (does it
 matter who is iterated?); an oracle that knows the labels (what is there to gain?); and how much
-thinking helped and harmed. With several rounds a route is the layers that were iterated in them: in
-one sweep, which costs a little less than one after the other.
+thinking helped and harmed. With several rounds a route is the layers whose solves stand in the end.
+Iterated in one sweep, as outcomes have them, they cost a little less than one after the other.
 """
 
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from dynalay_jax import routers
-from train import graded
+from train import cascade, graded
 from train.evaluate import Report, Reports
 
 # Of the expected calibration error, as in Guo et al., On Calibration of Modern Neural Networks.
 _BINS = 15
 
 
-def outcomes(report: Reports, rounds: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def outcomes(report: Reports, rounds: int) -> tuple[np.ndarray, np.ndarray]:
     """Correct bool [n, R] and cost float64 [n, R] of every route of so many rounds, on test."""
     layers = _layers(report)
     each = [report("test", routers.fixed(r, layers)).each for r in _routes(layers, rounds)]
@@ -81,7 +81,7 @@ def random(report: Reports, budgets: Sequence[float]) -> list[dict]:
     Returns:
         Points with `mean_cost` and `accuracy`, one a budget.
     """
-    correct, cost = outcomes(report)
+    correct, cost = outcomes(report, 1)
     everything = report("test", "all")
     return _interpolated(
         budgets,
@@ -137,7 +137,7 @@ def curves(report: Reports, route: str, rounds: int = 1, points: int = 11) -> di
     }
 
 
-def measure(report: Reports, random_accuracy: float, rounds: int = 1) -> dict[str, Any]:
+def measure(report: Reports, random_accuracy: float, rounds: int) -> dict[str, Any]:
     """The agent against hindsight, on the test split.
 
     Args:
@@ -148,7 +148,9 @@ def measure(report: Reports, random_accuracy: float, rounds: int = 1) -> dict[st
     Returns:
         `shuffled_accuracy`, `shuffled_cost` (with the agent's own): expected, of its choices dealt
         at random to the samples; `graded_accuracy`, `graded_cost`, `graded_routes`,
-        `graded_shares`: of confidence routing with two thresholds, as of `graded.best`;
+        `graded_shares`: of confidence routing with two thresholds, as of `graded.best`; with
+        several rounds `cascade_…`: of confidence routing that looks twice, as of `cascade.best`;
+        `routes`, shares of the samples by the layers whose solves stand, fewest layers first;
         `oracle_accuracy` at the agent's cost; `gap_closed`, the agent's share of the way from
         random routing to the oracle; `rescued` and `overthought`, shares of all samples that are
         right only by the agent's route, and only by the straight pass; `ece`, the expected
@@ -157,12 +159,16 @@ def measure(report: Reports, random_accuracy: float, rounds: int = 1) -> dict[st
     """
     agent, straight = report("test"), report("test", "none")
     correct, cost = outcomes(report, rounds)
-    chosen = _chosen(agent.each["iterated"], rounds)
+    chosen = _chosen(agent.each["standing"], rounds)
     shares = np.bincount(chosen, minlength=correct.shape[1]) / len(chosen)
     best = oracle(correct, cost, [agent.mean_cost])[0]["accuracy"]
     gap = best - random_accuracy
     routes, paid = ["all", *_single(report)], report("validation").mean_cost
     two = graded.best(report, routes, paid, agent.mean_cost)
+    looks = {}
+    if rounds > 1 and _layers(report) > 1:
+        second = cascade.best(report, _layers(report), paid, agent.mean_cost)
+        looks = {f"cascade_{key}": value for key, value in second.items()}
     right, before = agent.each["correct"], straight.each["correct"]
     asking = np.mean(agent.each["cost"] - cost[np.arange(len(cost)), chosen])
     return {
@@ -172,6 +178,8 @@ def measure(report: Reports, random_accuracy: float, rounds: int = 1) -> dict[st
         "graded_cost": two["mean_cost"],
         "graded_routes": two["routes"],
         "graded_shares": list(two["shares"]),
+        **looks,
+        "routes": shares.tolist(),
         "oracle_accuracy": best,
         "gap_closed": (agent.accuracy - random_accuracy) / gap if gap > 0 else None,
         "rescued": float(np.mean(right & ~before)),
@@ -180,11 +188,11 @@ def measure(report: Reports, random_accuracy: float, rounds: int = 1) -> dict[st
     }
 
 
-def _chosen(iterated: np.ndarray, rounds: int) -> np.ndarray:
-    """Places among `_routes` of what was iterated, bool [n, L] → int [n]."""
-    layers = iterated.shape[1]
+def _chosen(standing: np.ndarray, rounds: int) -> np.ndarray:
+    """Places among `_routes` of the layers whose solves stand, bool [n, L] → int [n]."""
+    layers = standing.shape[1]
     masks = [np.isin(np.arange(layers), route) for route in _routes(layers, rounds)]
-    return np.argmax((iterated[:, None] == masks).all(-1), axis=1)
+    return np.argmax((standing[:, None] == masks).all(-1), axis=1)
 
 
 def _calibration(agent: Report) -> list[float | None]:

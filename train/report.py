@@ -26,15 +26,17 @@ from train.setup import write
 _TABLES: dict[str, tuple[str, dict[str, tuple[str, str, float]]]] = {
     "Accuracy (%)": (
         "Random and confidence: at the agent's cost. Two thresholds: on confidence, each with a "
-        "route of its own. Shuffled: the agent's choices dealt to other samples. Oracle: the best "
-        "choice of a layer or none for each sample, by its label, at the agent's cost. Gap closed: "
-        "the agent's share of the way from random to the oracle.",
+        "route of its own. Two looks: the least sure iterate a layer, those still unsure another; "
+        "of configs with two rounds. Shuffled: the agent's choices dealt to other samples. Oracle: "
+        "the best choice for each sample, by its label, of those that the agent has, at its cost. "
+        "Gap closed: the agent's share of the way from random to the oracle.",
         {
             "no operation": ("straight_accuracy", ".1f", 100),
             "random": ("random_accuracy", ".1f", 100),
             "shuffled": ("shuffled_accuracy", ".1f", 100),
             "confidence": ("confidence_accuracy", ".1f", 100),
             "two thresholds": ("graded_accuracy", ".1f", 100),
+            "two looks": ("cascade_accuracy", ".1f", 100),
             "agent": ("test_accuracy", ".1f", 100),
             "all layers": ("all_layers_accuracy", ".1f", 100),
             "oracle": ("oracle_accuracy", ".1f", 100),
@@ -95,7 +97,9 @@ def page(found: Sequence[Group], drawn: dict[str, Path]) -> str:
         row.append(seeds.shares(group.summaries))
     halting = [with_halting for group in agents if (with_halting := _halting(group))]
     if halting:
-        note = "Accuracy (%) of the same weights, with halting networks trained afterwards."
+        note = (
+            "Accuracy (%) of the same weights; but for early exit, networks are trained afterwards."
+        )
         tables.append(_table("Halting routers at the agent's cost", _HALTING, halting, note))
     note = "Baselines are trained on one route, and have no agent."
     tables += map(dataclasses.asdict, (sections.calibration(found), sections.certificate(found)))

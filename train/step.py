@@ -248,8 +248,9 @@ def evaluation_step(
         straight pass and without the agent, `steps` int32 (evaluations of cells), `decisions`
         int32 (rounds in which the agent was asked), `residual` float32 (worst of the solves, NaN
         if none), `converged` bool (all solves), `confidence` and `straight_confidence` float32
-        (largest class probability, in the end and of the straight pass), and `iterated` bool
-        [b, L] (in any round).
+        (largest class probability, in the end and of the straight pass), and bool [b, L] `iterated`
+        (in any round) and `standing` (and not lost since, as a solve is when a layer below is
+        iterated in a later round).
     """
     variables = state_lib.join(params)
     logits, trace = call(
@@ -270,7 +271,17 @@ def evaluation_step(
         "confidence": jnp.max(jax.nn.softmax(logits), axis=-1),
         "straight_confidence": jnp.max(jax.nn.softmax(trace.straight_logits), axis=-1),
         "iterated": jnp.any(iterated, axis=0),
+        "standing": _standing(iterated),
     }
+
+
+def _standing(iterate: jax.Array) -> jax.Array:
+    """Whose solves stand after all rounds, bool [rounds, b, L] → [b, L]."""
+    standing = jnp.zeros_like(iterate[0])
+    for now in iterate:
+        above = jnp.cumsum(now, axis=-1) > now  # some layer below is iterated
+        standing = now | (standing & ~above)
+    return standing
 
 
 def evaluation(task: Task) -> Callable[..., dict[str, np.ndarray]]:
@@ -284,7 +295,7 @@ def evaluation(task: Task) -> Callable[..., dict[str, np.ndarray]]:
     def evaluate(params: PyTree, images: Any, labels: Any, index: Any, *rest: jax.Array) -> Any:
         kind, setting, price, seed = rest
         key = jax.random.fold_in(jax.random.key(seed), jax.lax.axis_index(AXIS))
-        everyone = routers.everyone(setting, len(task.model.widths))
+        everyone = routers.everyone(setting, len(task.model.widths), task.model.rounds)
         router = routers.Switch(kind, tuple(everyone.values()))
         return evaluation_step(task, params, images[index], labels[index], router, price, key)
 

@@ -38,7 +38,7 @@ def summarise(
         "images_per_second": len(right) / agent.seconds,
         "test_accuracy": agent.accuracy,
         "straight_accuracy": straight.accuracy,
-        "layer_accuracies": hindsight.outcomes(report)[0].mean(0)[1:].tolist(),
+        "layer_accuracies": hindsight.outcomes(report, 1)[0].mean(0)[1:].tolist(),
         # Of the layers up to the second, the third, …, without the last.
         "first_accuracies": [
             report("test", f"first_{j}").accuracy for j in range(2, len(agent.actions) - 1)
@@ -73,9 +73,7 @@ def correlation(difficulty: np.ndarray, steps: np.ndarray) -> float | None:
     return float(stats.spearmanr(difficulty[known], steps[known]).statistic)
 
 
-def curve(
-    report: Reports, prices: Sequence[float], route: str = "all", rounds: int = 1
-) -> dict[str, Any]:
+def curve(report: Reports, prices: Sequence[float], route: str, rounds: int) -> dict[str, Any]:
     """Accuracy against cost on the test split: the agent over prices, and the other routers.
 
     Args:
