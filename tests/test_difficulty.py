@@ -3,6 +3,7 @@
 import json
 
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 import numpy as np
 import pytest
 
@@ -78,3 +79,11 @@ def test_example_pictures():
     three = 255 * np.array([[[1, 0, 0], [0, 0, 0], [1, 1, 0], [1, 0, 1]]], np.uint8)
     assert picture(three) == [[white, black, list(blue), list(orange)]]
     assert picture(three[..., 1:]) == [[black, black, list(blue), list(orange)]]
+
+
+def test_shares_of_samples_that_iterate_several_layers_have_room():
+    axes = Figure().subplots(1, 2)
+    drawing.bars(axes[0], np.array([[0.5, 0.2], [0.5, 0.8], [0.3, 0.0]]))
+    drawing.stack(axes[1], [0, 1], np.array([[0.5, 0.2], [0.5, 0.8]]))
+    assert [one.get_ylim()[1] for one in axes] == [pytest.approx(1.3), 1.0]
+    assert "more than one" in axes[0].get_ylabel() and axes[1].get_ylabel() == "share of samples"

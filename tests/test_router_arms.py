@@ -65,3 +65,19 @@ def test_agents_are_told_their_price(monkeypatch):
             arm.program(arm.params, jnp.zeros((4, 8, 8, 1), jnp.uint8), None)
     assert told == [arm.price for arm in agents.values()] == [run.config.price, 0.1, 1.0]
     assert list(agents)[1:] == ["agent, λ = 0.1", "agent, λ = 1"]
+
+
+def test_further_rounds_are_the_agents_and_each_of_its_decisions_is_charged():
+    """Every solve takes one evaluation; the agent prefers layer 1 always."""
+    steps = {"model.rounds": 2, "model.max_steps": 1, "model.tol": 0.0}
+    run = loop.Run.prepare(tiny(**steps), None)
+    params = run.initial().params
+    to_the_first = lambda layer: {**layer, "bias": layer["bias"].at[0].add(100.0)}
+    agent = {name: to_the_first(params["agent"][name]) for name in ("head", "tail")}
+    params = {**params, "agent": {**params["agent"], **agent}}
+    arms, costs = router_arms.fixed(run.task, params), run.task.costs
+    images, key = run.dataset.test.images[:4], jax.random.key(0)
+    spent = lambda name: arms[name].program(arms[name].params, images, key)["macs"]
+    sweep = costs.step[0] + costs.inject[1] + costs.head
+    assert spent("layer 1") == pytest.approx(costs.straight + sweep)
+    assert spent("agent") == pytest.approx(costs.straight + 2 * sweep + 2 * costs.agent)

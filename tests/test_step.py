@@ -158,6 +158,28 @@ def test_evaluation_is_that_of_each_example_by_itself():
     assert report.each["cost"] == pytest.approx(macs / task.costs.straight, rel=1e-4)
 
 
+def test_a_solve_stands_until_a_layer_below_is_iterated(monkeypatch):
+    """Samples: layer 2 twice, 1 then 2, 2 then 1, 1 then nothing."""
+    first, then = ([[0, 1], [1, 0], [0, 1], [1, 0]], [[0, 1], [0, 1], [1, 0], [0, 0]])
+
+    def script(key, seen):
+        return np.array(then if seen.round else first, bool)
+
+    run = loop.Run.prepare(tiny(**{"model.rounds": 2}), None)
+    images, labels = run.dataset.test.images[:4], run.dataset.test.labels[:4]
+    params, key = run.initial().params, jax.random.key(0)
+    out = step.evaluation_step(run.task, params, images, labels, script, 0.1, key)
+    assert out["iterated"].tolist() == [[False, True], [True, True], [True, True], [True, False]]
+    assert out["standing"].tolist() == [[False, True], [True, True], [True, False], [True, False]]
+    assert out["decisions"].tolist() == [2] * 4
+
+
+def test_further_rounds_are_the_agents():
+    task = loop.Run.prepare(tiny(**{"model.rounds": 2}), None).task
+    rounds = {phase.name: step.trained_model(task, phase).rounds for phase in task.phases}
+    assert rounds == {"main": 1, "agent": 2, "joint": 2}
+
+
 def test_training_call_is_traced_once_a_phase():
     run = loop.Run.prepare(tiny(), None)
     resident = step.Resident(run.dataset.train)
