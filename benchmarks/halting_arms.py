@@ -1,7 +1,9 @@
 """Passes that end where a halting network says so, as programs for `benchmarks.routers` to time.
 
 They go through the exits of `train.exits`. `train.halting` has compared the routers on recorded
-exits, which ran to the end for every sample; here the layers beyond are left out.
+exits, which ran to the end for every sample; here the solves beyond are left out. Every exit runs
+the straight parts of all layers again, as each of the agent's rounds does; MACs leave out those of
+the layers below the exit, which need not be.
 """
 
 from collections.abc import Callable
@@ -86,7 +88,8 @@ def halted(
     state = call(task.model, variables, DynaLay.begin, task.normalise(images))
     asking = halting.asking(net, exits.features(state)) if rule.loss else 0.0
     macs = jnp.full(images.shape[:1], task.costs.straight, jnp.float32)
-    going, lambdas, answers, iterated = macs > 0, [], [state.logits], []
+    going = jnp.ones(images.shape[:1], bool)
+    lambdas, answers, iterated = [], [state.logits], []
     for layer in range(1, layers + 1):
         lambdas.append(
             net.apply(params["halting"], exits.features(state))

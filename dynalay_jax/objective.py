@@ -108,8 +108,9 @@ def agent_loss(
         entropy: weight of a bonus for the policy's entropy, beside γ·E_p[R].
 
     Returns:
-        Scalar loss, and a dict of scalar means: reward and its terms, of an action of the exploring
-        policy; the entropy of the policy; `action_0` … `action_L`, its probabilities.
+        Scalar loss, and a dict of scalar means over the first round: reward and its terms, of an
+        action of the exploring policy; the entropy of the policy; `action_0` … `action_L`, its
+        probabilities.
     """
     estimator = ESTIMATORS[settings.estimator]
     unit = cost_lib.budget(costs, model.max_steps)
