@@ -136,7 +136,8 @@ def _selection(found: Found, figures: Sequence[str]) -> Section:
         "Fig. 3: how often each layer is chosen (%)",
         ["config", "n", "no operation", *(f"layer {layer}" for layer in range(1, most))],
         rows if found.agents else [*rows, ["all configs", "not run", *("—" * most)]],
-        "Of the test samples, at the config's price; the figures are over training.",
+        "Of the test samples, at the config's price; with two rounds some iterate two layers, and "
+        "count for both. The figures are over training, of the first round.",
         figures,
     )
 
@@ -170,7 +171,7 @@ def _reward(found: Found, figures: Sequence[str]) -> Section:
         "Fig. 5a: reward over training",
         ["config", "n", "first tenth", "last tenth"],
         [_ends(group, "reward") for group in found.agents] or [["all", "not run", "—", "—"]],
-        "Mean reward a sample, over the steps in which the agent trains. No "
+        "Mean reward a sample, of the first round, over the steps in which the agent trains. No "
         "number of the paper's is on record.",
         figures,
     )
