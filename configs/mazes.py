@@ -2,8 +2,12 @@
 
     python -m train.main --config=configs/mazes.py
 
-Hardware: 2 cores, of which a run has one. Time: 12 minutes. See
-benchmarks/results/small/mazes.json.
+Hardware: 2 cores, of which a run has one. Time: 12 minutes. Result: some seeds learn it and some
+stop half way. Seed 30, which nothing was chosen by, on 5,000 test mazes: agent 80.3 % at a cost of
+5.4 straight passes, as a threshold; straight pass 67.6 %, all layers 80.0 % at a cost of 14.4.
+Before it seed 10 came to 96 % with these settings, and with a gain of 1.5 seed 0 to 96 and seed 10
+to 78 %. See benchmarks/results/small/mazes.json. --mode=eval --config.data.side=7 evaluates on
+larger mazes.
 """
 
 from ml_collections import ConfigDict

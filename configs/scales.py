@@ -5,11 +5,11 @@
 A coarse grid is filled on layer 2, of half the resolution and fewer channels, for a small part of
 what layer 1 takes; a fine one needs layer 1. So it matters which layer is iterated.
 
-Hardware: 2 cores. Time: 14 minutes, with another run beside it. Result (3 seeds that nothing was
-chosen by, 10,000 test grids): agent 94.6 ± 0.6 % at a cost of 13.5 straight passes, at which random
-routing has 89.7 ± 0.3 %, a threshold on confidence 92.7 ± 1.0 % and two thresholds 93.9 ± 0.2 %;
-straight pass 82.5 ± 0.3 %, all layers 95.8 ± 0.4 % at a cost of 37.4. See
-benchmarks/results/small/scales.json.
+Hardware: 2 cores, of which a run has one. Time: 15 minutes. Result (3 seeds that nothing was chosen
+by, 10,000 test grids): agent 95.0 ± 0.5 % at a cost of 14.5 straight passes, at which random
+routing has 90.1 ± 1.0 %, a threshold on confidence 93.0 ± 1.4 %, two thresholds 93.8 ± 0.5 % and
+two looks by confidence 95.1 ± 0.6 %; straight pass 82.9 ± 0.4 %, all layers 95.2 ± 0.7 % at a cost
+of 38.1. See benchmarks/results/small/scales.json.
 """
 
 from ml_collections import ConfigDict
