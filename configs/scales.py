@@ -7,7 +7,7 @@ what layer 1 takes; a fine one needs layer 1. So it matters which layer is itera
 
 Hardware: 2 cores, of which a run has one. Time: 15 minutes. Result (3 seeds that nothing was chosen
 by, 10,000 test grids): agent 95.0 ± 0.5 % at a cost of 14.5 straight passes, at which random
-routing has 90.1 ± 1.0 %, a threshold on confidence 93.0 ± 1.4 %, two thresholds 93.8 ± 0.5 % and
+routing has 90.0 ± 1.0 %, a threshold on confidence 93.0 ± 1.4 %, two thresholds 93.8 ± 0.5 % and
 two looks by confidence 95.1 ± 0.6 %; straight pass 82.9 ± 0.4 %, all layers 95.2 ± 0.7 % at a cost
 of 38.1. See benchmarks/results/small/scales.json.
 """
