@@ -48,12 +48,12 @@ class Study:
 
 
 _MODELS = ("model_0", "model_1", "model_2", "model_3")
-# Of these, the nets with nothing to iterate.
-_STATIC = re.compile(r"model_0|wide_|deep_|resnet20")
 _DEAR = (
     "resnet20", "unrolled", "deq_anderson", "deq_broyden", "cell_orthogonal", "cell_bounded",
     "cell_free",
 )  # fmt: skip
+# Variants with nothing to iterate.
+_STATIC = re.compile(r"model_0|wide_|deep_|resnet20")
 
 
 def _variants(macs: float) -> tuple[str, ...]:

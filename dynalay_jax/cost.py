@@ -82,6 +82,12 @@ def _inner(eqn: Any) -> list[core.Jaxpr]:
     return [closed.jaxpr if hasattr(closed, "jaxpr") else closed for closed in found]
 
 
+def run_again(iterate: jax.Array) -> jax.Array:
+    """The layers above the lowest one iterated, bool [..., L] of bool [..., L]."""
+    chosen = iterate.astype(jnp.int32)
+    return jnp.cumsum(chosen, axis=-1) > chosen
+
+
 def spent(
     costs: Costs, iterate: jax.Array, steps: jax.Array, decisions: jax.Array | float = 0.0
 ) -> jax.Array:
@@ -101,11 +107,9 @@ def spent(
     """
     step = jnp.asarray(costs.step, jnp.float32)
     inject = jnp.asarray(costs.inject, jnp.float32)
-    chosen = iterate.astype(jnp.int32)
-    below = jnp.cumsum(chosen, axis=-1) > chosen
     evaluations = jnp.where(iterate, steps, 0).astype(jnp.float32)
     layers = jnp.einsum("rbl,l->b", evaluations, step) + jnp.einsum(
-        "rbl,l->b", below.astype(jnp.float32), inject
+        "rbl,l->b", run_again(iterate).astype(jnp.float32), inject
     )
     heads = jnp.sum(jnp.any(iterate, axis=-1), axis=0).astype(jnp.float32)
     return layers + heads * costs.head + jnp.asarray(decisions, jnp.float32) * costs.agent

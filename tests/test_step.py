@@ -158,7 +158,7 @@ def test_evaluation_is_that_of_each_example_by_itself():
     assert report.each["cost"] == pytest.approx(macs / task.costs.straight, rel=1e-4)
 
 
-def test_a_solve_stands_until_a_layer_below_is_iterated(monkeypatch):
+def test_a_solve_stands_until_a_layer_below_is_iterated():
     """Samples: layer 2 twice, 1 then 2, 2 then 1, 1 then nothing."""
     first, then = ([[0, 1], [1, 0], [0, 1], [1, 0]], [[0, 1], [0, 1], [1, 0], [0, 0]])
 

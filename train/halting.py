@@ -60,12 +60,7 @@ def early(splits: dict[str, Exits], thresholds: int = 101) -> Points:
     """
     sure = {name: np.exp(seen.log_probs[:, :-1].max(-1)) for name, seen in splits.items()}
 
-    def taken(name: str, theta: float) -> tuple[np.ndarray, np.ndarray]:
-        seen, each = splits[name], np.arange(len(sure[name]))
-        halts = np.column_stack([sure[name] >= theta, np.ones(len(each), bool)])
-        at = each, halts.argmax(1)
-        return seen.correct[at], seen.cost[at]
-
+    taken = lambda name, theta: _first(sure[name] >= theta, splits[name])
     thetas = np.quantile(sure["validation"], np.linspace(0, 1, thresholds)).tolist()
     means = lambda theta: _means(taken("test", theta), taken("validation", theta))
     return [_straight(splits), *({"theta": theta} | means(theta) for theta in thetas)]
@@ -100,8 +95,13 @@ def sample(logits: np.ndarray, seen: Exits) -> tuple[np.ndarray, np.ndarray]:
 def threshold(logits: np.ndarray, seen: Exits, q: float) -> tuple[np.ndarray, np.ndarray]:
     """Q-exit's `Rule`."""
     reached = np.cumsum(np.exp(distribution(jnp.asarray(logits))), axis=1) >= q
-    reached[:, -1] = True  # the sum may be 1 but for rounding
-    taken = np.arange(len(reached)), reached.argmax(1)
+    return _first(reached[:, :-1], seen)
+
+
+def _first(halts: np.ndarray, seen: Exits) -> tuple[np.ndarray, np.ndarray]:
+    """Correctness and cost at the first exit that halts, bool [n, L]; else at the last one."""
+    stops = np.column_stack([halts, np.ones(len(halts), bool)])
+    taken = np.arange(len(stops)), stops.argmax(1)
     return seen.correct[taken], seen.cost[taken]
 
 

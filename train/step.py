@@ -279,8 +279,7 @@ def _standing(iterate: jax.Array) -> jax.Array:
     """Whose solves stand after all rounds, bool [rounds, b, L] → [b, L]."""
     standing = jnp.zeros_like(iterate[0])
     for now in iterate:
-        above = jnp.cumsum(now, axis=-1) > now  # some layer below is iterated
-        standing = now | (standing & ~above)
+        standing = now | (standing & ~cost.run_again(now))
     return standing
 
 
