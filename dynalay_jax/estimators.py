@@ -32,11 +32,12 @@ class Proposal(NamedTuple):
 
     Attributes:
         actions: int32 [K, b].
-        follow: int32 [b], which of them leads on to the next round: 0 no operation, k the k-th.
+        reach: float32 [K, b], how much each of them counts in what is expected of this round and
+            learnt in the next, without gradient; what is missing to 1 is no operation's.
     """
 
     actions: jax.Array
-    follow: jax.Array
+    reach: jax.Array
 
 
 class Estimator(Protocol):
@@ -63,7 +64,8 @@ class FullInformation:
     def propose(policy: Policy) -> Proposal:
         batch, actions = policy.log_probs.shape
         every = jnp.tile(jnp.arange(1, actions)[:, None], (1, batch))
-        return Proposal(every, explore(policy.key, policy.log_probs, policy.epsilon))
+        reach = behaviour(jax.lax.stop_gradient(policy.log_probs), policy.epsilon)
+        return Proposal(every, reach[:, 1:].T)
 
     @staticmethod
     def surrogate(
@@ -87,7 +89,8 @@ class Reinforce:
     def propose(policy: Policy) -> Proposal:
         drawn = explore(policy.key, policy.log_probs, policy.epsilon)
         greedy = jnp.argmax(policy.log_probs, axis=-1)
-        return Proposal(jnp.stack([drawn, greedy]), jnp.ones_like(drawn))
+        reach = jnp.ones_like(policy.log_probs[:, 0])
+        return Proposal(jnp.stack([drawn, greedy]), jnp.stack([reach, jnp.zeros_like(reach)]))
 
     @staticmethod
     def surrogate(
@@ -119,7 +122,7 @@ class Gumbel:
     @staticmethod
     def propose(policy: Policy) -> Proposal:
         drawn = jnp.argmax(Gumbel._soft(policy), axis=-1)
-        return Proposal(drawn[None], jnp.ones_like(drawn))
+        return Proposal(drawn[None], jnp.ones(drawn[None].shape, policy.log_probs.dtype))
 
     @staticmethod
     def surrogate(

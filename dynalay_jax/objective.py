@@ -5,7 +5,7 @@
 C_i is what an action costs beyond the straight pass, as a share of the model's budget: every layer
 iterated for `max_steps`. (In multiples of the straight pass, as the paper can also be read, a solve
 of a few evaluations costs more at β = 0.3 than a right answer wins, and the agent never iterates.)
-With several rounds each decision is rewarded as if it were the last.
+With several rounds R is the return: α for being right in the end, less what all decisions cost.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import optax
 
 from dynalay_jax import cost as cost_lib
-from dynalay_jax.estimators import ESTIMATORS, Policy, Proposal
+from dynalay_jax.estimators import ESTIMATORS, Policy
 from dynalay_jax.model import DynaLay, State, call
 from dynalay_jax.routers import as_mask
 from dynalay_jax.solution import Stats
@@ -108,90 +108,98 @@ def agent_loss(
         entropy: weight of a bonus for the policy's entropy, beside γ·E_p[R].
 
     Returns:
-        Scalar loss, and a dict of scalar means over the first round: reward and its terms, of an
-        action of the exploring policy; the entropy of the policy; `action_0` … `action_L`, its
-        probabilities.
+        Scalar loss, and a dict of scalar means: return and its terms, of the exploring policy; in
+        the first round the entropy of the policy, and `action_0` … `action_L`, its probabilities.
     """
-    estimator = ESTIMATORS[settings.estimator]
-    unit = cost_lib.budget(costs, model.max_steps)
-    frozen = jax.lax.stop_gradient(params)
-    state = call(model, frozen, DynaLay.begin, x)
-    going = jnp.ones(labels.shape, bool)
-    objective = jnp.float32(0)
-    metrics: dict[str, jax.Array] = {}
-    for i in range(model.rounds):
-        key, draw = jax.random.split(key)
-        seen = call(model, params, DynaLay.observe, state, price, i)
-        log_probs = floored(seen.log_probs, floor)
-        policy = Policy(draw, log_probs, epsilon, settings.temperature)
-        proposal = estimator.propose(policy)
-        states, rewards = _outcomes(
-            model, frozen, state, proposal.actions, labels, price, settings, costs, unit
-        )
-        right = jnp.argmax(state.logits, -1) == labels
-        stay = settings.reward(right, jnp.zeros_like(price), state.streak, price)
-        surrogate = estimator.surrogate(policy, proposal, rewards.total, stay.total)
-        uncertainty = -jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1)
-        per_sample = settings.gamma * surrogate + entropy * uncertainty
-        objective += jnp.mean(jnp.where(going, per_sample, 0.0))
-        if i == 0:
-            metrics = _agent_metrics(log_probs, proposal, rewards, stay, uncertainty)
-        if i + 1 < model.rounds:
-            state = _follow(state, states, proposal.follow)
-            going &= state.action > 0
-    return -objective, metrics
+    game = _Game(model, params, settings, costs, epsilon, floor, entropy)
+    state = call(model, game.frozen, DynaLay.begin, x)
+    outlook, metrics = _play(game, state, labels, price, key, 0)
+    for name in Reward._fields:
+        metrics[f"reward_{name}"] = jnp.mean(getattr(outlook.value, name))
+    metrics["reward"] = jnp.mean(outlook.value.total)
+    return -jnp.mean(outlook.objective), metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class _Game:
+    """What does not change between the rounds; fields as in `agent_loss`."""
+
+    model: DynaLay
+    params: PyTree
+    settings: Objective
+    costs: cost_lib.Costs
+    epsilon: jax.Array | float
+    floor: jax.Array | float
+    entropy: jax.Array | float
+
+    @property
+    def frozen(self) -> PyTree:
+        return jax.lax.stop_gradient(self.params)
+
+
+class _Outlook(NamedTuple):
+    """What lies ahead of each sample [b]: its expected return, and what to maximise."""
+
+    value: Reward
+    objective: jax.Array
+
+
+def _play(
+    game: _Game, state: State, labels: jax.Array, price: jax.Array, key: jax.Array, i: int
+) -> tuple[_Outlook, dict[str, jax.Array]]:
+    """Round i and, from the state of every action that is tried, the rounds after it.
+
+        Q(s, 0) = α·[correct(s)],    Q(s, a) = V(s') − β·C_a − λ·n·C_a,    V(s) = Σ_a q(a)·Q(s, a)
+
+    with s' the state after a, q the exploring policy, and V = Q(·, 0) after the last round.
+    """
+    settings, estimator = game.settings, ESTIMATORS[game.settings.estimator]
+    draw, later = jax.random.split(key)
+    seen = call(game.model, game.params, DynaLay.observe, state, price, i)
+    log_probs = floored(seen.log_probs, game.floor)
+    policy = Policy(draw, log_probs, game.epsilon, settings.temperature)
+    proposal = estimator.propose(policy)
+    stop = _stopping(settings, state, labels, price)
+
+    tries = len(proposal.actions)
+    tile = lambda leaf: jnp.concatenate([leaf] * tries)
+    tiled = jax.tree.map(tile, (state, labels, price))
+    states, paid = _outcomes(game, tiled[0], proposal.actions.reshape(-1), tiled[2])
+    ahead = _Outlook(_stopping(settings, states, *tiled[1:]), jnp.zeros_like(tiled[2]))
+    if i + 1 < game.model.rounds:
+        goes_on, _ = _play(game, states, tiled[1], tiled[2], later, i + 1)
+        stopped = states.action == 0
+        ahead = jax.tree.map(lambda end, more: jnp.where(stopped, end, more), ahead, goes_on)
+    split = lambda leaf: leaf.reshape(tries, -1)
+    values = jax.tree.map(lambda now, more: split(now + more), paid, ahead.value)
+
+    surrogate = estimator.surrogate(policy, proposal, values.total, stop.total)
+    uncertainty = -jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1)
+    objective = settings.gamma * surrogate + game.entropy * uncertainty
+    objective += jnp.sum(proposal.reach * split(ahead.objective), axis=0)
+    rest = 1 - jnp.sum(proposal.reach, axis=0)
+    expected = lambda end, each: rest * end + jnp.sum(proposal.reach * each, axis=0)
+    p = jnp.mean(jnp.exp(log_probs), axis=0)
+    metrics = {f"action_{action}": p[action] for action in range(len(p))}
+    metrics["routing_entropy"] = jnp.mean(uncertainty)
+    return _Outlook(jax.tree.map(expected, stop, values), objective), metrics
+
+
+def _stopping(settings: Objective, state: State, labels: jax.Array, price: jax.Array) -> Reward:
+    """Reward [b] of no operation."""
+    correct = jnp.argmax(state.logits, -1) == labels
+    return settings.reward(correct, jnp.zeros_like(price), state.streak, price)
 
 
 def _outcomes(
-    model: DynaLay,
-    params: PyTree,
-    state: State,
-    actions: jax.Array,
-    labels: jax.Array,
-    price: jax.Array,
-    settings: Objective,
-    costs: cost_lib.Costs,
-    unit: float,
+    game: _Game, state: State, actions: jax.Array, price: jax.Array
 ) -> tuple[State, Reward]:
-    """States and rewards [K, b, ...] of the actions [K, b], all swept as one batch of K·b."""
-    tries, batch = actions.shape
-    tile = lambda leaf: jnp.concatenate([leaf] * tries)
-    split = lambda leaf: leaf.reshape(tries, batch, *leaf.shape[1:])
-    iterate = as_mask(actions.reshape(-1), len(model.widths))
-    swept, sweep = call(model, params, DynaLay.sweep, jax.tree.map(tile, state), iterate)
-    macs = cost_lib.spent(costs, iterate[None], sweep.steps[None])
-    states = jax.tree.map(split, swept)
-    correct = jnp.argmax(states.logits, -1) == labels
-    return states, settings.reward(correct, split(macs) / unit, states.streak, price)
-
-
-def _follow(state: State, states: State, which: jax.Array) -> State:
-    """For each sample the state itself (which = 0) or that of candidate `which`."""
-    every = jax.tree.map(lambda old, new: jnp.concatenate([old[None], new]), state, states)
-    stopped = which == 0
-    chosen = jax.tree.map(lambda table: _pick(table, which), every)
-    return chosen._replace(action=jnp.where(stopped, 0, chosen.action))
-
-
-def _pick(table: jax.Array, which: jax.Array) -> jax.Array:
-    """table[which[i], i] of a table [K, b, ...]: [b, ...]."""
-    index = which.reshape(1, -1, *[1] * (table.ndim - 2))
-    return jnp.take_along_axis(table, index, axis=0)[0]
-
-
-def _agent_metrics(
-    log_probs: jax.Array, proposal: Proposal, rewards: Reward, stay: Reward, entropy: jax.Array
-) -> dict[str, jax.Array]:
-    p = jnp.exp(log_probs)
-    metrics = {"routing_entropy": jnp.mean(entropy)}
-    table = jax.tree.map(lambda s, r: jnp.concatenate([s[None], r]), stay, rewards)
-    followed = Reward(*(_pick(term, proposal.follow) for term in table))
-    for name in Reward._fields:
-        metrics[f"reward_{name}"] = jnp.mean(getattr(followed, name))
-    metrics["reward"] = jnp.mean(followed.total)
-    for action in range(p.shape[-1]):
-        metrics[f"action_{action}"] = jnp.mean(p[:, action])
-    return metrics
+    """States after the actions [b], and rewards [b] for what they cost."""
+    iterate = as_mask(actions, len(game.model.widths))
+    swept, sweep = call(game.model, game.frozen, DynaLay.sweep, state, iterate)
+    macs = cost_lib.spent(game.costs, iterate[None], sweep.steps[None])
+    share = macs / cost_lib.budget(game.costs, game.model.max_steps)
+    return swept, game.settings.reward(jnp.zeros_like(iterate[:, 0]), share, swept.streak, price)
 
 
 def main_loss(

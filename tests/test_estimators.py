@@ -56,9 +56,13 @@ def test_reinforce_learns_nothing_from_the_greedy_action():
 @pytest.mark.parametrize(
     ("name", "tried"), [("full_information", 3), ("reinforce", 2), ("gumbel", 1)]
 )
-def test_proposals_are_actions_and_follow_one_of_them(name, tried):
+def test_proposals_are_actions_and_say_how_much_each_counts(name, tried):
     log_probs = jax.nn.log_softmax(jax.random.normal(KEY, (50, 4)))
     proposal = ESTIMATORS[name].propose(Policy(KEY, log_probs, 0.2, 1.0))
-    assert proposal.actions.shape == (tried, 50)
+    assert proposal.actions.shape == proposal.reach.shape == (tried, 50)
     assert int(proposal.actions.min()) >= 0 and int(proposal.actions.max()) == 3
-    assert int(proposal.follow.min()) >= 0 and int(proposal.follow.max()) <= tried
+    total = proposal.reach.sum(0)
+    expected = 1.0
+    if name == "full_information":  # the rest is no operation's
+        expected = 1 - (0.8 * np.exp(log_probs[:, 0]) + 0.2 / 4)
+    assert np.asarray(total) == pytest.approx(np.broadcast_to(expected, 50), rel=1e-5)

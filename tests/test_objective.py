@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from dynalay_jax import cost, objective, routers
@@ -63,6 +64,38 @@ def test_full_information_is_the_expected_reward():
     assert sum(probabilities) == pytest.approx(1, abs=1e-5)
     terms = metrics["reward_correct"] - metrics["reward_cost"] - metrics["reward_penalty"]
     assert terms == pytest.approx(float(metrics["reward"]), abs=1e-6)
+
+
+def test_with_two_rounds_the_gradient_is_that_of_the_expected_return():
+    """By hand, over all nine paths: right in the end, and every decision paid."""
+    model, params, counted = built(rounds=2)
+    settings = Objective(beta=2.0)
+    budget = cost.budget(counted, model.max_steps)
+
+    def value(params, state, i):
+        right = settings.alpha * (state.logits.argmax(-1) == LABELS)
+        if i == model.rounds:
+            return right
+        p = jnp.exp(model.apply(params, state, PRICE, i, method="observe").log_probs)
+        total = p[:, 0] * right
+        for action in (1, 2):
+            iterate = routers.as_mask(jnp.full(32, action), 2)
+            after, sweep = model.apply(params, state, iterate, method="sweep")
+            paid = cost.spent(counted, iterate[None], sweep.steps[None]) / budget
+            paid *= settings.beta + PRICE * after.streak
+            total += p[:, action] * (value(params, after, i + 1) - paid)
+        return total
+
+    def exact(params):
+        return -settings.gamma * value(params, model.apply(params, X, method="begin"), 0).mean()
+
+    loss = lambda params: agent_loss(params, settings, rounds=2)
+    (_, metrics), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
+    by_hand, expected = jax.jit(jax.value_and_grad(exact))(params)
+    assert -settings.gamma * metrics["reward"] == pytest.approx(float(by_hand), rel=1e-5)
+    agents = [tree["params"]["agent"] for tree in (gradient, expected)]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6, rtol=1e-4), *agents)
+    assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(agents[0])) > 1e-3
 
 
 def test_samples_that_have_stopped_earn_nothing_in_later_rounds():
