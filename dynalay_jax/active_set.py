@@ -7,6 +7,7 @@ The plain masked loop is the same with a single bucket.
 """
 
 from collections.abc import Callable, Sequence
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -91,7 +92,15 @@ def solve(
     full, ids = carry, None
     for level in range(len(sizes)):
         following = sizes[level + 1] if level + 1 < len(sizes) else 0
-        carry = _run(bind(level, ids), solver, carry, following)
+        # A level that has nobody to wait for is not even bound: to linearise f costs a step.
+        carry = jax.lax.cond(
+            _more_than(following, carry),
+            lambda c, level=level, ids=ids, leave=following: _run(
+                bind(level, ids), solver, c, leave
+            ),
+            lambda c: c,
+            carry,
+        )
         full = carry if ids is None else _scatter(full, carry, ids)
         if following:
             # Stable sort of "is finished": the active lanes come first, in order.
@@ -182,11 +191,14 @@ def _start(z0: PyTree, solver: Solver, limits: Limits) -> _Loop:
 
 def _run(f: Map, solver: Solver, carry: _Loop, leave: int) -> _Loop:
     """Advances until at most `leave` lanes are running."""
-    if leave == 0:
-        go_on = lambda c: jnp.any(c.status == _RUNNING)
-    else:
-        go_on = lambda c: jnp.sum(c.status == _RUNNING, dtype=jnp.int32) > leave
+    go_on = functools.partial(_more_than, leave)
     return jax.lax.while_loop(go_on, lambda c: _advance(f, solver, c), carry)
+
+
+def _more_than(leave: int, carry: _Loop) -> jax.Array:
+    """Whether more than so many lanes are running."""
+    running = carry.status == _RUNNING
+    return jnp.any(running) if leave == 0 else jnp.sum(running, dtype=jnp.int32) > leave
 
 
 def _advance(f: Map, solver: Solver, c: _Loop) -> _Loop:

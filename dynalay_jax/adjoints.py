@@ -14,6 +14,7 @@ forward mode. `Unrolled` differentiates the iterations themselves.
 import abc
 from collections.abc import Callable
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -200,9 +201,7 @@ class _Reverse(Adjoint):
             at, zeros = lanes.finite_or_zero(value), lanes.fill(value, 0)
             v = lanes.select(run, cotangent.value, zeros)
             w, backward_stats = self.adjoint_state(problem, at, operands, v, run)
-            outer = lambda args, consts: problem.maps[0](consts, at, *args)
-            _, pull = jax.vjp(outer, operands.args, operands.consts[0])
-            d_args, d_consts = pull(w)
+            d_args, d_consts = _pull(problem, at, operands, w, run)
             d_consts = (d_consts, *[None] * (len(operands.consts) - 1))
             # A skipped sample is returned as it came: its cotangent goes to z0.
             d_z0 = lanes.select(run, zeros, cotangent.value)
@@ -212,6 +211,49 @@ class _Reverse(Adjoint):
 
         solve.defvjp(forward, backward)
         return solve(z0, operands, probe)
+
+
+def _pull(
+    problem: Problem, at: PyTree, operands: Operands, w: PyTree, run: jax.Array
+) -> tuple[PyTree, PyTree]:
+    """Cotangents of f's arguments and of what it closed over, from those of its values at `at`.
+
+    Evaluating f there and the product with its weights cost a step each, so the lanes in `run`,
+    outside of which w is 0, are gathered into the smallest bucket that holds them. Not so where a
+    `shard_map` shares something smooth between devices: the sum of its cotangents over them would
+    be in a branch that they may not all take.
+    """
+    leaves, tree = jax.tree.flatten((operands.args, operands.consts[0]))
+    smooth = [i for i, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    given = [leaves[i] for i in smooth]
+    axes: Callable[[Any], frozenset] = lambda x: getattr(jax.typeof(x), "vma", frozenset())
+    shared = any(axes(run) - axes(leaf) for leaf in given)
+
+    def in_bucket(level: int) -> list[jax.Array]:
+        ids = jnp.argsort(~run, stable=True)[: problem.sizes[level]] if level else None
+
+        def outer(given: list[jax.Array]) -> PyTree:
+            filled = list(leaves)
+            for i, leaf in zip(smooth, given, strict=True):
+                filled[i] = leaf
+            args, consts = jax.tree.unflatten(tree, filled)
+            gathered = problem.gather(args, ids)
+            return problem.maps[level](consts, active_set.gather(at, ids), *gathered)
+
+        _, pull = jax.vjp(outer, given)
+        return pull(active_set.gather(w, ids))[0]
+
+    if len(problem.sizes) == 1 or shared:
+        pulled = in_bucket(0)
+    else:
+        count = jnp.sum(run, dtype=jnp.int32)
+        level = sum((count <= size).astype(jnp.int32) for size in problem.sizes[1:])
+        branches = [functools.partial(in_bucket, i) for i in range(len(problem.sizes))]
+        pulled = jax.lax.switch(level, branches)
+    cotangents: list[Any] = [None] * len(leaves)
+    for i, cotangent in zip(smooth, pulled, strict=True):
+        cotangents[i] = cotangent
+    return jax.tree.unflatten(tree, cotangents)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -181,7 +181,7 @@ class DynaLay(nn.Module):
         for i in range(self.rounds):
             seen = self.observe(state, price, i)
             iterate = router(jax.random.fold_in(key, i), seen) & going[:, None]
-            state, sweep = self.sweep(state, iterate, _part(probe, i))
+            state, sweep = self.sweep(state, iterate, _part(probe, i), fresh=i == 0)
             going = jnp.any(iterate, axis=-1)
             rounds.append((sweep, seen.log_probs, state.action))
         sweeps, log_probs, actions = jax.tree.map(lambda *parts: jnp.stack(parts), *rounds)
@@ -231,7 +231,11 @@ class DynaLay(nn.Module):
         return lanes.norm(new - h) / (lanes.norm(new) + 1e-12)
 
     def sweep(
-        self, state: State, iterate: jax.Array, probe: Stats | None = None
+        self,
+        state: State,
+        iterate: jax.Array,
+        probe: Stats | None = None,
+        fresh: bool = False,
     ) -> tuple[State, Sweep]:
         """Iterates the masked layers, and runs the layers above them straight again.
 
@@ -239,6 +243,8 @@ class DynaLay(nn.Module):
             state: before.
             iterate: bool [B, L].
             probe: None, or `Stats` [L, B] for the accounts of the backward solves.
+            fresh: whether the state is that of `begin`. All but h_0 is computed again then, so that
+                the gradient goes through the straight pass once and not twice.
 
         Returns:
             The new state, and what was done.
@@ -247,8 +253,10 @@ class DynaLay(nn.Module):
         changed = jnp.zeros(iterate.shape[:1], bool)
         for j, layer in enumerate(self.layers):
             w, u = layer(hs[-1])
-            # What stands from before, iterated or straight, stands until a layer below changes.
-            start = lanes.select(changed, layer.straight(w, u), state.hs[j + 1])
+            start = layer.straight(w, u)
+            if not fresh:
+                # What stands from before stands until a layer below changes.
+                start = lanes.select(changed, start, state.hs[j + 1])
             solution = self._solve(layer, start, w, u, iterate[:, j], _part(probe, j))
             hs.append(solution.value)
             stats.append(solution.stats)

@@ -152,6 +152,20 @@ def test_later_rounds_go_on_from_the_new_activations():
     assert jnp.allclose(second.logits[5], state.logits[5], atol=1e-5)
 
 
+def test_a_fresh_state_is_computed_again_and_not_read():
+    model, params = built()
+    state = begun(model)(params)
+    mask = routers.as_mask(ACTIONS, 3)
+    sweep = jax.jit(lambda state, **kw: model.apply(params, state, mask, method="sweep", **kw),
+                    static_argnames="fresh")  # fmt: skip
+    unread = state._replace(hs=(state.hs[0], *(jnp.full_like(h, jnp.nan) for h in state.hs[1:])))
+    expected, _ = sweep(state)
+    fresh, _ = sweep(unread, fresh=True)
+    assert jnp.allclose(fresh.logits, expected.logits, atol=1e-5)
+    # Of a state of a later round it is read what stands.
+    assert bool(jnp.isnan(sweep(unread)[0].logits).any())
+
+
 def test_no_operation_ends_a_samples_thinking():
     class Script:
         def __call__(self, key, seen):
