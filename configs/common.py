@@ -36,9 +36,9 @@ def base() -> ConfigDict:
                 fraction=0.25,
                 temperature=1.0,
             ),
-            # Over this share of the agent's training: ε falls, the entropy bonus falls to 0, no
-            # action's probability is below the floor.
-            exploration=dict(share=0.3, epsilon=(0.3, 0.02), entropy=0.01, floor=0.02),
+            # Over this share of the agent's training ε and the entropy bonus fall, and no action's
+            # probability is below the floor.
+            exploration=dict(share=0.3, epsilon=(0.3, 0.02), entropy=(0.01, 0.0), floor=0.02),
             price_range=(0.01, 10.0),  # λ in training, log-uniform
             price=0.1,  # λ at evaluation
             prices=(0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),  # λ of the curve

@@ -115,7 +115,7 @@ def test_accumulation_updates_every_so_many_steps():
 
 
 def test_exploration_falls_and_the_floor_ends():
-    run = loop.Run.prepare(tiny(), None)
+    run = loop.Run.prepare(tiny(**{"exploration.entropy": (0.01, 0.001)}), None)
     agent, joint = run.task.phases[1:]
     over = agent.first + round(0.3 * (joint.last - agent.first))
     start, late, end = (
@@ -123,7 +123,7 @@ def test_exploration_falls_and_the_floor_ends():
         for at in (agent.first, over + 1, joint.last)
     )
     assert start == pytest.approx({"epsilon": 0.3, "entropy": 0.01, "floor": 0.02})
-    assert late == end == pytest.approx({"epsilon": 0.02, "entropy": 0.0, "floor": 0.0})
+    assert late == end == pytest.approx({"epsilon": 0.02, "entropy": 0.001, "floor": 0.0})
 
 
 def test_steps_of_a_call_are_scanned_where_there_is_no_cpu(monkeypatch):

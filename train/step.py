@@ -171,16 +171,16 @@ def phase_loss(
 
 
 def exploration(task: Task, step: jax.Array) -> dict[str, jax.Array]:
-    """At this step: `epsilon`, falling linearly; `entropy` bonus, falling to 0; `floor`, ending."""
+    """At this step: `epsilon` and `entropy` bonus, falling linearly; `floor`, ending."""
     settings = task.config.exploration
     agent_phases = [phase for phase in task.phases if "agent" in phase.trains]
     first, last = agent_phases[0].first, agent_phases[-1].last
     over = (step - first).astype(jnp.float32) / (settings.share * (last - first))
     left = 1 - jnp.clip(over, 0.0, 1.0)
-    start, end = settings.epsilon
+    falling = lambda start, end: end + (start - end) * left
     return {
-        "epsilon": end + (start - end) * left,
-        "entropy": settings.entropy * left,
+        "epsilon": falling(*settings.epsilon),
+        "entropy": falling(*settings.entropy),
         "floor": jnp.where(left > 0, settings.floor, 0.0),
     }
 
