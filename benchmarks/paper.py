@@ -65,7 +65,7 @@ def _variants(macs: float) -> tuple[str, ...]:
 _SMALL = (
     # Nothing was chosen by these seeds.
     Study("digits", (10, 11, 12), _variants(1.7), _DEAR, robustness=True, risk=0.05, timed=True),
-    Study("scales", (30, 31, 32), beyond=("blocks=(1,),(2,)", "grid=12,16,20"), timed=True),
+    Study("scales", (41, 42, 43), beyond=("blocks=(1,),(2,)", "grid=12,16,20"), timed=True),
     Study("connectivity", (30,), beyond=("grid=12,16,20",)),
     Study("mazes", (30,), beyond=("side=5,7,10",)),
     Study("parity", (10,)),
