@@ -108,8 +108,10 @@ def agent_loss(
         entropy: weight of a bonus for the policy's entropy, beside γ·E_p[R].
 
     Returns:
-        Scalar loss, and a dict of scalar means: return and its terms, of the exploring policy; in
-        the first round the entropy of the policy, and `action_0` … `action_L`, its probabilities.
+        Scalar whose gradient is that of the loss (with several rounds its value is not: later
+        returns count in it twice), and a dict of scalar means: return and its terms, of what the
+        estimator draws; in the first round the entropy of the policy, and `action_0` …
+        `action_L`, its probabilities.
     """
     game = _Game(model, params, settings, costs, epsilon, floor, entropy)
     state = call(model, game.frozen, DynaLay.begin, x)

@@ -68,7 +68,7 @@ def test_full_information_is_the_expected_reward():
 
 def test_with_two_rounds_the_gradient_is_that_of_the_expected_return():
     """By hand, over all nine paths: right in the end, and every decision paid."""
-    model, params, counted = built(rounds=2)
+    model, params, counted = built(2)
     settings = Objective(beta=2.0)
     budget = cost.budget(counted, model.max_steps)
 

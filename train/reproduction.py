@@ -171,7 +171,7 @@ def _reward(found: Found, figures: Sequence[str]) -> Section:
         "Fig. 5a: reward over training",
         ["config", "n", "first tenth", "last tenth"],
         [_ends(group, "reward") for group in found.agents] or [["all", "not run", "—", "—"]],
-        "Mean reward a sample, of the first round, over the steps in which the agent trains. No "
+        "Mean return a sample, of all rounds, over the steps in which the agent trains. No "
         "number of the paper's is on record.",
         figures,
     )

@@ -68,9 +68,10 @@ def check(config: ml_collections.FrozenConfigDict) -> None:
     for name, bounds in {
         "price_range": config.price_range,
         "exploration.epsilon": config.exploration.epsilon,
+        "exploration.entropy": config.exploration.entropy,
     }.items():
-        if len(bounds) != 2:
-            raise UserError(f"config.{name}: expected two numbers, got {tuple(bounds)}.")
+        if np.shape(bounds) != (2,):
+            raise UserError(f"config.{name}: expected two numbers, got {bounds}.")
     low, high = config.price_range
     if not 0 < low <= high:
         raise UserError(f"config.price_range: expected 0 < low <= high, got {low}, {high}.")
