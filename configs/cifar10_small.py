@@ -4,8 +4,8 @@
 
 Hardware: 2 cores, of which a run has one. Time: 155 minutes. Result (1 seed, 10,000 test images):
 agent 79.5 % at a cost of 0.8 straight passes, at which random routing has 76.5 %, confidence
-routing and two looks by confidence 79.8 %; straight pass 75.2 %, all layers 82.0 % at a cost of 6.5.
-See benchmarks/results/small/cifar10_small.json.
+routing and two looks by confidence 79.8 %; straight pass 75.2 %, all layers 82.0 % at a cost
+of 6.5. See benchmarks/results/small/cifar10_small.json.
 """
 
 from ml_collections import ConfigDict
