@@ -7,7 +7,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax.convolution import tiled_convolution
+from dynalay_jax.convolution import fast_convolution
 
 PyTree = Any
 
@@ -70,7 +70,7 @@ class Cell(nn.Module):
             strides=self.stride,
             use_bias=not self.norm,
             dtype=self.dtype,
-            conv_general_dilated=tiled_convolution,
+            conv_general_dilated=fast_convolution,
             name="inject",
         )(below)
         if self.norm:

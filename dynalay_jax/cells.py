@@ -24,7 +24,7 @@ import jax.numpy as jnp
 
 from dynalay_jax import contraction
 from dynalay_jax.cell import Cell, norm_groups
-from dynalay_jax.convolution import convolve, tiled_convolution
+from dynalay_jax.convolution import convolve, fast_convolution
 from dynalay_jax.lstm_cell import LSTM
 from dynalay_jax.scan_cell import ScanConv
 
@@ -69,7 +69,7 @@ class ConcaveConv(Cell):
             strides=self.stride,
             kernel_init=nn.initializers.variance_scaling(self.gate**2, "fan_in", "normal"),
             dtype=self.dtype,
-            conv_general_dilated=tiled_convolution,
+            conv_general_dilated=fast_convolution,
             name="gate",
         )(below.astype(self.dtype))
         return {"offset": self._offset(below), "gate": nn.sigmoid(gate)}

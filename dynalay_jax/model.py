@@ -23,6 +23,7 @@ from dynalay_jax.adjoints import Implicit
 from dynalay_jax.cell import Cell
 from dynalay_jax.cells import CELLS, ConcaveConv
 from dynalay_jax.compaction import Compaction
+from dynalay_jax.convolution import fast_convolution
 from dynalay_jax.fixed_point import backward_probe, fixed_point
 from dynalay_jax.routers import Observation, Router
 from dynalay_jax.solution import Solution, Stats
@@ -145,7 +146,9 @@ class DynaLay(nn.Module):
                 )
             self.first = nn.Embed(self.vocabulary, self.stem, dtype=self.dtype)
         elif self.stem:
-            self.first = nn.Conv(self.stem, (3, 3), dtype=self.dtype)
+            self.first = nn.Conv(
+                self.stem, (3, 3), dtype=self.dtype, conv_general_dilated=fast_convolution
+            )
         self.layers = [
             cell(features=width, stride=stride, window=window)
             for width, stride, window in zip(self.widths, self.strides, windows, strict=True)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from dynalay_jax.cell import Cell
-from dynalay_jax.convolution import convolve, tiled_convolution
+from dynalay_jax.convolution import convolve, fast_convolution
 
 PyTree = Any
 
@@ -59,7 +59,7 @@ class ScanConv(Cell):
             kernel_init=nn.initializers.variance_scaling(self.gate**2, "fan_in", "normal"),
             bias_init=nn.initializers.constant(self.keep),
             dtype=self.dtype,
-            conv_general_dilated=tiled_convolution,
+            conv_general_dilated=fast_convolution,
             name="transition",
         )(below.astype(self.dtype))
         transition = jnp.tanh(logits)

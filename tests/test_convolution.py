@@ -5,15 +5,17 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from dynalay_jax.convolution import convolve, tiled_convolution
+from dynalay_jax.convolution import convolve, fast_convolution
 
 
+# On CPU the kernel's gradient is summed over chunks of 16.
+@pytest.mark.parametrize("batch", [1, 16, 17, 48])
 @pytest.mark.parametrize("size", [(3, 3), (1, 1), (5, 3)])
-def test_value_and_gradients(size):
+def test_value_and_gradients(size, batch):
     z_key, kernel_key, v_key = jax.random.split(jax.random.key(0), 3)
-    z = jax.random.normal(z_key, (3, 6, 5, 4))
+    z = jax.random.normal(z_key, (batch, 6, 5, 4))
     kernel = jax.random.normal(kernel_key, (*size, 4, 7))
-    v = jax.random.normal(v_key, (3, 6, 5, 7))
+    v = jax.random.normal(v_key, (batch, 6, 5, 7))
     plain = lambda z, kernel: jax.lax.conv_general_dilated(
         z, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
@@ -21,7 +23,7 @@ def test_value_and_gradients(size):
     expected, expected_pull = jax.vjp(plain, z, kernel)
     assert jnp.allclose(value, expected, atol=1e-5)
     for ours, theirs in zip(pull(v), expected_pull(v), strict=True):
-        assert jnp.allclose(ours, theirs, atol=1e-4)
+        assert jnp.allclose(ours, theirs, atol=1e-3)
 
 
 def test_depthwise_keeps_channels_apart():
@@ -39,11 +41,11 @@ def test_windows_that_tile_the_image_are_one_product(window, stride, products):
     # 4 does not divide 6: zeros are padded, by the convolution.
     x = jax.random.normal(jax.random.key(0), (2, 6, 6, 3))
     plain = nn.Conv(5, window, strides=stride)
-    tiled = plain.clone(conv_general_dilated=tiled_convolution)
+    fast = plain.clone(conv_general_dilated=fast_convolution)
     params = plain.init(jax.random.key(1), x)
-    value, pull = jax.vjp(tiled.apply, params, x)
+    value, pull = jax.vjp(fast.apply, params, x)
     expected, expected_pull = jax.vjp(plain.apply, params, x)
     assert jnp.allclose(value, expected, atol=1e-5)
     close = lambda a, b: jnp.allclose(a, b, atol=1e-4)
     assert jax.tree.all(jax.tree.map(close, pull(value), expected_pull(value)))
-    assert str(jax.make_jaxpr(tiled.apply)(params, x)).count("dot_general") == products
+    assert str(jax.make_jaxpr(fast.apply)(params, x)).count("dot_general") == products
