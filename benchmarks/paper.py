@@ -2,18 +2,22 @@
 
     python -m benchmarks.paper --scale=small [--workdir=workdir/paper]
 
-What is done is skipped, so the same command goes on where it was stopped. Where a command fails,
-for want of data perhaps, the rest of its config is left out, and the others go on. `--scale=small`
-takes some hours on 2 CPU cores; `--scale=full` adds the paper's own settings, which want a GPU.
-TFDS looks for data where the environment variable TFDS_DATA_DIR says. Writes JSON, figures and
-report.html to results/SCALE; `python -m benchmarks.readme` then brings the README's tables up to
-date.
+Two configs are at work at a time, each on half of the cores; what is timed has the machine to
+itself afterwards. What is done is skipped, so the same command goes on where it was stopped. Where
+a command fails, for want of data perhaps, the rest of its config is left out, and the others go on.
+`--scale=small` takes some two hours on 2 CPU cores; `--scale=full` adds the paper's own settings,
+which want a GPU. TFDS looks for data where the environment variable TFDS_DATA_DIR says. Writes
+JSON, figures and report.html to results/SCALE; `python -m benchmarks.readme` then brings the
+README's tables up to date.
 """
 
 import argparse
 from collections.abc import Iterator, Sequence
+from concurrent import futures
 import dataclasses
+import os
 from pathlib import Path
+import queue
 import re
 import subprocess
 import sys
@@ -82,11 +86,19 @@ SCALES = {"small": _SMALL, "full": (*_SMALL, *_FULL)}
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """A command, `python -m …`, of a study, and the file that tells that it is done, if any."""
+    """A command, `python -m …`, of a study.
+
+    Attributes:
+        study: config of the study.
+        command: module and arguments.
+        makes: the file that tells that it is done, if any.
+        alone: whether it times something, and wants the machine to itself.
+    """
 
     study: str
     command: tuple[str, ...]
     makes: Path | None = None
+    alone: bool = False
 
 
 def sweeps(study: Study) -> dict[tuple[int, ...], list[str]]:
@@ -98,19 +110,20 @@ def sweeps(study: Study) -> dict[tuple[int, ...], list[str]]:
     return found
 
 
-def plan(study: Study, out: Path, jobs: int) -> Iterator[Step]:
-    """The commands of a study, in order.
+def plan(study: Study, out: Path) -> Iterator[Step]:
+    """The commands of a study, in order; those that time something come last.
 
     Args:
         study: what is trained and asked.
         out: folder of the runs' workdirs.
-        jobs: runs at a time.
     """
     for seeds, configs in sweeps(study).items():
         each = f"--configs={','.join(configs)}", f"--seeds={','.join(map(str, seeds))}"
-        yield Step(study.config, ("train.sweep", *each, f"--out={out}", f"--jobs={jobs}"))
+        yield Step(study.config, ("train.sweep", *each, f"--out={out}"))
     for command, makes in _questions(study, out):
         yield Step(study.config, command, makes)
+    for command, makes in _timings(study, out):
+        yield Step(study.config, command, makes, alone=True)
 
 
 def _questions(study: Study, out: Path) -> Iterator[tuple[tuple[str, ...], Path]]:
@@ -127,17 +140,22 @@ def _questions(study: Study, out: Path) -> Iterator[tuple[tuple[str, ...], Path]
         for values in study.beyond:
             field = values.partition("=")[0]
             yield ask("extrapolate", values), folder / f"extrapolation_{field}.json"
-    if study.timed:
-        folder = out / f"{study.config}-{study.seeds[0]}"
-        nets = (name for name in (*study.variants, *study.once) if _STATIC.match(name))
-        static = [str(out / f"{study.config}_{name}-{study.seeds[0]}") for name in nets]
-        runs = {
-            "training": (f"--workdir={folder}",),
-            "routers": (str(folder), *(["--static", *static] if static else [])),
-        }
-        for name, which in runs.items():
-            makes = folder / f"{name}_{study.config}.json"
-            yield (f"benchmarks.{name}", *which, f"--out={folder}"), makes
+
+
+def _timings(study: Study, out: Path) -> Iterator[tuple[tuple[str, ...], Path]]:
+    """What is timed with the weights of a config's first run, and the file with the times."""
+    if not study.timed:
+        return
+    folder = out / f"{study.config}-{study.seeds[0]}"
+    nets = (name for name in (*study.variants, *study.once) if _STATIC.match(name))
+    static = [str(out / f"{study.config}_{name}-{study.seeds[0]}") for name in nets]
+    runs = {
+        "training": (f"--workdir={folder}",),
+        "routers": (str(folder), *(["--static", *static] if static else [])),
+    }
+    for name, which in runs.items():
+        makes = folder / f"{name}_{study.config}.json"
+        yield (f"benchmarks.{name}", *which, f"--out={folder}"), makes
 
 
 def collection(studies: Sequence[Study], out: Path, results: Path) -> list[Step]:
@@ -157,14 +175,19 @@ def collection(studies: Sequence[Study], out: Path, results: Path) -> list[Step]
     return [Step("collection", command) for command in commands]
 
 
-def carry_out(steps: Sequence[Step]) -> list[str]:
+def carry_out(steps: Sequence[Step], jobs: int = 1) -> list[str]:
     """Runs what is not done yet; of a study one of whose commands fails, no more.
+
+    Args:
+        steps: of several studies, each study's in order.
+        jobs: studies at a time, each on its share of the cores; what runs alone comes after them.
 
     Returns:
         The failures, in words.
     """
     failed: dict[str, str] = {}
-    for number, step in enumerate(steps, 1):
+
+    def carry_out_one(number: int, step: Step) -> None:
         name = f"[{number}/{len(steps)}] {' '.join(step.command)}"
         if step.makes and step.makes.exists():
             print(f"{name}: done already", flush=True)
@@ -175,24 +198,51 @@ def carry_out(steps: Sequence[Step]) -> list[str]:
             code = subprocess.call([sys.executable, "-m", *step.command])
             if code:
                 failed[step.study] = f"{name}: ended with {code}"
+
+    alone = []
+    by_study: dict[str, list[tuple[int, Step]]] = {}
+    for number, step in enumerate(steps, 1):
+        (alone if step.alone else by_study.setdefault(step.study, [])).append((number, step))
+    shares = _shares(jobs)
+    # A process inherits the cores of the thread that starts it.
+    claim = lambda: os.sched_setaffinity(0, shares.get()) if jobs > 1 else None
+    with futures.ThreadPoolExecutor(jobs, initializer=claim) as pool:
+        chain = lambda each: [carry_out_one(*numbered) for numbered in each]
+        at_work = [pool.submit(chain, each) for each in by_study.values()]
+        try:
+            for study in at_work:
+                study.result()
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)
+            raise
+    for numbered in alone:
+        carry_out_one(*numbered)
     return list(failed.values())
+
+
+def _shares(jobs: int) -> queue.SimpleQueue[set[int]]:
+    """The cores of this process, dealt to so many jobs."""
+    cores, shares = sorted(os.sched_getaffinity(0)), queue.SimpleQueue[set[int]]()
+    for job in range(jobs):
+        shares.put(set(cores[job::jobs]) or set(cores))
+    return shares
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--scale", choices=SCALES, default="small")
     parser.add_argument("--workdir", type=Path, default=Path("workdir/paper"))
-    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="runs at a time")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="configs at a time")
     parser.add_argument("--dry_run", action="store_true", help="only say what would be run")
     options = parser.parse_args()
     results = measure.RESULTS / options.scale
     studies = SCALES[options.scale]
-    steps = [step for study in studies for step in plan(study, options.workdir, options.jobs)]
+    steps = [step for study in studies for step in plan(study, options.workdir)]
     if options.dry_run:
         for step in steps:
             print(" ".join(("python -m", *step.command)))
         return
-    failed = carry_out(steps)
+    failed = carry_out(steps, options.jobs)
     failed += carry_out(collection(studies, options.workdir, results))
     if failed:
         sys.exit("\n".join([*failed, "The same command goes on from there."]))

@@ -1,7 +1,9 @@
 """The plan of all evidence: every question is asked, what is done is skipped, failures stop it."""
 
+import os
 from pathlib import Path
 import subprocess
+import threading
 
 import pytest
 
@@ -15,13 +17,13 @@ STUDY = paper.Study(
 
 
 def commands(study):
-    return [" ".join(step.command) for step in paper.plan(study, OUT, 2)]
+    return [" ".join(step.command) for step in paper.plan(study, OUT)]
 
 
 def test_every_run_is_trained_and_asked():
     first, *rest = commands(STUDY)
     configs = "digits,digits:model_0,digits:wide_1.7x"
-    assert first == f"train.sweep --configs={configs} --seeds=1,2 --out=runs --jobs=2"
+    assert first == f"train.sweep --configs={configs} --seeds=1,2 --out=runs"
     for seed in (1, 2):
         for name in ("halting", "robustness", "calibrate", "extrapolate"):
             assert any(c.startswith(f"train.{name} runs/digits-{seed}") for c in rest)
@@ -36,7 +38,7 @@ def test_every_run_is_trained_and_asked():
 
 def test_answers_are_files_of_the_run():
     """So that those of another run, or committed ones, are not taken for it."""
-    made = [step.makes for step in paper.plan(STUDY, OUT, 2)]
+    made = [step.makes for step in paper.plan(STUDY, OUT)]
     assert made[0] is None and all(path.parent.parent == OUT for path in made[1:])
 
 
@@ -55,11 +57,11 @@ def test_finished_runs_are_collected(tmp_path):
 def test_dear_variants_are_trained_with_one_seed():
     sweeps = lambda **fields: commands(paper.Study("digits", **fields, once=("resnet20",)))[:2]
     assert sweeps(seeds=(1, 2)) == [
-        "train.sweep --configs=digits --seeds=1,2 --out=runs --jobs=2",
-        "train.sweep --configs=digits:resnet20 --seeds=1 --out=runs --jobs=2",
+        "train.sweep --configs=digits --seeds=1,2 --out=runs",
+        "train.sweep --configs=digits:resnet20 --seeds=1 --out=runs",
     ]
     assert sweeps(seeds=(1,))[0] == (
-        "train.sweep --configs=digits,digits:resnet20 --seeds=1 --out=runs --jobs=2"
+        "train.sweep --configs=digits,digits:resnet20 --seeds=1 --out=runs"
     )
 
 
@@ -87,3 +89,29 @@ def test_what_is_done_is_skipped_and_a_failure_ends_its_study(tmp_path, monkeypa
     assert called == ["new", "always", "bad", "other"]
     out = capsys.readouterr().out
     assert "[1/6] done: done already" in out and "[5/6] never: left out" in out
+
+
+def test_studies_run_side_by_side_and_what_is_timed_alone(monkeypatch):
+    """Each on cores of its own; a command of one waits for what the other one started."""
+    met, cores, order = threading.Barrier(2, timeout=10), {}, []
+
+    def call(command):
+        name = command[2]
+        if name in ("a", "b"):
+            cores[name] = os.sched_getaffinity(0)
+            met.wait()
+        order.append(name)
+        return 0
+
+    monkeypatch.setattr(subprocess, "call", call)
+    everything = os.sched_getaffinity(0)
+    steps = [
+        paper.Step("a", ("a",)),
+        paper.Step("a", ("timed",), alone=True),
+        paper.Step("b", ("b",)),
+        paper.Step("b", ("later",)),
+    ]
+    assert paper.carry_out(steps, jobs=2) == []
+    assert order[-1] == "timed" and sorted(order[:-1]) == ["a", "b", "later"]
+    assert cores["a"] | cores["b"] == everything == os.sched_getaffinity(0)
+    assert len(everything) == 1 or not cores["a"] & cores["b"]
