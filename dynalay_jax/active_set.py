@@ -67,6 +67,12 @@ def bucket_sizes(batch: int, min_bucket: int) -> tuple[int, ...]:
     return tuple(sizes)
 
 
+def smallest(sizes: Sequence[int], count: jax.Array) -> jax.Array:
+    """Index, int32, of the smallest of the falling sizes that holds so many."""
+    held = jnp.asarray(sizes[1:], jnp.int32) >= count
+    return jnp.sum(held, dtype=jnp.int32)
+
+
 def solve(
     bind: Bind,
     z0: PyTree,
@@ -86,29 +92,41 @@ def solve(
     Returns:
         Solution with the lanes on axis 0.
     """
-    carry = _start(z0, solver, limits)
+    start = lambda: _start(z0, solver, limits)
     if limits.mask.shape[0] == 0:
-        return _finish(carry)
-    full, ids = carry, None
+        return _finish(start())
+    return jax.lax.cond(
+        jnp.any(limits.mask & (limits.max_steps > 0)),
+        lambda: _finish(_cascade(bind, solver, start(), sizes)),
+        lambda: _finish(start()),
+    )
+
+
+def _cascade(bind: Bind, solver: Solver, full: _Loop, sizes: Sequence[int]) -> _Loop:
+    """Runs all lanes until they are done, in ever smaller buckets."""
+
+    def advance(level: int, leave: int, full: _Loop) -> _Loop:
+        if level == 0:
+            return _run(bind(0, None), solver, full, leave)
+        # Stable sort of "is finished": the running lanes come first, in order.
+        ids = jnp.argsort(full.status != _RUNNING, stable=True)[: sizes[level]]
+        per_lane = {name: leaf for name, leaf in full._asdict().items() if name != "k"}
+        bucket = _run(bind(level, ids), solver, full._replace(**gather(per_lane, ids)), leave)
+        put = lambda a, b: a.at[ids].set(b, unique_indices=True, mode="drop")
+        changing = "z", "state", "best", "residual", "steps", "status"
+        old, new = ({name: getattr(c, name) for name in changing} for c in (full, bucket))
+        return full._replace(k=bucket.k, **jax.tree.map(put, old, new))
+
     for level in range(len(sizes)):
-        following = sizes[level + 1] if level + 1 < len(sizes) else 0
+        leave = sizes[level + 1] if level + 1 < len(sizes) else 0
         # A level that has nobody to wait for is not even bound: to linearise f costs a step.
-        carry = jax.lax.cond(
-            _more_than(following, carry),
-            lambda c, level=level, ids=ids, leave=following: _run(
-                bind(level, ids), solver, c, leave
-            ),
-            lambda c: c,
-            carry,
+        full = jax.lax.cond(
+            _more_than(leave, full),
+            functools.partial(advance, level, leave),
+            lambda full: full,
+            full,
         )
-        full = carry if ids is None else _scatter(full, carry, ids)
-        if following:
-            # Stable sort of "is finished": the active lanes come first, in order.
-            keep = jnp.argsort(carry.status != _RUNNING, stable=True)[:following]
-            ids = keep if ids is None else ids[keep]
-            per_lane = {name: leaf for name, leaf in carry._asdict().items() if name != "k"}
-            carry = carry._replace(**gather(per_lane, keep))
-    return _finish(full)
+    return full
 
 
 def unroll(
@@ -226,13 +244,6 @@ def _advance(f: Map, solver: Solver, c: _Loop) -> _Loop:
         steps=steps,
         status=status,
     )
-
-
-def _scatter(full: _Loop, bucket: _Loop, ids: jax.Array) -> _Loop:
-    """Writes a bucket's results back to the lanes they came from."""
-    put = lambda a, b: a.at[ids].set(b, unique_indices=True, mode="drop")
-    results = lambda c: {key: getattr(c, key) for key in ("best", "residual", "steps", "status")}
-    return full._replace(**jax.tree.map(put, results(full), results(bucket)))
 
 
 def _finish(carry: _Loop) -> Solution:

@@ -246,10 +246,9 @@ def _pull(
     if len(problem.sizes) == 1 or shared:
         pulled = in_bucket(0)
     else:
-        count = jnp.sum(run, dtype=jnp.int32)
-        level = sum((count <= size).astype(jnp.int32) for size in problem.sizes[1:])
+        level = active_set.smallest((*problem.sizes, 0), jnp.sum(run, dtype=jnp.int32))
         branches = [functools.partial(in_bucket, i) for i in range(len(problem.sizes))]
-        pulled = jax.lax.switch(level, branches)
+        pulled = jax.lax.switch(level, [*branches, lambda: lanes.fill(given, 0)])
     cotangents: list[Any] = [None] * len(leaves)
     for i, cotangent in zip(smooth, pulled, strict=True):
         cotangents[i] = cotangent

@@ -25,11 +25,13 @@ from dynalay_jax.cells import CELLS, ConcaveConv
 from dynalay_jax.compaction import Compaction
 from dynalay_jax.convolution import fast_convolution
 from dynalay_jax.fixed_point import backward_probe, fixed_point
+from dynalay_jax.injection import injected_again
 from dynalay_jax.routers import Observation, Router
 from dynalay_jax.solution import Solution, Stats
 from dynalay_jax.solvers import Picard, Solver
 from dynalay_jax.static_cells import STATIC
 
+PyTree = Any
 _CELLS = CELLS | STATIC
 
 
@@ -38,12 +40,14 @@ class State(NamedTuple):
 
     Attributes:
         hs: h_0 … h_L; h_0 is the stem's output.
+        us: u_1 … u_L, what the layers are injected with; pytrees of leaves [B, ...].
         logits: [B, classes].
         action: int32 [B], the last round's (lowest) iterated layer, 0 for none.
         streak: int32 [B], rounds in a row in which the same layer was chosen (n_i of Eq. 2).
     """
 
     hs: tuple[jax.Array, ...]
+    us: tuple[PyTree, ...]
     logits: jax.Array
     action: jax.Array
     streak: jax.Array
@@ -184,7 +188,7 @@ class DynaLay(nn.Module):
         for i in range(self.rounds):
             seen = self.observe(state, price, i)
             iterate = router(jax.random.fold_in(key, i), seen) & going[:, None]
-            state, sweep = self.sweep(state, iterate, _part(probe, i), fresh=i == 0)
+            state, sweep = self.sweep(state, iterate, _part(probe, i))
             going = jnp.any(iterate, axis=-1)
             rounds.append((sweep, seen.log_probs, state.action))
         sweeps, log_probs, actions = jax.tree.map(lambda *parts: jnp.stack(parts), *rounds)
@@ -192,11 +196,13 @@ class DynaLay(nn.Module):
 
     def begin(self, x: jax.Array) -> State:
         """The straight pass."""
-        hs = [self.stem_output(x)]
+        hs, us = [self.stem_output(x)], []
         for layer in self.layers:
-            hs.append(layer.straight(*layer(hs[-1])))
+            w, u = layer(hs[-1])
+            hs.append(layer.straight(w, u))
+            us.append(u)
         none = jnp.zeros((x.shape[0],), jnp.int32)
-        return State(tuple(hs), self.head(hs[-1]), none, none)
+        return State(tuple(hs), tuple(us), self.head(hs[-1]), none, none)
 
     def stem_output(self, x: jax.Array) -> jax.Array:
         """h_0 of an input [B, ...]."""
@@ -234,11 +240,7 @@ class DynaLay(nn.Module):
         return lanes.norm(new - h) / (lanes.norm(new) + 1e-12)
 
     def sweep(
-        self,
-        state: State,
-        iterate: jax.Array,
-        probe: Stats | None = None,
-        fresh: bool = False,
+        self, state: State, iterate: jax.Array, probe: Stats | None = None
     ) -> tuple[State, Sweep]:
         """Iterates the masked layers, and runs the layers above them straight again.
 
@@ -246,27 +248,28 @@ class DynaLay(nn.Module):
             state: before.
             iterate: bool [B, L].
             probe: None, or `Stats` [L, B] for the accounts of the backward solves.
-            fresh: whether the state is that of `begin`. All but h_0 is computed again then, so that
-                the gradient goes through the straight pass once and not twice.
 
         Returns:
             The new state, and what was done.
         """
-        hs, stats = [state.hs[0]], []
+        hs, us, stats = [state.hs[0]], [], []
         changed = jnp.zeros(iterate.shape[:1], bool)
         for j, layer in enumerate(self.layers):
-            w, u = layer(hs[-1])
-            start = layer.straight(w, u)
-            if not fresh:
-                # What stands from before stands until a layer below changes.
-                start = lanes.select(changed, start, state.hs[j + 1])
+            # The injection that comes with w is of the state before; nobody reads it, and under
+            # `jit` it costs nothing.
+            (w, _), u, start = layer(state.hs[j]), state.us[j], state.hs[j + 1]
+            if j:
+                u = injected_again(layer, hs[-1], changed, u, self.compact)
+                start = lanes.select(changed, layer.straight(w, u), start)
             solution = self._solve(layer, start, w, u, iterate[:, j], _part(probe, j))
             hs.append(solution.value)
+            us.append(u)
             stats.append(solution.stats)
             changed |= iterate[:, j]
         lowest = jnp.where(jnp.any(iterate, -1), jnp.argmax(iterate, -1) + 1, 0).astype(jnp.int32)
         streak = jnp.where(lowest == state.action, state.streak + 1, 1)
-        new = State(tuple(hs), self.head(hs[-1]), lowest, jnp.where(lowest > 0, streak, 0))
+        streak = jnp.where(lowest > 0, streak, 0)
+        new = State(tuple(hs), tuple(us), self.head(hs[-1]), lowest, streak)
         steps, residual, status = (jnp.stack(part, -1) for part in zip(*stats, strict=True))
         return new, Sweep(iterate, steps, jnp.where(iterate, residual, 0.0), status)
 

@@ -152,18 +152,39 @@ def test_later_rounds_go_on_from_the_new_activations():
     assert jnp.allclose(second.logits[5], state.logits[5], atol=1e-5)
 
 
-def test_a_fresh_state_is_computed_again_and_not_read():
-    model, params = built()
+@pytest.mark.parametrize("compact", [0, 1, 2])
+def test_only_layers_above_a_change_are_injected_again(compact):
+    """And by what is below them now: whatever the bucket, 0 to 6 of 6 samples."""
+    model, params = built(compact=compact)
     state = begun(model)(params)
-    mask = routers.as_mask(ACTIONS, 3)
-    sweep = jax.jit(lambda state, **kw: model.apply(params, state, mask, method="sweep", **kw),
-                    static_argnames="fresh")  # fmt: skip
-    unread = state._replace(hs=(state.hs[0], *(jnp.full_like(h, jnp.nan) for h in state.hs[1:])))
-    expected, _ = sweep(state)
-    fresh, _ = sweep(unread, fresh=True)
-    assert jnp.allclose(fresh.logits, expected.logits, atol=1e-5)
-    # Of a state of a later round it is read what stands.
-    assert bool(jnp.isnan(sweep(unread)[0].logits).any())
+    marked = state._replace(us=jax.tree.map(lambda u: u + 0.5, state.us))
+    sweep = jax.jit(lambda state, mask: call(model, params, DynaLay.sweep, state, mask)[0])
+    inject = jax.jit(lambda h: call(model, params, lambda m, h: m.layers[2](h)[1], h))
+    for acting in range(7):
+        # All iterate layer 2 or, with nothing changed below layer 3, that one.
+        actions = jnp.where(jnp.arange(6) < acting, 2, 3)
+        after = sweep(marked, routers.as_mask(actions, 3))
+        old, new = marked.us[2], inject(after.hs[2])
+        for got, before, now in zip(*map(jax.tree.leaves, (after.us[2], old, new)), strict=True):
+            assert jnp.allclose(got[:acting], now[:acting], atol=1e-5)
+            assert jnp.array_equal(got[acting:], before[acting:])
+            assert not jnp.allclose(before, now, atol=0.1)
+
+
+def test_gradients_of_two_rounds_are_the_same_compacted():
+    class Script:
+        def __call__(self, key, seen):
+            actions = jnp.array([[1, 0, 2, 3, 1, 2], [2, 0, 1, 0, 3, 0]])
+            return routers.as_mask(actions[seen.round], 3)
+
+    def gradient(compact):
+        model, params = built(rounds=2, compact=compact, tol=1e-6, max_steps=80)
+        loss = lambda params: jnp.sum(jnp.sin(model.apply(params, X, Script(), 0.1, KEY)[0]))
+        return jax.jit(jax.grad(loss))(params)["params"]
+
+    plain, compacted = gradient(0), gradient(1)
+    close = lambda a, b: bool(jnp.allclose(a, b, atol=1e-4 * float(jnp.abs(a).max() + 1e-6)))
+    assert jax.tree.all(jax.tree.map(close, plain, compacted))
 
 
 def test_no_operation_ends_a_samples_thinking():
