@@ -152,25 +152,6 @@ def test_later_rounds_go_on_from_the_new_activations():
     assert jnp.allclose(second.logits[5], state.logits[5], atol=1e-5)
 
 
-@pytest.mark.parametrize("compact", [0, 1, 2])
-def test_only_layers_above_a_change_are_injected_again(compact):
-    """And by what is below them now: whatever the bucket, 0 to 6 of 6 samples."""
-    model, params = built(compact=compact)
-    state = begun(model)(params)
-    marked = state._replace(us=jax.tree.map(lambda u: u + 0.5, state.us))
-    sweep = jax.jit(lambda state, mask: call(model, params, DynaLay.sweep, state, mask)[0])
-    inject = jax.jit(lambda h: call(model, params, lambda m, h: m.layers[2](h)[1], h))
-    for acting in range(7):
-        # All iterate layer 2 or, with nothing changed below layer 3, that one.
-        actions = jnp.where(jnp.arange(6) < acting, 2, 3)
-        after = sweep(marked, routers.as_mask(actions, 3))
-        old, new = marked.us[2], inject(after.hs[2])
-        for got, before, now in zip(*map(jax.tree.leaves, (after.us[2], old, new)), strict=True):
-            assert jnp.allclose(got[:acting], now[:acting], atol=1e-5)
-            assert jnp.array_equal(got[acting:], before[acting:])
-            assert not jnp.allclose(before, now, atol=0.1)
-
-
 def test_gradients_of_two_rounds_are_the_same_compacted():
     class Script:
         def __call__(self, key, seen):
