@@ -30,9 +30,9 @@ def get_config(baseline: str = "") -> ConfigDict:
     config.train.learning_rate = 3e-3
     # With 3e-3 a policy came to never iterate within 40 steps, and stayed there.
     config.train.agent_learning_rate = 1e-3
-    config.train.epochs.main = 24.0
+    config.train.epochs.main = 16.0
     config.train.epochs.agent = 1.0
-    config.train.epochs.joint = 6.0
+    config.train.epochs.joint = 4.0
     # Where most samples go straight, the weights come to serve that route alone.
     config.train.straight = 0.25
     config.train.everything = 0.2

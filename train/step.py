@@ -194,9 +194,10 @@ def train_steps(
         Function of (replicated state, donated; training data; indices int32 [steps, batch]) →
         (state, metrics for `measured`). The batch is cut into one share a device.
     """
-    seed = task.config.seed
+    # An argument, not a constant: one compiled program serves all seeds.
+    seed = np.uint32(task.config.seed)
 
-    def steps(state: TrainState, images: jax.Array, labels: jax.Array, indices: jax.Array) -> Any:
+    def steps(state: TrainState, images: Any, labels: Any, indices: Any, seed: jax.Array) -> Any:
         def body(state: TrainState, index: jax.Array) -> Any:
             key = jax.random.fold_in(jax.random.key(seed), state.step)
             key = jax.random.fold_in(key, jax.lax.axis_index(AXIS))
@@ -206,20 +207,20 @@ def train_steps(
             return body(state, indices)
         return jax.lax.scan(body, state, indices)
 
-    mapped = jax.pmap(steps, AXIS, donate_argnums=0)
+    mapped = jax.pmap(steps, AXIS, in_axes=(0, 0, 0, 0, None), donate_argnums=0)
 
     def run(state: TrainState, data: "Resident", indices: np.ndarray) -> Any:
         count, batch = indices.shape
         devices = jax.local_device_count()
         shares = indices.reshape(count, devices, batch // devices).swapaxes(0, 1)
         if jax.default_backend() != "cpu":
-            state, metrics = mapped(state, data.images, data.labels, shares)
+            state, metrics = mapped(state, data.images, data.labels, shares, seed)
             return state, [metrics]
         # XLA's gradients of convolutions are many times slower inside loops on CPU, and a call
         # costs little there.
         parts = []
         for i in range(count):
-            state, metrics = mapped(state, data.images, data.labels, shares[:, i])
+            state, metrics = mapped(state, data.images, data.labels, shares[:, i], seed)
             parts.append(metrics)
         return state, parts
 
