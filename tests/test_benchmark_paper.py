@@ -75,7 +75,8 @@ def test_every_config_and_variant_of_a_scale_exists(scale):
 
 def test_what_is_done_is_skipped_and_a_failure_ends_its_study(tmp_path, monkeypatch, capsys):
     called = []
-    monkeypatch.setattr(subprocess, "call", lambda c: called.append(c[2]) or int(c[2] == "bad"))
+    call = lambda command, env: called.append(command[2]) or int(command[2] == "bad")
+    monkeypatch.setattr(subprocess, "call", call)
     (tmp_path / "there").touch()
     steps = [
         paper.Step("a", ("done",), tmp_path / "there"),
@@ -95,7 +96,7 @@ def test_studies_run_side_by_side_and_what_is_timed_alone(monkeypatch):
     """Each on cores of its own; a command of one waits for what the other one started."""
     met, cores, order = threading.Barrier(2, timeout=10), {}, []
 
-    def call(command):
+    def call(command, env):
         name = command[2]
         if name in ("a", "b"):
             cores[name] = os.sched_getaffinity(0)
@@ -115,3 +116,17 @@ def test_studies_run_side_by_side_and_what_is_timed_alone(monkeypatch):
     assert order[-1] == "timed" and sorted(order[:-1]) == ["a", "b", "later"]
     assert cores["a"] | cores["b"] == everything == os.sched_getaffinity(0)
     assert len(everything) == 1 or not cores["a"] & cores["b"]
+
+
+def test_commands_of_a_study_share_compiled_programs(tmp_path, monkeypatch):
+    """Two studies do not, as they run at the same time; what is timed compiles for itself."""
+    folders, name = {}, "JAX_COMPILATION_CACHE_DIR"
+    monkeypatch.delenv(name, raising=False)
+    call = lambda command, env: folders.update({command[2]: env.get(name)}) or 0
+    monkeypatch.setattr(subprocess, "call", call)
+    studies = [(study, step) for study in "ab" for step in ("train", "ask", "time")]
+    steps = [paper.Step(a, (a + step,), alone=step == "time") for a, step in studies]
+    assert paper.carry_out(steps, jobs=2, programs=tmp_path) == []
+    assert folders["atrain"] == folders["aask"] == str(tmp_path / "a")
+    assert folders["btrain"] == folders["bask"] == str(tmp_path / "b")
+    assert folders["atime"] is folders["btime"] is None

@@ -73,6 +73,21 @@ def test_signals_save_and_exit(tmp_path, environment, stop, status):
     assert any(path.name.isdigit() for path in (tmp_path / "checkpoints").iterdir())
 
 
+def test_seeds_share_compiled_programs(tmp_path, environment):
+    """Nothing of a seed is in them as a constant, so that a second one compiles nothing."""
+    cache = tmp_path / "cache"
+    env = {**environment, "JAX_COMPILATION_CACHE_DIR": str(cache)}
+    compiled = []
+    for seed in (0, 1):
+        process = start(
+            *TINY, f"--config.seed={seed}", f"--workdir={tmp_path / str(seed)}", env=env
+        )
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+        compiled.append({path.name for path in cache.iterdir() if path.name.endswith("-cache")})
+    assert compiled[0] == compiled[1]
+
+
 def test_a_full_disk_is_told_in_one_line_and_nothing_is_lost(tmp_path, environment):
     """The disk is full for files beyond a size: checkpoints no longer fit."""
     assert stopped_once_it_trains(tmp_path, environment)[0] == 0
