@@ -9,6 +9,7 @@ import pytest
 from dynalay_jax import (
     Anderson,
     Broyden,
+    Compaction,
     Implicit,
     ImplicitJVP,
     JacobianFree,
@@ -130,6 +131,24 @@ def test_skipped_samples_pass_their_cotangent_to_z0(adjoint, compact):
     np.testing.assert_allclose(dz0, jnp.where(ran, 0.0, v), atol=1e-4)
     assert np.all(np.asarray(db)[~np.asarray(ran)] == 0)
     assert np.all(np.asarray(db)[np.asarray(ran)] > 0)
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 5, 8, 9, 32])
+def test_weights_gradient_from_every_bucket(x64, count):
+    """Of the lanes that ran, however many, and at both ends of each bucket: 4, 8, 16, 32."""
+    w, x, v = jnp.full(3, 0.4), jnp.linspace(0.1, 1.0, 96).reshape(32, 3), jnp.linspace(1, 2, 32)
+    # In no order, so that gathering is not slicing.
+    mask = jax.random.permutation(jax.random.key(0), jnp.arange(32) < count)
+
+    def loss(w, x, compact):
+        f = lambda z, w, x: jnp.tanh(z * w[None] + x)
+        options = {"mask": mask, "tol": 1e-12, "max_steps": 200, "compact": compact}
+        return v @ jnp.sum(fixed_point(f, jnp.zeros((32, 3)), w, x, **options).value, axis=1)
+
+    gradient = jax.jit(jax.grad(loss, argnums=(0, 1)), static_argnums=2)
+    got = gradient(w, x, Compaction(min_bucket=4, arg_axes=(None, 0)))
+    assert_trees_close(got, gradient(w, x, False), 1e-10)
+    assert bool(jnp.any(got[0] != 0)) == (count > 0)
 
 
 def test_a_backward_solve_that_fails_is_nan_or_falls_back():

@@ -156,6 +156,25 @@ def test_shard_map_with_varying_settings_compaction_and_probe():
     assert_close(got, jax.jit(run)(w, x, mask, tol, budget, probe))
 
 
+def test_shard_map_where_devices_share_nothing():
+    """Each has weights of its own, and its own number of samples to iterate, none perhaps."""
+    w, x = data(batch=32)
+    ws = jnp.stack([w, 0.5 * w, -w, 0.1 * w])
+    # 0, 1, 4 and 8 of each device's eight.
+    mask = jnp.arange(8)[None] < jnp.asarray([[0], [1], [4], [8]])
+
+    def gradient(w, x, mask):
+        compact = Compaction(min_bucket=2, arg_axes=(None, 0))
+        options = {"mask": mask, "max_steps": 60, "compact": compact}
+        loss = lambda w: jnp.sum(fixed_point(f, jnp.zeros((8, 4)), w, x, **options).value)
+        return jax.grad(loss)(w)
+
+    local = lambda w, x, mask: gradient(w[0], x, mask[0])[None]
+    sharded = jax.shard_map(local, mesh=mesh(AxisType.Auto), in_specs=P("i"), out_specs=P("i"))
+    wanted = jnp.stack([gradient(*each) for each in zip(ws, x.reshape(4, 8, 4), mask, strict=True)])
+    assert_close(jax.jit(sharded)(ws, x, mask), wanted)
+
+
 @pytest.mark.parametrize("options", OPTIONS, ids=repr)
 def test_explicit_mesh(options):
     w, x = data(batch=8)
