@@ -38,8 +38,13 @@ def _timed(benchmark: ModuleType, record: dict | None) -> str:
 
 
 def _trained_on(records: dict[str, dict | None]) -> str:
-    """Where each config ran."""
-    return " ".join(f"`{name}`: {r['ran']}." for name, r in records.items() if r)
+    """Machine and versions, and the commits of the configs that ran there."""
+    on: dict[str, list[str]] = {}
+    for name, record in records.items():
+        if record:
+            machine, _, commit = record["ran"].partition(", commit ")
+            on.setdefault(machine, []).append(f"`{name}` {commit}")
+    return " ".join(f"{machine}; commits: {'; '.join(runs)}." for machine, runs in on.items())
 
 
 def _overhead(record: dict) -> str:
