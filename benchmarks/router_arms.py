@@ -27,8 +27,9 @@ class Arm(NamedTuple):
     """What is timed.
 
     Attributes:
-        program: of this module, or one that takes and gives the same.
-        params: its parameters.
+        program: of this module, or one that takes and gives the same. It is compiled once for all
+            arms that share it.
+        params: its parameters, and what else it is given, arrays all.
         kind: name in figures, of several arms that make a curve; "" for none.
         price: λ, of the agent's.
     """
@@ -60,21 +61,40 @@ def straight(
 
 def routed(
     task: step.Task,
-    router: routers.Router,
-    params: PyTree,
+    router: Callable[[Any], routers.Router],
+    given: tuple[PyTree, Any],
     images: jax.Array,
     key: jax.Array,
-    price: float | None = None,
 ) -> dict[str, jax.Array]:
-    """A routed pass at a price, by default the config's."""
-    decides = isinstance(router, routers.Agent)
-    # The others have no further rounds.
-    model = task.model if decides else task.model.clone(rounds=1)
-    args = task.normalise(images), router, price or task.config.price, key
+    """A pass with the router of a setting; given are the parameters and the setting."""
+    params, setting = given
+    # Further rounds are the agent's.
+    model = task.model.clone(rounds=1)
+    return _passed(task, model, router(setting), params, task.config.price, images, key)
+
+
+def decided(
+    task: step.Task, given: tuple[PyTree, Any], images: jax.Array, key: jax.Array
+) -> dict[str, jax.Array]:
+    """A pass that the agent routes; given are the parameters and its price."""
+    params, price = given
+    return _passed(task, task.model, routers.Agent(), params, price, images, key)
+
+
+def _passed(
+    task: step.Task,
+    model: DynaLay,
+    router: routers.Router,
+    params: PyTree,
+    price: Any,
+    images: jax.Array,
+    key: jax.Array,
+) -> dict[str, jax.Array]:
+    args = task.normalise(images), router, price, key
     logits, trace = call(model, state_lib.join(params), DynaLay.__call__, *args)
     iterate = trace.sweeps.iterate
     asked = jnp.float32(0)
-    if decides:
+    if isinstance(router, routers.Agent):
         asked = 1.0 + jnp.sum(jnp.any(iterate[:-1], -1), axis=0).astype(jnp.float32)
     macs = task.costs.straight + cost.spent(task.costs, iterate, trace.sweeps.steps, asked)
     return {"logits": logits, "macs": macs, "iterated": jnp.any(iterate, axis=0)}
@@ -82,23 +102,24 @@ def routed(
 
 def fixed(task: step.Task, params: PyTree) -> dict[str, Arm]:
     """Arms that need no setting, by name; the agent at the config's and every other price."""
-    price, prices = task.config.price, task.config.prices
-    arm = lambda program, kind="", price=None: Arm(program, params, kind, price)
-    constant = lambda *iterated: functools.partial(routed, task, routers.Constant(iterated))
-    agent = functools.partial(routed, task, routers.Agent())
-    layers = {f"layer {j + 1}": constant(j) for j in range(len(task.model.widths))}
-    others = [other for other in prices[::2] if other != price]
+    price, prices, layers = task.config.price, task.config.prices, len(task.model.widths)
+    agent = functools.partial(decided, task)
+    asked = lambda price: Arm(agent, (params, np.float32(price)), "agent", price)
+    constant = functools.partial(routed, task, _constant)
+    always = lambda mask, kind="": Arm(constant, (params, mask), kind)
+    # A program of its own, in which XLA may make use of it that everybody iterates.
+    everything = functools.partial(routed, task, routers.Constant)
     return {
-        STRAIGHT: arm(functools.partial(straight, task, False), "none"),
-        "none: agent asked": arm(functools.partial(straight, task, True)),
-        "none: routed": arm(constant()),
-        "agent": arm(agent, "agent", price),
-        **{name: arm(program, name) for name, program in layers.items()},
-        ALL: arm(functools.partial(routed, task, routers.Constant()), ALL),
+        STRAIGHT: Arm(functools.partial(straight, task, False), params, "none"),
+        "none: agent asked": Arm(functools.partial(straight, task, True), params),
+        "none: routed": always(np.zeros(layers, bool)),
+        "agent": asked(price),
         **{
-            f"agent, λ = {other:.3g}": arm(functools.partial(agent, price=other), "agent", other)
-            for other in others
+            f"layer {j + 1}": always(np.arange(layers) == j, f"layer {j + 1}")
+            for j in range(layers)
         },
+        ALL: Arm(everything, (params, None), ALL),
+        **{f"agent, λ = {other:.3g}": asked(other) for other in prices[::2] if other != price},
     }
 
 
@@ -120,9 +141,13 @@ def matched(
     sure = np.asarray(jnp.max(jax.nn.softmax(jnp.asarray(logits)), axis=-1))
     rate, share = float(iterated.sum(-1).mean()), float(iterated.any(-1).mean())
     layers, which = _route(summary["confidence_route"])
-    arm = lambda kind, router: Arm(functools.partial(routed, task, router), params, kind)
-    random = lambda rate: arm("random", routers.Random(rate))
-    unsure = lambda share: arm("confidence", routers.Confidence(threshold(sure, share), layers))
+    drawn = functools.partial(routed, task, routers.Random)
+    doubted = functools.partial(
+        routed, task, functools.partial(routers.Confidence, iterated=layers)
+    )
+    random = lambda rate: Arm(drawn, (params, np.float32(rate)), "random")
+    below = lambda share: np.float32(threshold(sure, share))
+    unsure = lambda share: Arm(doubted, (params, below(share)), "confidence")
     found = {
         f"random as the agent, {rate:.2f} layers": random(rate),
         f"unsure as the agent, {share:.0%} to {which}": unsure(share),
@@ -132,16 +157,22 @@ def matched(
     # Summaries of before have none; without a second route it is confidence routing.
     first, second = summary.get("graded_shares", (0.0, 0.0))
     if second > 0:
-        bounds = threshold(sure, first), threshold(sure, first + second)
+        bounds = below(first), below(first + second)
         (one, words), (other, rest) = map(_route, summary["graded_routes"])
-        router = functools.partial(graded, bounds, (one, other))
+        router = lambda bounds: functools.partial(graded, bounds, (one, other))
         name = f"two thresholds, {first:.0%} to {words}, {second:.0%} to {rest}"
-        found[name] = arm("two thresholds", router)
+        program = functools.partial(routed, task, router)
+        found[name] = Arm(program, (params, bounds), "two thresholds")
     return found
 
 
+def _constant(mask: jax.Array) -> routers.Router:
+    """The layers of a mask [L] for every sample."""
+    return lambda key, seen: jnp.broadcast_to(mask, (len(seen.logits), seen.layers))
+
+
 def graded(
-    bounds: tuple[float, float],
+    bounds: tuple[jax.Array, jax.Array],
     routes: Sequence[tuple[int, ...] | None],
     key: jax.Array,
     seen: routers.Observation,

@@ -67,10 +67,12 @@ def measure_routers(
         (jnp.asarray(test.images[place]), jax.random.fold_in(key, i))
         for i, place in enumerate(places)
     ]
-    rows, calls = [], {}
+    rows, calls, programs = [], {}, {}
 
     def add(name: str, arm: Arm) -> dict[str, np.ndarray]:
-        compiled, compilation = measure.compile_function(arm.program, arm.params, *parts[0])
+        if arm.program not in programs:
+            programs[arm.program] = measure.compile_function(arm.program, arm.params, *parts[0])
+        compiled, compilation = programs[arm.program]
         calls[name] = lambda: [compiled(arm.params, *part) for part in parts]
         out = jax.tree.map(lambda *leaves: np.concatenate(leaves)[np.ravel(masks)], *calls[name]())
         rows.append(

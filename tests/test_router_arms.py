@@ -7,6 +7,7 @@ import pytest
 from short_run import tiny
 
 from benchmarks import router_arms
+from benchmarks import routers as routers_benchmark
 from dynalay_jax import routers as library
 from train import loop
 
@@ -29,8 +30,10 @@ def test_random_and_confidence_have_the_rates_of_the_agent():
     iterated = np.zeros((400, 3), bool)
     iterated[:100, 1], iterated[50:100, 2] = True, True
     arms = router_arms.matched(None, None, logits, iterated, SUMMARY)
+    # The program's router, made of the arm's setting.
+    router = lambda arm: arm.program.args[1](arm.params[1])
     random, unsure = (
-        {name: arm.program.args[1] for name, arm in arms.items() if arm.kind == kind}
+        {name: router(arm) for name, arm in arms.items() if arm.kind == kind}
         for kind in ("random", "confidence")
     )
     assert {name: router.rate for name, router in random.items()} == {
@@ -44,7 +47,7 @@ def test_random_and_confidence_have_the_rates_of_the_agent():
     # The agent's share, and the others.
     assert masks == [[0, n, 0] for n in (100, 100, 200, 300)]
     assert "unsure as the agent, 25% to layer 2" in unsure
-    two = arms["two thresholds, 25% to all layers, 50% to layer 1"].program.args[1]
+    two = router(arms["two thresholds, 25% to all layers, 50% to layer 1"])
     mask, sure = two(jax.random.key(0), seen), np.argsort(jax.nn.softmax(logits).max(-1))
     assert mask[sure[:100]].all() and mask[sure[100:300], 0].all()
     assert mask.sum(0).tolist() == [300, 100, 100]
@@ -63,7 +66,8 @@ def test_agents_are_told_their_price(monkeypatch):
     for arm in agents.values():
         with pytest.raises(StopIteration):
             arm.program(arm.params, jnp.zeros((4, 8, 8, 1), jnp.uint8), None)
-    assert told == [arm.price for arm in agents.values()] == [run.config.price, 0.1, 1.0]
+    prices = [arm.price for arm in agents.values()]
+    assert told == pytest.approx(prices) and prices == [run.config.price, 0.1, 1.0]
     assert list(agents)[1:] == ["agent, λ = 0.1", "agent, λ = 1"]
 
 
@@ -81,3 +85,21 @@ def test_further_rounds_are_the_agents_and_each_of_its_decisions_is_charged():
     sweep = costs.step[0] + costs.inject[1] + costs.head
     assert spent("layer 1") == pytest.approx(costs.straight + sweep)
     assert spent("agent") == pytest.approx(costs.straight + 2 * sweep + 2 * costs.agent)
+
+
+def test_arms_of_a_kind_share_a_program(monkeypatch):
+    """Which is compiled once: nothing of a setting is in it."""
+    run = loop.Run.prepare(tiny(prices=(0.1, 0.5, 1.0)), None)
+    params, compiled = run.initial().params, []
+    monkeypatch.setattr(
+        routers_benchmark.measure,
+        "compile_function",
+        lambda program, *args: compiled.append(program) or (program, {}),
+    )
+    times = lambda calls, seconds: {name: [1.0] for name in calls}
+    monkeypatch.setattr(routers_benchmark.measure, "interleave", times)
+    rows = routers_benchmark.measure_routers(run, params, SUMMARY, {}, 500, 0.0)
+    kinds = [row["kind"] for row in rows]
+    assert kinds.count("agent") == 3 and kinds.count("random") == kinds.count("confidence") == 4
+    # Straight, asked, constant, agent, all layers, random, confidence, two thresholds.
+    assert len(compiled) == len(set(compiled)) == 8
