@@ -70,7 +70,13 @@ _SMALL = (
     # Nothing was chosen by these seeds. What takes longest comes first.
     Study("digits", (10, 11, 12), _variants(1.7), _DEAR, robustness=True, risk=0.05, timed=True),
     Study("cifar10_small", (10,), robustness=True, timed=True),
-    Study("scales", (41, 42, 43), beyond=("blocks=(1,),(2,)", "grid=12,16,20"), timed=True),
+    Study(
+        "scales",
+        (41, 42, 43),
+        once=("wide_9.9x", "deep_9.9x"),
+        beyond=("blocks=(1,),(2,)", "grid=12,16,20"),
+        timed=True,
+    ),
     Study("connectivity", (30,), beyond=("grid=12,16,20",)),
     Study("mazes", (30,), beyond=("side=5,7,10",)),
     Study("parity", (10,)),

@@ -94,6 +94,8 @@ def test_a_seed_that_says_otherwise_counts_against(claim, change):
         ("DynaLay is more accurate than a DEQ", "deq_anderson", 0.92, 0.94),
         ("Pre-training helps", "no_warmup", 0.92, 0.93),
         (CERTIFIED, "cell_orthogonal", 0.92, 0.919),
+        ("DynaLay is more accurate than a plain CNN of as many MACs, wider", "wide_2x", 0.92, 0.93),
+        ("DynaLay is more accurate than a plain CNN of as many MACs, deeper", "deep_1.7x", 0.9, 1),
     ],
 )
 def test_variants_are_compared_run_by_run(claim, variant, better, worse):

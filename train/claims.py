@@ -250,6 +250,16 @@ CLAIMS = (
         "not compared",
         _PAIRED,
     ),
+    *(
+        _more_accurate(
+            f"a plain CNN of as many MACs, {how}",
+            f"plain CNN, {how}",
+            f"{direction}_macs",
+            "not compared",
+            f"The mean MACs of the agent's routes, straight pass included. {_PAIRED}",
+        )
+        for direction, how in (("wide", "wider"), ("deep", "deeper"))
+    ),
     _more_accurate(
         "a threshold on confidence at its cost",
         "confidence",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import dataclasses
 import itertools
 import json
+import re
 from typing import Any
 
 from train import paper
@@ -41,8 +42,9 @@ def entries(groups: Sequence[Group], training: Sequence[dict[str, Any]] = ()) ->
 def _beside(group: Group, groups: Sequence[Group]) -> Summaries:
     """Summaries of a config with `curve`, the agent's over prices, and its variants' accuracies.
 
-    These are VARIANT_accuracy, model_all_accuracy of the model_L that iterates all layers. A first
-    run is beside the variant's first, and so on; one without such has no such key.
+    These are VARIANT_accuracy, model_all_accuracy of the model_L that iterates all layers, and
+    wide_macs_accuracy, deep_macs_accuracy of wide_2.5x, deep_2.5x, whatever the number. A first run
+    is beside the variant's first, and so on; one without such has no such key.
     """
     out = [dict(summary) for summary in group.summaries]
     for summary, workdir in zip(out, group.workdirs, strict=False):
@@ -53,6 +55,7 @@ def _beside(group: Group, groups: Sequence[Group]) -> Summaries:
             for summary, theirs in zip(out, other.summaries, strict=False):
                 layers = len(summary["layer_accuracies"])
                 name = "model_all" if other.variant == f"model_{layers}" else other.variant
+                name = re.sub(r"_[\d.]+x$", "_macs", name)
                 summary[f"{name}_accuracy"] = theirs["test_accuracy"]
     return out
 
