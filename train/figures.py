@@ -11,6 +11,7 @@ import textwrap
 from typing import Any
 
 import matplotlib
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
@@ -173,7 +174,9 @@ def _price_curve(axes: Axes, curve: dict, halting: dict) -> bool:
     for name, (label, colour) in HALTING.items():
         points = sorted(halting.get(name, []), key=lambda point: point["mean_cost"])
         if points:
-            axes.plot(*_points(points, "mean_cost"), ":", color=colour, marker=".", label=label)
+            # Some have a point for each of many settings.
+            style: dict[str, Any] = {"color": colour, "marker": ".", "markersize": 2}
+            axes.plot(*_points(points, "mean_cost"), ":", **style, label=label)
     return curves(axes, curve, "mean_cost")
 
 
@@ -291,6 +294,7 @@ def _annotate_prices(axes: Axes, agent: Sequence[dict], key: str) -> None:
                 textcoords="offset points",
                 fontsize=7,
                 color="#555555",
+                path_effects=[patheffects.withStroke(linewidth=2, foreground="white")],
             )
 
 
