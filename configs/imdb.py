@@ -34,7 +34,7 @@ def get_config(baseline: str = "") -> ConfigDict:
     config.train.batch_size = 128
     config.train.learning_rate = 3e-3
     config.train.agent_learning_rate = 3e-3
-    config.train.epochs.main = 2.0
-    config.train.epochs.agent = 0.5
-    config.train.epochs.joint = 1.0
+    config.train.epochs.main = 4.0
+    config.train.epochs.agent = 1.0
+    config.train.epochs.joint = 2.0
     return baselines.vary(config, baseline)
