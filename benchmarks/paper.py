@@ -5,10 +5,10 @@
 Two configs are at work at a time, each on half of the cores; what is timed has the machine to
 itself afterwards. What is done is skipped, so the same command goes on where it was stopped. Where
 a command fails, for want of data perhaps, the rest of its config is left out, and the others go on.
-`--scale=small` takes some three hours on 2 CPU cores; `--scale=full` adds the paper's own settings,
-which want a GPU. TFDS looks for data where the environment variable TFDS_DATA_DIR says. Writes
-JSON, figures and report.html to results/SCALE; `python -m benchmarks.readme` then brings the
-README's tables up to date.
+`--scale=small` takes between four and five hours on the two threads of one core, and can be spread
+out; `--scale=full` adds the paper's own settings, which want a GPU. TFDS looks for data where the
+environment variable TFDS_DATA_DIR says. Writes JSON, figures and report.html to results/SCALE;
+`python -m benchmarks.readme` then brings the README's tables up to date.
 """
 
 import argparse

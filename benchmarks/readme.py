@@ -14,13 +14,12 @@ def render() -> dict[str, str]:
     """Name of each generated part of the README, and its text."""
     solved, gradients = _read("fixed_point"), _read("backward")
     trained = {name: _read(f"small/{name}") or _read(f"full/{name}") for name in runs.SHOWN}
-    variants = lambda name: sorted((measure.RESULTS / "small").glob(f"{name}*.json"))
-    beside = lambda name: {path.stem: json.loads(path.read_text()) for path in variants(name)}
+    baselines = sorted((measure.RESULTS / "small").glob("digits*.json"))
+    static = {path.stem: json.loads(path.read_text()) for path in baselines}
     shown = [row for row in gradients["rows"] if row["steps"] in (10, 50, 200)]
     return {
         "runs": f"{runs.table(trained)}\n\n{_trained_on(trained)}",
-        "static": runs.static_table(beside("digits")),
-        "static_scales": runs.static_table(beside("scales")),
+        "static": runs.static_table(static),
         "training": _timed(training, _read("small/training_cifar10_small")),
         "routers": _timed(routers, _read("small/routers_scales")),
         "harness": _overhead(_read("harness_digits")),
