@@ -2,14 +2,15 @@
 
     python -m benchmarks.routers WORKDIR [--static WORKDIR ...] [--batch 512] [--seconds 30]
 
-Inference of the whole test split with a finished run's weights, each router in a program of its
-own, which asks the agent only where the agent decides; the arms are interleaved. "None" is measured
-three times: as the straight pass by itself, with the agent asked, and as a router whose program
-could iterate but has no sample that does. Random routing iterates as many layers as the agent,
-confidence routing as many samples, on the route that the run chose on its validation split, and two
-thresholds cost as much as the agent; the agent at other prices, and random and confidence routing
-at other rates, make curves. Where the run has a halting.json, its routers are there too, and static
-baselines of the same data where they are given: what could be trained for that time instead.
+Inference of the whole test split with a finished run's weights, each kind of router in a program of
+its own, which asks the agent only where the agent decides; the arms are interleaved. "None" is
+measured three times: as the straight pass by itself, with the agent asked, and as a router whose
+program could iterate but has no sample that does. Random routing iterates as many layers as the
+agent, confidence routing as many samples, on the route that the run chose on its validation split,
+and two thresholds cost as much as the agent; the agent at other prices, and random and confidence
+routing at other rates, make curves. Where the run has a halting.json, its routers are there too,
+and static baselines of the same data where they are given: what could be trained for that time
+instead.
 
 The realised saving is in milliseconds against all layers, the theoretical one in MACs. These are
 counted from what the timed programs did.
