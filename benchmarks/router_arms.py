@@ -68,9 +68,7 @@ def routed(
 ) -> dict[str, jax.Array]:
     """A pass with the router of a setting; given are the parameters and the setting."""
     params, setting = given
-    # Further rounds are the agent's.
-    model = task.model.clone(rounds=1)
-    return _passed(task, model, router(setting), params, task.config.price, images, key)
+    return _passed(task, router(setting), params, task.config.price, images, key)
 
 
 def decided(
@@ -78,30 +76,32 @@ def decided(
 ) -> dict[str, jax.Array]:
     """A pass that the agent routes; given are the parameters and its price."""
     params, price = given
-    return _passed(task, task.model, routers.Agent(), params, price, images, key)
+    return _passed(task, routers.Agent(), params, price, images, key)
 
 
 def _passed(
     task: step.Task,
-    model: DynaLay,
     router: routers.Router,
     params: PyTree,
     price: Any,
     images: jax.Array,
     key: jax.Array,
 ) -> dict[str, jax.Array]:
+    decides = isinstance(router, routers.Agent)
+    # The others have no further rounds.
+    model = task.model if decides else task.model.clone(rounds=1)
     args = task.normalise(images), router, price, key
     logits, trace = call(model, state_lib.join(params), DynaLay.__call__, *args)
     iterate = trace.sweeps.iterate
     asked = jnp.float32(0)
-    if isinstance(router, routers.Agent):
+    if decides:
         asked = 1.0 + jnp.sum(jnp.any(iterate[:-1], -1), axis=0).astype(jnp.float32)
     macs = task.costs.straight + cost.spent(task.costs, iterate, trace.sweeps.steps, asked)
     return {"logits": logits, "macs": macs, "iterated": jnp.any(iterate, axis=0)}
 
 
 def fixed(task: step.Task, params: PyTree) -> dict[str, Arm]:
-    """Arms that need no setting, by name; the agent at the config's and every other price."""
+    """Arms whose settings are known beforehand; the agent at the config's and every other price."""
     price, prices, layers = task.config.price, task.config.prices, len(task.model.widths)
     agent = functools.partial(decided, task)
     asked = lambda price: Arm(agent, (params, np.float32(price)), "agent", price)
