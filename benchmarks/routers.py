@@ -1,19 +1,20 @@
 """What do routers' savings in multiply-accumulates come to in milliseconds?
 
-    python -m benchmarks.routers WORKDIR [--static WORKDIR ...] [--batch 512] [--seconds 30]
+    python -m benchmarks.routers WORKDIR [--static WORKDIR ...] [--batch 512] [--timed 1024]
 
-Inference of the whole test split with a finished run's weights, each kind of router in a program of
-its own, which asks the agent only where the agent decides; the arms are interleaved. "None" is
-measured three times: as the straight pass by itself, with the agent asked, and as a router whose
-program could iterate but has no sample that does. Random routing iterates as many layers as the
-agent, confidence routing as many samples, on the route that the run chose on its validation split,
-and two thresholds cost as much as the agent; the agent at other prices, and random and confidence
-routing at other rates, make curves. Where the run has a halting.json, its routers are there too,
-and static baselines of the same data where they are given: what could be trained for that time
-instead.
+Inference with a finished run's weights, each kind of router in a program of its own, which asks the
+agent only where the agent decides; the arms are interleaved. Accuracy is of the whole test split;
+times, and the MACs that they are held against, of its first examples, the same for every arm.
+"None" is measured three times: as the straight pass by itself, with the agent asked, and as a
+router whose program could iterate but has no sample that does. Random routing iterates as many
+layers as the agent, confidence routing as many samples, on the route that the run chose on its
+validation split, and two thresholds cost as much as the agent; the agent at other prices, and
+random and confidence routing at other rates, make curves. Where the run has a halting.json, its
+routers are there too, and static baselines of the same data where they are given: what could be
+trained for that time instead.
 
-The realised saving is in milliseconds against all layers, the theoretical one in MACs. These are
-counted from what the timed programs did.
+The realised saving is in milliseconds against all layers, the theoretical one in MACs, counted from
+what the timed programs did.
 """
 
 from collections.abc import Mapping
@@ -44,20 +45,22 @@ def measure_routers(
     summary: Mapping[str, Any],
     others: Mapping[str, Arm],
     batch: int,
+    timed: int,
     seconds: float,
 ) -> list[dict[str, Any]]:
-    """Compiles the arms' programs and times them in turn on the test split.
+    """Compiles the arms' programs, runs them on the test split and times them in turn.
 
     Args:
         run, params: a run and its parameters.
         summary: of the run.
         others: further arms, by name.
         batch: examples at a time, at most.
-        seconds: for all routers together.
+        timed: examples that are timed, rounded up to whole batches.
+        seconds: of timing, for all routers together.
 
     Returns:
-        A row an arm: `router`, its `kind` and `price`, `accuracy`, `iterated` (share of the
-        samples), `macs` an example, and milliseconds an example.
+        A row an arm: `router`, its `kind` and `price`, `accuracy` and `iterated` (share of the
+        samples) on the whole split, `macs` and milliseconds an example of those timed.
     """
     test, key = run.dataset.test, jax.random.key(run.config.seed)
     count = len(test.labels)
@@ -68,14 +71,17 @@ def measure_routers(
         (jnp.asarray(test.images[place]), jax.random.fold_in(key, i))
         for i, place in enumerate(places)
     ]
+    clocked = parts[: -(-timed // size)]
+    clocked_count = sum(int(mask.sum()) for mask in masks[: len(clocked)])
     rows, calls, programs = [], {}, {}
 
     def add(name: str, arm: Arm) -> dict[str, np.ndarray]:
         if arm.program not in programs:
             programs[arm.program] = measure.compile_function(arm.program, arm.params, *parts[0])
         compiled, compilation = programs[arm.program]
-        calls[name] = lambda: [compiled(arm.params, *part) for part in parts]
-        out = jax.tree.map(lambda *leaves: np.concatenate(leaves)[np.ravel(masks)], *calls[name]())
+        run_on = lambda parts: [compiled(arm.params, *part) for part in parts]
+        calls[name] = functools.partial(run_on, clocked)
+        out = jax.tree.map(lambda *leaves: np.concatenate(leaves)[np.ravel(masks)], *run_on(parts))
         rows.append(
             {
                 "router": name,
@@ -83,7 +89,7 @@ def measure_routers(
                 "price": arm.price,
                 "accuracy": float(np.mean(out["logits"].argmax(-1) == test.labels)),
                 "iterated": float(out["iterated"].any(-1).mean()),
-                "macs": float(out["macs"].mean(dtype=float)),
+                "macs": float(out["macs"][:clocked_count].mean(dtype=float)),
                 **compilation,
             }
         )
@@ -95,8 +101,8 @@ def measure_routers(
     for name, arm in {**settled, **others}.items():
         add(name, arm)
     for row, times in zip(rows, measure.interleave(calls, seconds).values(), strict=True):
-        row |= measure.summary(np.divide(times, count))
-        row["samples_ms"] = [float(f"{t / count:.4g}") for t in times]
+        row |= measure.summary(np.divide(times, clocked_count))
+        row["samples_ms"] = [float(f"{t / clocked_count:.4g}") for t in times]
     return rows
 
 
@@ -173,12 +179,14 @@ def main() -> None:
         "--static", nargs="+", type=Path, default=[], metavar="WORKDIR", help="of static baselines"
     )
     parser.add_argument("--batch", type=int, default=512, help="examples at a time, at most")
-    parser.add_argument("--seconds", type=float, default=30.0, help="for all routers together")
+    parser.add_argument("--timed", type=int, default=1024, metavar="N", help="examples timed")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of timing, for all routers")
     parser.add_argument("--out", type=Path, default=measure.RESULTS, help="folder of the result")
     with friendly():
         args = parser.parse_args()
-        if args.batch < 1:
-            raise UserError(f"--batch: expected 1 or more, got {args.batch}.")
+        for option in ("batch", "timed"):
+            if getattr(args, option) < 1:
+                raise UserError(f"--{option}: expected 1 or more, got {getattr(args, option)}.")
         run = finished.reopen(args.workdir)
         summary = args.workdir / "summary.json"
         if not summary.exists():
@@ -191,7 +199,7 @@ def main() -> None:
             raise UserError(f"--static: expected one run of each variant, got {names}.")
         others |= dict(static)
         known = json.loads(summary.read_text())
-        rows = measure_routers(run, params, known, others, args.batch, args.seconds)
+        rows = measure_routers(run, params, known, others, args.batch, args.timed, args.seconds)
     name = _name(args.workdir)
     record = {
         "environment": measure.environment(),
@@ -200,6 +208,7 @@ def main() -> None:
         "seed": run.config.seed,
         "test_examples": len(run.dataset.test.labels),
         "batch": args.batch,
+        "timed_examples": args.timed,
         "rows": rows,
     }
     measure.write_json(args.out / f"routers_{name}.json", record)

@@ -30,7 +30,7 @@ def test_programs_do_what_they_are_called():
     """Every solve takes one evaluation, so that all costs are known."""
     one = {"model.widths": (8,), "model.strides": (1,), "model.max_steps": 1, "model.tol": 0.0}
     run = loop.Run.prepare(tiny(**one), None)
-    found = routers.measure_routers(run, run.initial().params, SUMMARY, {}, 300, 0.0)
+    found = routers.measure_routers(run, run.initial().params, SUMMARY, {}, 300, 360, 0.0)
     rows = {row["router"]: row for row in found}
     agents = {row["price"]: row["macs"] for row in found if row["kind"] == "agent"}
     assert list(agents) == [run.config.price, 0.1]
@@ -52,6 +52,29 @@ def test_programs_do_what_they_are_called():
         assert len({row["accuracy"] for row in rows}) == 1
     assert none[0]["accuracy"] != everything[0]["accuracy"]
     assert all(len(row["samples_ms"]) >= 5 and row["median_ms"] > 0 for row in found)
+
+
+def test_the_first_examples_are_timed_and_their_macs_counted(monkeypatch):
+    """Of two batches of test examples one is timed; the accuracy is that of both."""
+    run = loop.Run.prepare(tiny(), None)
+    whole, params = run.dataset.test, run.initial().params
+    half, timed = len(whole.labels) // 2, []
+    times = lambda calls, seconds: timed.append(calls) or {name: [half, 3 * half] for name in calls}
+    monkeypatch.setattr(routers.measure, "interleave", times)
+
+    def measured(test, count):
+        of = dataclasses.replace(run, dataset=dataclasses.replace(run.dataset, test=test))
+        found = routers.measure_routers(of, params, SUMMARY, {}, half, count, 0.0)
+        return {row["router"]: row for row in found}
+
+    some, every = measured(whole, 1), measured(whole, 2 * half)
+    first = measured(whole.take(slice(half)), 1)
+    assert [len(calls["agent"]()) for calls in timed] == [1, 2, 1]
+    assert [row["agent"]["samples_ms"] for row in (some, every)] == [[1, 3], [0.5, 1.5]]
+    for name in ("agent", router_arms.ALL, "none: routed"):
+        assert some[name]["macs"] == first[name]["macs"]
+        assert some[name]["accuracy"] == every[name]["accuracy"]
+    assert some["agent"]["macs"] != every["agent"]["macs"]
 
 
 def test_static_nets_are_arms_of_their_own_weights(static):

@@ -99,7 +99,7 @@ def test_arms_of_a_kind_share_a_program(monkeypatch):
     )
     times = lambda calls, seconds: {name: [1.0] for name in calls}
     monkeypatch.setattr(routers_benchmark.measure, "interleave", times)
-    rows = routers_benchmark.measure_routers(run, params, SUMMARY, {}, 500, 0.0)
+    rows = routers_benchmark.measure_routers(run, params, SUMMARY, {}, 500, 500, 0.0)
     kinds = [row["kind"] for row in rows]
     assert kinds.count("agent") == 3 and kinds.count("random") == kinds.count("confidence") == 4
     # Straight, asked, constant, agent, all layers, random, confidence, two thresholds.
