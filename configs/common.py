@@ -16,6 +16,7 @@ def base() -> ConfigDict:
                 strides=(1, 2, 2),
                 windows=(),  # 3×3 kernels everywhere
                 gain=1.5,  # of concave cells: above 1, activity spreads at the start
+                own=0.3,  # of concave cells: share of it within a channel
                 stem=0,
                 norm=True,
                 rounds=1,
