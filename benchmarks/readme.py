@@ -4,6 +4,9 @@ import json
 from pathlib import Path
 import re
 from types import ModuleType
+from typing import Any
+
+import tabulate
 
 from benchmarks import backward, fixed_point, measure, routers, runs, training
 
@@ -20,6 +23,7 @@ def render() -> dict[str, str]:
     return {
         "runs": f"{runs.table(trained)}\n\n{_trained_on(trained)}",
         "static": runs.static_table(static),
+        "ledger": _verdicts(_read("small/ledger") or []),
         "training": _timed(training, _read("small/training_cifar10_small")),
         "routers": _timed(routers, _read("small/routers_scales")),
         "harness": _overhead(_read("harness_digits")),
@@ -28,7 +32,17 @@ def render() -> dict[str, str]:
     }
 
 
-def _read(name: str) -> dict | None:
+def _verdicts(claims: list[dict]) -> str:
+    """The ledger's claims, as far as anything can be said of them, and whether they hold."""
+    rows = [
+        [claim["claim"], claim["verdict"].removeprefix("holds in ")]
+        for claim in claims
+        if claim["verdict"].startswith("holds")
+    ]
+    return tabulate.tabulate(rows, ["claim", "holds in"], tablefmt="github", disable_numparse=True)
+
+
+def _read(name: str) -> Any:
     path = measure.RESULTS / f"{name}.json"
     return json.loads(path.read_text()) if path.exists() else None
 

@@ -78,6 +78,9 @@ def test_example_pictures():
     )
     three = 255 * np.array([[[1, 0, 0], [0, 0, 0], [1, 1, 0], [1, 0, 1]]], np.uint8)
     assert picture(three) == [[white, black, list(blue), list(orange)]]
+    folded = drawing.marks(np.tile(three, (1, 6, 1)).tolist())
+    assert folded.shape == (4, 6, 3), "24 in one row would hardly be seen"
+    assert folded.reshape(1, 24, 3)[:, :4].tolist() == picture(three)
     assert picture(three[..., 1:]) == [[black, black, list(blue), list(orange)]]
 
 

@@ -115,6 +115,21 @@ def test_price_curve(tmp_path, figures):
     assert [text.get_text() for text in axes.texts] == ["0", "0.1", "1"], "no room for 2"
 
 
+def test_routers_at_the_agents_cost_are_points_beside_its_curve(tmp_path, figures):
+    """Those that the run has: a model of one round has no two looks."""
+    summary = {"graded_cost": 0.9, "graded_accuracy": 0.64, "cascade_accuracy": None}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    draw(write(tmp_path))
+    curve = lines(figures["price_curve"])
+    np.testing.assert_allclose(curve["two thresholds"], [[0.9, 0.64]])
+    assert "two looks" not in curve and "shuffled" not in curve
+
+
+def test_titles_name_the_run(tmp_path, figures):
+    draw(write(tmp_path / "digits-3"))
+    assert figures["loss"].get_suptitle() == "digits-3: Loss"
+
+
 def test_actions_by_price(tmp_path, figures):
     draw(write(tmp_path))
     shares, accuracy = figures["price_actions"].axes

@@ -68,7 +68,7 @@ def test_figure_shows_pictures_titles_and_answers(channels, marks):
     assert len(figure.axes) == 16
     first, last = figure.axes[0], figure.axes[8]
     assert first.get_title() == f"{found['easiest'][0]['label']}\nno operation"
-    assert last.get_title() == f"{found['hardest'][0]['label']}\n1 step, layer 2"
+    assert last.get_title() == f"{found['hardest'][0]['label']}\n1 step\nlayer 2"
     assert (first.get_xlabel(), last.get_xlabel()) == ("right", "wrong")
     shown = last.get_images()[0].get_array()
     assert shown.shape == (4, 4, 3)
@@ -79,4 +79,4 @@ def test_figure_shows_pictures_titles_and_answers(channels, marks):
 def test_several_layers_are_all_named():
     found = gallery.measure(report, split(), CLASSES)
     found["hardest"][0]["layers"] = [1, 3]
-    assert figures_records.gallery(found).axes[8].get_title().endswith("1 step, layer 1+3")
+    assert figures_records.gallery(found).axes[8].get_title().endswith("1 step\nlayer 1+3")

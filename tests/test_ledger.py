@@ -25,10 +25,11 @@ SUMMARY = {
 }
 KEPT = "The agent keeps the accuracy of iterating all layers at less cost"
 MATCHED = "At its lowest price the agent matches uniform iteration with half of its MACs"
-CNN = "DynaLay is more accurate than the plain CNN on CIFAR-10"
+OWN = "DynaLay is more accurate than its own straight pass on CIFAR-10"
 MATTERS = "Which samples are iterated matters"
 ALONE = "DynaLay is more accurate than the plain CNN trained by itself"
 CERTIFIED = "Layers can be certified contractions without loss of accuracy"
+GAP = "The agent closes 60 % of the way from random routing to the oracle"
 FIG_6 = "Iterating all layers beats the plain CNN, each trained by itself"
 
 
@@ -43,7 +44,7 @@ def test_without_runs_nothing_is_claimed():
 
 def test_every_run_that_can_say_something_is_heard():
     found = rows(connectivity=[SUMMARY, SUMMARY], cifar10_small=[SUMMARY])
-    assert found[CNN].here.startswith("cifar10_small (n = 1): agent 93.0 %") and found[CNN].n == "1"
+    assert found[OWN].here.startswith("cifar10_small (n = 1): agent 93.0 %") and found[OWN].n == "1"
     kept = found[KEPT]
     assert (kept.verdict, kept.n) == ("holds in 3 of 3 runs", "3")
     assert kept.here.count("at 25 % of their cost") == 2
@@ -66,7 +67,7 @@ def test_a_run_that_did_not_measure_it_has_no_say():
 @pytest.mark.parametrize(
     ("claim", "change"),
     [
-        (CNN, {"straight_accuracy": 0.94}),
+        (OWN, {"straight_accuracy": 0.94}),
         ("No operation is chosen most", {"actions": [0.3, 0.1, 0.6]}),
         ("The agent chooses among the layers", {"actions": [0.6, 0.0, 0.4]}),
         ("Iterating all layers is the most accurate route", {"layer_accuracies": [0.9, 0.935]}),
@@ -93,7 +94,6 @@ def test_a_seed_that_says_otherwise_counts_against(claim, change):
         (ALONE, "model_0", 0.92, 0.93),
         ("DynaLay is more accurate than a DEQ", "deq_anderson", 0.92, 0.94),
         ("Pre-training helps", "no_warmup", 0.92, 0.93),
-        (CERTIFIED, "cell_orthogonal", 0.92, 0.919),
         ("DynaLay is more accurate than a plain CNN of as many MACs, wider", "wide_2x", 0.92, 0.93),
         ("DynaLay is more accurate than a plain CNN of as many MACs, deeper", "deep_1.7x", 0.9, 1),
     ],
@@ -103,6 +103,26 @@ def test_variants_are_compared_run_by_run(claim, variant, better, worse):
     assert rows(digits=[SUMMARY])[claim].verdict == "not run"
     found = rows(**{"digits": [SUMMARY] * 3, f"digits_{variant}": others})
     assert (found[claim].verdict, found[claim].n) == ("holds in 1 of 2 runs", "2")
+
+
+@pytest.mark.parametrize("cell", ["orthogonal", "bounded"])
+def test_certified_cells_are_compared_where_all_layers_are_iterated(cell):
+    others = [SUMMARY | {"all_layers_accuracy": a, "test_accuracy": 0.5} for a in (0.926, 0.924)]
+    found = rows(**{"digits": [SUMMARY] * 2, f"digits_cell_{cell}": others})[f"{CERTIFIED}, {cell}"]
+    assert (found.verdict, found.n) == ("holds in 1 of 2 runs", "2")
+    assert found.here == f"digits (n = 2): all layers 93.5 ± 0.0 %, of {cell} cells 92.5 ± 0.1 %"
+
+
+def test_differences_are_those_of_each_run():
+    both = [SUMMARY, SUMMARY | {"test_accuracy": 0.91, "confidence_accuracy": 0.902}]
+    found = rows(scales=both)["DynaLay is more accurate than a threshold on confidence at its cost"]
+    assert found.here.endswith("ahead by 0.90 ± 0.14 points")
+
+
+def test_the_gap_closed_is_that_of_each_run():
+    found = rows(scales=[SUMMARY | {"gap_closed": gap} for gap in (0.61, 0.59)], digits=[SUMMARY])
+    assert found[GAP].verdict == "holds in 1 of 2 runs"
+    assert found[GAP].here == "scales (n = 2): 60 ± 1 %"
 
 
 def test_baselines_are_compared_with_each_other():
@@ -149,17 +169,21 @@ def test_taking_two_layers_always_is_no_choice():
 
 
 def test_training_costs_are_of_the_record():
-    def entry(*ratios):
+    def entries(*ratios):
         each = {"config": "digits", "backward_ms": 1.0}
         rows = [{**each, "arm": arm, "ratio_to_plain": ratio} for arm, ratio in ratios]
-        return next(e for e in ledger.entries([], rows) if e.claim.startswith("Training is"))
+        return [e for e in ledger.entries([], rows) if e.claim.startswith("Training")]
 
-    plain, deq = ("plain CNN", 1.0), ("DEQ, Anderson", 0.8)
-    assert entry().verdict == entry(plain).verdict == "not measured"
-    found = entry(plain, ("DynaLay, main", 0.7), ("DynaLay, joint", 0.9))
-    assert (found.verdict, found.n) == ("holds in 2 of 2 arms", "1")
-    assert found.here.startswith("digits, in multiples of the plain CNN: ")
-    assert found.here.endswith("DynaLay, main 0.70, DynaLay, joint 0.90")
-    assert entry(plain, deq, ("DynaLay, main", 0.7), ("DynaLay, joint", 0.9)).verdict == (
-        "holds in 1 of 2 arms"
-    )
+    plain, deqs = ("plain CNN", 1.0), [("DEQ, Anderson", 4.8), ("DEQ, Broyden", 7.0)]
+    for unknown in (entries(), entries(plain)):
+        assert [entry.verdict for entry in unknown] == ["not measured"] * 3
+    found = entries(plain, ("DynaLay, main", 1.5), ("DynaLay, joint", 0.9), *deqs)
+    assert [entry.verdict for entry in found] == [
+        "holds in 1 of 2 arms",
+        "holds in 2 of 2 arms",
+        "holds in 2 of 4 pairs of arms",
+    ]
+    assert {entry.n for entry in found} == {"1"}
+    assert found[0].here.startswith("digits, in multiples of the plain CNN: plain CNN 1.00, ")
+    dearer = entries(plain, ("DynaLay, main", 1.51))
+    assert dearer[1].verdict == "holds in 0 of 1 arms"

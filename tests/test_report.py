@@ -11,13 +11,17 @@ import test_residuals
 import test_robustness
 from test_seeds import START, run
 
-from train import report, seeds
+from train import ledger, report, seeds
 
 
 def finished(folder, seed=0, cell="concave", **changes):
     summary = SUMMARY | {"test_examples": 5000, "starts": [START], "train_seconds": 60.0}
     run(folder, seed, summary | {"seed": seed} | changes, model={"cell": cell})
     return write(folder, curve=CURVE)
+
+
+def page(found, out):
+    return report.page(found, ledger.entries(found), report.draw(found, out / "figures"))
 
 
 @pytest.fixture
@@ -32,7 +36,7 @@ def workdirs(tmp_path):
 @pytest.fixture
 def text(workdirs, tmp_path):
     found = seeds.groups(workdirs)
-    return report.page(found, report.draw(found, tmp_path / "out" / "figures"))
+    return page(found, tmp_path / "out")
 
 
 def test_page_stands_by_itself_and_figures_lie_beside_it(text, tmp_path):
@@ -56,7 +60,7 @@ def test_figures_of_records_are_in_the_page(tmp_path):
     for name, record in records.items():
         (workdir / f"{name}.json").write_text(json.dumps(record))
     found = seeds.groups([workdir])
-    text = report.page(found, report.draw(found, tmp_path / "out" / "figures"))
+    text = page(found, tmp_path / "out")
     assert all(f'alt="digits_{name}"' in text for name in records)
     assert text.count('<figure class="wide">') == 2
 
@@ -94,17 +98,18 @@ def test_what_was_timed_with_a_run_is_in_the_page(workdirs, tmp_path, monkeypatc
     )
     assert (out / "figures" / "connectivity_times.png").exists()
     assert 'alt="connectivity_times"' in text
-    assert "and 8 figures beside it" in capsys.readouterr().out
+    assert "ledger.json and 8 figures beside it" in capsys.readouterr().out
+    claims = json.loads((out / "ledger.json").read_text())
+    assert all(claim["claim"].replace("'", "&#39;") in text for claim in claims)
 
 
 def test_halting_routers_have_a_table_where_a_run_was_compared(workdirs, tmp_path):
-    page = lambda: report.page(found, report.draw(found, tmp_path / "figures"))
     found = seeds.groups(workdirs)
-    assert "Halting routers" not in page()
+    assert "Halting routers" not in page(found, tmp_path)
     names = ("agent", "early_exit", "pondernet", "q_exit", "act")
     accuracies = {name: {"accuracy": 0.8 + 0.01 * i} for i, name in enumerate(names)}
     (workdirs[1] / "halting.json").write_text(json.dumps({"at_agent_cost": accuracies}))
-    text = page()
+    text = page(found, tmp_path)
     table = text.partition("Halting routers at the agent&#39;s cost")[2].partition("</table>")[0]
     cells = re.findall(r"<td>([^<]*)</td>", table)
     assert cells == ["connectivity", "1", "92.0", "81.0", "82.0", "83.0", "84.0", "80.0"]

@@ -96,13 +96,20 @@ def _at_the_lowest_price(summaries: Summaries) -> str:
 
 def _more_accurate(than: str, words: str, key: str, said: str, why: str) -> Claim:
     """The agent is more accurate than what has `key`_accuracy in the summary."""
+    ahead = lambda s: s["test_accuracy"] - s[f"{key}_accuracy"]
+
+    def here(summaries: Summaries) -> str:
+        # Of each run with its own: what the runs have in common, a hard task say, falls out.
+        by = seeds.mean([{"ahead": ahead(s)} for s in summaries], "ahead", ".2f")
+        return f"{_against(('agent', 'test'), (words, key))(summaries)}, ahead by {by} points"
+
     return Claim(
         f"DynaLay is more accurate than {than}",
         said,
         _ALL,
         ("test_accuracy", f"{key}_accuracy"),
-        _against(("agent", "test"), (words, key)),
-        lambda s: s["test_accuracy"] > s[f"{key}_accuracy"],
+        here,
+        lambda s: ahead(s) > 0,
         why,
     )
 
@@ -112,16 +119,33 @@ _MADE = ("connectivity", "scales", "mazes", "parity", "parity_extrapolation")
 _ALL = (*_IMAGES, *_MADE, "imdb")
 _PAIRED = "Runs of the two are compared in order: first with first, second with second."
 _ACCURACIES = ("test_accuracy", "straight_accuracy", "all_layers_accuracy")
+
+
+def _certified(cell: str) -> Claim:
+    """Cells that are contractions by their construction lose no accuracy."""
+    key = f"cell_{cell}_all_layers"
+    return Claim(
+        f"Layers can be certified contractions without loss of accuracy, {cell} (Eq. 6)",
+        "not compared",
+        _ALL,
+        ("all_layers_accuracy", f"{key}_accuracy"),
+        _against(("all layers", "all_layers"), (f"of {cell} cells", key)),
+        lambda s: s[f"{key}_accuracy"] >= s["all_layers_accuracy"] - 0.01,
+        "All layers are iterated for every sample: what an agent iterates differs with the cells. "
+        f"Counted as holding within 1 point. {_PAIRED}",
+    )
+
+
 _CIFAR_10, _CIFAR_100 = (paper.ACCURACY[name] for name in ("CIFAR-10", "CIFAR-100"))
 CLAIMS = (
     Claim(
-        "DynaLay is more accurate than the plain CNN on CIFAR-10 (Table 1)",
+        "DynaLay is more accurate than its own straight pass on CIFAR-10 (Table 1)",
         f"{_CIFAR_10['DynaLay']} % against {_CIFAR_10['plain CNN']} %",
         ("cifar10", "cifar10_small"),
         _ACCURACIES,
         _against(("agent", "test"), ("straight pass of the same weights", "straight")),
         lambda s: s["test_accuracy"] > s["straight_accuracy"],
-        "The plain CNN here shares its weights with the iterated routes.",
+        "The paper's is a plain CNN trained by itself: the next row.",
     ),
     _more_accurate(
         "the plain CNN trained by itself (Table 1)",
@@ -201,15 +225,7 @@ CLAIMS = (
         lambda s: s["test_accuracy"] > s["no_warmup_accuracy"],
         f"For the same number of epochs in all. {_PAIRED}",
     ),
-    Claim(
-        "Layers can be certified contractions without loss of accuracy (Eq. 6)",
-        "not compared",
-        _ALL,
-        ("test_accuracy", "cell_orthogonal_accuracy"),
-        _against(("agent", "test"), ("orthogonal cells", "cell_orthogonal")),
-        lambda s: s["cell_orthogonal_accuracy"] >= s["test_accuracy"] - 0.01,
-        f"Counted as holding within 1 point. {_PAIRED}",
-    ),
+    *map(_certified, ("orthogonal", "bounded")),
     Claim(
         "The agent keeps the accuracy of iterating all layers at less cost (Sec. 4)",
         "in words",
@@ -242,6 +258,15 @@ CLAIMS = (
         ("test_accuracy", "random_accuracy", "shuffled_accuracy"),
         _against(("agent", "test"), ("random at its cost", "random"), ("shuffled", "shuffled")),
         lambda s: s["test_accuracy"] > max(s["random_accuracy"], s["shuffled_accuracy"]),
+    ),
+    Claim(
+        "The agent closes 60 % of the way from random routing to the oracle",
+        "not compared",
+        _ALL,
+        ("gap_closed",),
+        lambda summaries: f"{seeds.mean(summaries, 'gap_closed', '.0f')} %",
+        lambda s: s["gap_closed"] >= 0.6,
+        "At the agent's mean cost. The oracle knows the labels, and has the agent's routes.",
     ),
     _more_accurate(
         "a plain CNN of as many parameters",

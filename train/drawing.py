@@ -1,6 +1,7 @@
 """What figures share: colours, what routers are called, pictures of examples."""
 
 from collections.abc import Sequence
+import math
 from typing import Any
 
 import matplotlib
@@ -12,6 +13,8 @@ import numpy as np
 # Okabe and Ito's colours, which the colour-blind can tell apart.
 BLACK, ORANGE, BLUE, GREEN, PINK = "#000000", "#E69F00", "#0072B2", "#009E73", "#CC79A7"
 SKY, RED = "#56B4E9", "#D55E00"
+# Entries that a row may have.
+_LONG = 16
 # How routers are shown, by the names that the records have for them.
 ROUTERS = {
     "agent": ("agent", BLUE),
@@ -23,14 +26,24 @@ ROUTERS = {
 def marks(image: list) -> np.ndarray:
     """A picture of a task made here, [height, width, 3] from 0 to 1.
 
-    Last channel orange, the one before it blue, and any before these white, on black.
+    Last channel orange, the one before it blue, and any before these white, on black. Long
+    vectors, which are one pixel high, are shown in rows.
     """
-    *open_cells, blue, orange = np.moveaxis(np.asarray(image) > 0, -1, 0)
+    *open_cells, blue, orange = np.moveaxis(_folded(np.asarray(image) > 0), -1, 0)
     picture = np.zeros((*blue.shape, 3))
     for cells in open_cells:
         picture[cells] = 1.0
     picture[blue], picture[orange] = to_rgb(BLUE), to_rgb(ORANGE)
     return picture
+
+
+def _folded(pixels: np.ndarray) -> np.ndarray:
+    """A long vector [1, n, channels] as rows of a rectangle, as near a square as n allows."""
+    height, width, channels = pixels.shape
+    if height > 1 or width <= _LONG:
+        return pixels
+    rows = max(i for i in range(1, math.isqrt(width) + 1) if width % i == 0)
+    return pixels.reshape(rows, width // rows, channels)
 
 
 def photograph(image: list) -> np.ndarray:

@@ -43,6 +43,22 @@ HALTING = {
     "q_exit": ("Q-exit", "#332288"),
     "act": ("ACT", "#999933"),
 }
+# Routers with one point each, and by what key summary.json has those at the agent's cost.
+_POINTS = {
+    "none": ("s", BLACK),
+    "layer 1": ("^", ORANGE),
+    "layer 2": ("v", PINK),
+    "layer 3": ("<", SKY),
+    "all layers": ("D", BLACK),
+    "shuffled": ("x", "#777777"),
+    "two thresholds": ("d", RED),
+    "two looks": ("p", "#882222"),
+}
+_AT_AGENTS_COST = {
+    "shuffled": ("shuffled_cost", "shuffled_accuracy"),
+    "two thresholds": ("graded_cost", "graded_accuracy"),
+    "two looks": ("cascade_mean_cost", "cascade_accuracy"),
+}
 Records = list[dict]
 
 
@@ -62,14 +78,22 @@ def draw(workdir: Path) -> list[Path]:
     """
     workdir = Path(workdir)
     records, curve = read_metrics(workdir), read(workdir / "curve.json")
-    halting = read(workdir / "halting.json")
+    halting, summary = read(workdir / "halting.json"), read(workdir / "summary.json")
     painters: list[tuple[str, str, Callable[[Axes], bool]]] = [
         ("loss", "Loss", lambda axes: _loss(axes, records)),
         ("accuracy", "Validation accuracy by router", lambda axes: _accuracy(axes, records)),
         ("reward", "Reward and its terms", lambda axes: _reward(axes, records)),
-        ("selection", "What the agent chooses", lambda axes: _selection(axes, records)),
+        (
+            "selection",
+            "What the agent chooses, at random prices",
+            lambda axes: _selection(axes, records),
+        ),
         ("price_actions", "What the agent chooses, by price", lambda a: _price_actions(a, curve)),
-        ("price_curve", "Accuracy against cost", lambda axes: _price_curve(axes, curve, halting)),
+        (
+            "price_curve",
+            "Accuracy against cost",
+            lambda axes: _price_curve(axes, curve, halting, summary),
+        ),
     ]
     composers: dict[str, Callable[[dict], Figure]] = {
         "difficulty": _difficulty,
@@ -83,11 +107,11 @@ def draw(workdir: Path) -> list[Path]:
         for name, title, paint in painters:
             figure = painted(title, paint)
             if figure:
-                written.append(_save(figure, workdir / "figures" / f"{name}.png"))
+                written.append(_save(figure, workdir, name))
         for name, compose in composers.items():
             for path in sorted(workdir.glob(f"{name}.json")):
                 figure = compose(read(path))
-                written.append(_save(figure, workdir / "figures" / f"{path.stem}.png"))
+                written.append(_save(figure, workdir, path.stem))
     return written
 
 
@@ -169,7 +193,7 @@ def _price_actions(axes: Axes, curve: dict) -> bool:
     return True
 
 
-def _price_curve(axes: Axes, curve: dict, halting: dict) -> bool:
+def _price_curve(axes: Axes, curve: dict, halting: dict, summary: dict) -> bool:
     axes.set_xlabel("mean cost beyond the straight pass (multiples of its MACs)")
     for name, (label, colour) in HALTING.items():
         points = sorted(halting.get(name, []), key=lambda point: point["mean_cost"])
@@ -177,7 +201,13 @@ def _price_curve(axes: Axes, curve: dict, halting: dict) -> bool:
             # Some have a point for each of many settings.
             style: dict[str, Any] = {"color": colour, "marker": ".", "markersize": 2}
             axes.plot(*_points(points, "mean_cost"), ":", **style, label=label)
-    return curves(axes, curve, "mean_cost")
+    at_agents = {
+        name: {"mean_cost": summary[spent], "accuracy": summary[accuracy]}
+        for name, (spent, accuracy) in _AT_AGENTS_COST.items()
+        if None not in (summary.get(spent), summary.get(accuracy))
+    }
+    routers = curve.get("routers", {}) | at_agents
+    return curves(axes, curve | {"routers": routers}, "mean_cost")
 
 
 def curves(axes: Axes, curve: dict, key: str) -> bool:
@@ -193,10 +223,11 @@ def curves(axes: Axes, curve: dict, key: str) -> bool:
         agent = sorted(agent, key=lambda point: point["price"])
         style: dict[str, Any] = {"color": BLUE, "marker": "o", "markersize": 4}
         axes.plot(*_points(agent, key), **style, label="agent, by price λ")
-    colours = itertools.cycle((BLACK, ORANGE, PINK, SKY))
-    markers = itertools.cycle("sD^vP*X")
+    others = itertools.cycle(itertools.product("*XP", (ORANGE, PINK, SKY)))
     for name, point in routers.items():
-        axes.plot(*_points([point], key), next(markers), color=next(colours), label=name, zorder=3)
+        marker, colour = _POINTS[name] if name in _POINTS else next(others)
+        style = {"color": colour, "markersize": 5, "label": name, "zorder": 3}
+        axes.plot(*_points([point], key), marker, **style)
     axes.set_ylabel("accuracy")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.margins(0.08)
@@ -216,11 +247,16 @@ def _difficulty(record: dict[str, Any]) -> Figure:
     x = [(row["first"] + row["last"]) / 2 for row in bins]
     for name, (label, colour) in ROUTERS.items():
         style: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 3, "label": label}
-        accuracy.plot(x, [row[f"{name}_accuracy"] for row in bins], **style)
+        # The agent above the others.
+        style["zorder"] = 3 if name == "agent" else 2
+        share = np.array([row[f"{name}_accuracy"] for row in bins])
+        error = np.sqrt(share * (1 - share) / [row["examples"] for row in bins])
+        accuracy.plot(x, share, **style)
+        accuracy.fill_between(x, share - error, share + error, color=colour, alpha=0.2, linewidth=0)
         steps.plot(x, [row[f"{name}_steps"] for row in bins], **style)
     accuracy.yaxis.set_major_formatter(PercentFormatter(1.0))
     what = textwrap.fill(record["difficulty"], 36)
-    accuracy.set(xlabel=what, ylabel="accuracy")
+    accuracy.set(xlabel=what, ylabel="accuracy ± standard error")
     steps.set(xlabel=what, ylabel="evaluations of cells a sample")
     actions.set(xlabel=what)
     drawing.stack(actions, x, np.array([row["actions"] for row in bins]).T)
@@ -319,7 +355,10 @@ def read(path: Path) -> dict:
         raise UserError(f"{path} is not JSON ({error}). Evaluate the run again.") from error
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def _save(figure: Figure, workdir: Path, name: str) -> Path:
+    """Writes a figure, the run's name before its title."""
+    path = workdir / "figures" / f"{name}.png"
+    figure.suptitle(f"{workdir.resolve().name}: {figure.get_suptitle()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)

@@ -12,7 +12,7 @@ from train.drawing import BLACK, ROUTERS
 
 def gallery(record: dict[str, Any]) -> Figure:
     """The easiest images above, the hardest below."""
-    figure = Figure(figsize=(9, 4), dpi=150, layout="constrained")
+    figure = Figure(figsize=(9, 4.4), dpi=150, layout="constrained")
     figure.suptitle("What the agent finds easy, and what hard: labels, and what was spent on them")
     picture = drawing.marks if record["marks"] else drawing.photograph
     names = {"easiest": "Least spent, surest first", "hardest": "Most spent, least sure first"}
@@ -28,7 +28,7 @@ def gallery(record: dict[str, Any]) -> Figure:
 
 def _spent(example: dict[str, Any]) -> str:
     layers = "+".join(map(str, example["layers"]))
-    return f"{drawing.steps(example)}, layer {layers}" if layers else "no operation"
+    return f"{drawing.steps(example)}\nlayer {layers}" if layers else "no operation"
 
 
 def residuals(record: dict[str, Any]) -> Figure:

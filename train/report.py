@@ -3,22 +3,25 @@
     python -m train.report WORKDIR ... [--out=report]
 
 A workdir is named as its config, or NAME-SEED for one of several seeds, as `train.sweep` has it.
-The page stands by itself; its figures also lie beside it, in OUT/figures. What was asked of the
+The page stands by itself; its figures also lie beside it, in OUT/figures, and the ledger of claims
+in OUT/ledger.json. What was asked of the
 runs since, and timed with their weights, is in it where the workdirs have it.
 """
 
 import base64
 from collections.abc import Sequence
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from PIL import Image
 
-from train import comparisons, figures, ledger, reproduction, sections, seeds, timings
+from train import asked, comparisons, figures, ledger, reproduction, sections, seeds, timings
 from train.command import Parser, friendly
 from train.errors import UserError
+from train.ledger import Entry
 from train.seeds import Group
 from train.setup import write
 
@@ -82,11 +85,12 @@ _STATIC: dict[str, tuple[str, str, float]] = {
 _WIDE = 1000
 
 
-def page(found: Sequence[Group], drawn: dict[str, Path]) -> str:
+def page(found: Sequence[Group], claimed: Sequence[Entry], drawn: dict[str, Path]) -> str:
     """The page as HTML, with all pictures in it.
 
     Args:
         found: runs by config.
+        claimed: the ledger of them.
         drawn: figures by name, as `draw` gives them.
     """
     agents = [group for group in found if group.has_agent]
@@ -102,14 +106,16 @@ def page(found: Sequence[Group], drawn: dict[str, Path]) -> str:
         )
         tables.append(_table("Halting routers at the agent's cost", _HALTING, halting, note))
     note = "Baselines are trained on one route, and have no agent."
-    tables += map(dataclasses.asdict, (sections.calibration(found), sections.certificate(found)))
+    parts = [asked.calibrated(found), asked.extrapolated(found)]
+    parts += [sections.calibration(found), sections.certificate(found)]
+    tables += [dataclasses.asdict(part) for part in parts if part]
     tables.append(_table("Against baselines", _STATIC, found, note))
     training = timings.training(found)
     of_paper = [dataclasses.asdict(part) for part in reproduction.sections(found, training, drawn)]
     claims = {
         "title": "The paper's claims",
         "columns": ["claim", "paper", "here", "n", "verdict", "why"],
-        "rows": [dataclasses.astuple(entry) for entry in ledger.entries(found, training)],
+        "rows": [dataclasses.astuple(entry) for entry in claimed],
         "kind": "text",
     }
     placed = [name for part in of_paper for name in part["figures"]]
@@ -217,8 +223,11 @@ def main() -> None:
         drawn = draw(found, options.out / "figures")
     except OSError as error:
         raise UserError(f"Cannot write to {options.out}: {error.strerror}.") from error
-    write(options.out / "report.html", page(found, drawn))
-    print(f"wrote {options.out / 'report.html'} and {len(drawn)} figures beside it")
+    claimed = ledger.entries(found, timings.training(found))
+    rows = [dataclasses.asdict(entry) for entry in claimed]
+    write(options.out / "ledger.json", json.dumps(rows, indent=1, ensure_ascii=False))
+    write(options.out / "report.html", page(found, claimed, drawn))
+    print(f"wrote {options.out / 'report.html'}, ledger.json and {len(drawn)} figures beside it")
 
 
 if __name__ == "__main__":

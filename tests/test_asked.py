@@ -1,0 +1,54 @@
+"""What runs were asked since: tables over the runs that have an answer."""
+
+import dataclasses
+import json
+
+from test_ledger import SUMMARY
+
+from train import asked
+from train.seeds import Group
+
+
+def runs(tmp_path, count=2):
+    workdirs = [tmp_path / f"scales-{seed}" for seed in range(count)]
+    for workdir in workdirs:
+        workdir.mkdir()
+    return Group("scales", tuple(workdirs), (SUMMARY,) * count)
+
+
+def test_without_answers_there_is_no_table(tmp_path):
+    group = runs(tmp_path)
+    assert asked.calibrated([group]) is None and asked.extrapolated([group]) is None
+
+
+def test_calibrated_settings_and_how_often_there_was_none(tmp_path):
+    group = runs(tmp_path, 3)
+    for workdir, router, cost in zip(group.workdirs, ("agent", "all"), (2.0, 4.0), strict=False):
+        test = {"cost": cost, "all_layers_cost": 8.0, "accuracy": 0.9, "extra_error": 0.015}
+        record = {"risk": 0.02, "delta": 0.1, "choice": {"router": router}, "test": test}
+        (workdir / "calibrated_agent.json").write_text(json.dumps(record))
+    part = asked.calibrated([group])
+    assert part.columns[-1] == "all layers chosen"
+    assert part.rows == [
+        ["scales", "agent", "2, 0.1", "2", "3.00 ± 1.41", "8.00 ± 0.00", "90.0 ± 0.0",
+         "1.50 ± 0.00", "1"],
+    ]  # fmt: skip
+
+
+def test_other_data_are_averaged_value_by_value(tmp_path):
+    group = runs(tmp_path)
+    for i, workdir in enumerate(group.workdirs):
+        keys = ("straight_accuracy", "agent_accuracy", "all_layers_accuracy")
+        costs = {"agent_cost": 2.0, "all_layers_cost": 8.0, "agent_steps": 5.0}
+        rows = [
+            {"value": value, **dict.fromkeys(keys, 0.8 + 0.02 * i + value / 1000), **costs}
+            for value in (10, 20)
+        ]
+        record = {"field": "grid", "trained": 10, "rows": rows}
+        (workdir / "extrapolation_grid.json").write_text(json.dumps(record))
+    rows = asked.extrapolated([group, dataclasses.replace(group, workdirs=())]).rows
+    assert [row[:4] for row in rows] == [
+        ["scales", "grid = 10 as in training", "2", "82.0 ± 1.4"],
+        ["scales", "grid = 20", "2", "83.0 ± 1.4"],
+    ]
+    assert rows[0][-3:] == ["2.00 ± 0.00", "8.00 ± 0.00", "5.0 ± 0.0"]

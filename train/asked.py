@@ -1,0 +1,84 @@
+"""Sections of the page about what runs were asked since: calibrated settings, other test data."""
+
+from collections.abc import Iterator, Sequence
+import dataclasses
+from typing import Any
+
+from train import figures
+from train.sections import Columns, Row, Section, row
+from train.seeds import Group
+
+Record = dict[str, Any]
+
+
+def calibrated(groups: Sequence[Group]) -> Section | None:
+    """What `train.calibrate` chose for the agent and for confidence routing; None where nowhere."""
+    columns: Columns = {
+        "cost": ("cost", ".2f", 1),
+        "cost of all layers": ("all_layers_cost", ".2f", 1),
+        "accuracy (%)": ("accuracy", ".1f", 100),
+        "extra error (points)": ("extra_error", ".2f", 100),
+    }
+    rows = []
+    for group in groups:
+        for name, records in _records(group, "calibrated"):
+            tests = [record["test"] for record in records]
+            bounds = {f"{100 * record['risk']:g}, {record['delta']:g}" for record in records}
+            fell = sum(record["choice"]["router"] == "all" for record in records)
+            at = row(dataclasses.replace(group, summaries=tuple(tests)), columns)
+            rows.append([group.name, name, ", ".join(sorted(bounds)), *at, str(fell)])
+    if not rows:
+        return None
+    return Section(
+        "Calibrated: the cheapest setting that keeps an error bound",
+        ["config", "router", "risk (points), δ", "n", *columns, "all layers chosen"],
+        rows,
+        "Chosen on the validation split, so that with probability 1 − δ the extra error against "
+        "all layers is at most the risk; measured on the test split. Where no setting can be shown "
+        "to keep it, all layers are iterated: in how many of the runs the last column says.",
+        kind="two",
+    )
+
+
+def extrapolated(groups: Sequence[Group]) -> Section | None:
+    """Accuracy on other test data than in training; None where nothing was asked."""
+    columns: Columns = {
+        **{
+            f"{name} (%)": (f"{key}_accuracy", ".1f", 100)
+            for key, name in (
+                ("straight", "no operation"), ("agent", "agent"), ("all_layers", "all layers")
+            )
+        },
+        "agent's cost": ("agent_cost", ".2f", 1),
+        "cost of all layers": ("all_layers_cost", ".2f", 1),
+        "agent's steps": ("agent_steps", ".1f", 1),
+    }  # fmt: skip
+    rows: list[Row] = []
+    for group in groups:
+        for field, records in _records(group, "extrapolation"):
+            for at in zip(*(record["rows"] for record in records), strict=True):
+                value, trained = at[0]["value"], records[0]["trained"]
+                about = f"{field} = {value}" + " as in training" * (value == trained)
+                found = dataclasses.replace(group, summaries=at)
+                rows.append([group.name, about, *row(found, columns)])
+    if not rows:
+        return None
+    return Section(
+        "Other test data than in training",
+        ["config", "test data", "n", *columns],
+        rows,
+        "The same weights, price and scale of the images.",
+        kind="two",
+    )
+
+
+def _records(group: Group, kind: str) -> Iterator[tuple[str, list[Record]]]:
+    """What follows the kind in the files' names, and their contents, over the runs that have it."""
+    names = {
+        path.stem.removeprefix(f"{kind}_")
+        for workdir in group.workdirs
+        for path in workdir.glob(f"{kind}_*.json")
+    }
+    for name in sorted(names):
+        found = [figures.read(workdir / f"{kind}_{name}.json") for workdir in group.workdirs]
+        yield name, [record for record in found if record]
