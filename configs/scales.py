@@ -5,7 +5,7 @@
 A coarse grid is filled in fewer steps on layer 2, of half the resolution; a fine one needs layer 1.
 A step costs as much on either, so that it matters which layer is iterated.
 
-Hardware: 2 cores, of which a run has one. Time: 20 minutes, more beside other work. Result (3 seeds
+Hardware: 2 cores, of which a run has one. Time: 24 to 37 minutes. Result (3 seeds
 that nothing was chosen by, 10,000 test grids): agent 96.7 ± 0.5 % at a cost of 8.9 straight passes,
 at which random routing has 91.7 ± 0.5 %, a threshold on confidence 96.2 ± 0.4 %, two thresholds
 96.2 ± 0.4 % and two looks by confidence 96.3 ± 0.5 %; straight pass 84.2 ± 0.9 %, all layers

@@ -260,3 +260,16 @@ def test_bad_settings_are_named(fields, message):
     model = DynaLay(classes=2, **(dict(widths=(8, 8, 8), strides=(1, 1, 1)) | fields))
     with pytest.raises(ValueError, match=message):
         shapes(model, SHAPE)
+
+
+def test_kernels_start_with_the_spread_that_the_settings_say():
+    """Row sums of `gain`, of which `own` is a channel's own share, up to their random entries."""
+    _, params = built(gain=4.0, own=0.9, widths=(32,), strides=(1,))
+    (kernel,) = (
+        leaf**2
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+        if path[-1].key == "kernel" and leaf.shape == (3, 3, 32, 32)
+    )
+    total = jnp.sum(kernel, axis=(0, 1))
+    assert jnp.mean(jnp.sum(total, axis=0)) == pytest.approx(4.0, rel=0.1)
+    assert jnp.trace(total) / jnp.sum(total) == pytest.approx(0.9 + 0.1 / 32, rel=0.02)

@@ -160,14 +160,14 @@ def _reward(axes: Axes, records: Records) -> bool:
 
 
 def _selection(axes: Axes, records: Records) -> bool:
-    """What the agent chooses, over training."""
+    """What the agent chooses, from when it is trained on."""
     chosen = [r for r in records if r["split"] == "train" and action_names(r)]
     if not chosen:
         return False
     names = max((action_names(record) for record in chosen), key=len)
     shares = np.array([[record.get(name, 0.0) for record in chosen] for name in names])
     drawing.stack(axes, [record["step"] for record in chosen], shares)
-    _steps(axes, records)
+    _steps(axes, [record for record in records if record["step"] >= chosen[0]["step"]])
     return True
 
 
