@@ -17,12 +17,11 @@ def render() -> dict[str, str]:
     """Name of each generated part of the README, and its text."""
     solved, gradients = _read("fixed_point"), _read("backward")
     trained = {name: _read(f"small/{name}") or _read(f"full/{name}") for name in runs.SHOWN}
-    baselines = sorted((measure.RESULTS / "small").glob("digits*.json"))
-    static = {path.stem: json.loads(path.read_text()) for path in baselines}
     shown = [row for row in gradients["rows"] if row["steps"] in (10, 50, 200)]
     return {
         "runs": f"{runs.table(trained)}\n\n{_trained_on(trained)}",
-        "static": runs.static_table(static),
+        "static": _static("digits"),
+        "static_scales": _static("scales"),
         "ledger": _verdicts(_read("small/ledger") or []),
         "training": _timed(training, _read("small/training_cifar10_small")),
         "routers": _timed(routers, _read("small/routers_scales")),
@@ -30,6 +29,12 @@ def render() -> dict[str, str]:
         "fixed_point": f"{provenance(solved)}\n\n{fixed_point.table(solved['results'])}",
         "backward": f"{provenance(gradients)}\n\n{backward.table(shown)}",
     }
+
+
+def _static(config: str) -> str:
+    """A config's variants beside it."""
+    paths = sorted((measure.RESULTS / "small").glob(f"{config}*.json"))
+    return runs.static_table({path.stem: json.loads(path.read_text()) for path in paths})
 
 
 def _verdicts(claims: list[dict]) -> str:

@@ -2,9 +2,9 @@
 
     python -m train.main --config=configs/imdb.py
 
-Hardware: 2 cores, of which a run has one. Time: 20 minutes. Result (1 seed, 25,000 test reviews):
-85.5 to 85.6 % on every route, straight, with any layer iterated, and with all of them; so the agent
-iterates nothing. See benchmarks/results/small/imdb.json.
+Hardware: 2 cores, of which a run has one. Time: 20 to 35 minutes. Result (1 seed, 25,000 test
+reviews): 85.4 to 85.5 % on every route, straight, with any layer iterated, and with all of them;
+so the agent iterates nothing. See benchmarks/results/small/imdb.json.
 """
 
 from ml_collections import ConfigDict
