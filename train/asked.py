@@ -56,11 +56,14 @@ def extrapolated(groups: Sequence[Group]) -> Section | None:
     rows: list[Row] = []
     for group in groups:
         for field, records in _records(group, "extrapolation"):
-            for at in zip(*(record["rows"] for record in records), strict=True):
-                value, trained = at[0]["value"], records[0]["trained"]
-                about = f"{field} = {value}" + " as in training" * (value == trained)
-                found = dataclasses.replace(group, summaries=at)
-                rows.append([group.name, about, *row(found, columns)])
+            by_value: dict[str, list[Record]] = {}
+            for at in (at for record in records for at in record["rows"]):
+                by_value.setdefault(str(at["value"]), []).append(at)
+            for value, found in by_value.items():
+                as_trained = value == str(records[0]["trained"])
+                about = f"{field} = {value}" + " as in training" * as_trained
+                at_value = dataclasses.replace(group, summaries=tuple(found))
+                rows.append([group.name, about, *row(at_value, columns)])
     if not rows:
         return None
     return Section(
