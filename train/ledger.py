@@ -73,7 +73,6 @@ def _training(rows: Sequence[dict[str, Any]]) -> list[Entry]:
         shown = ", ".join(f"{arm} {ratio:.2f}" for arm, ratio in arms.items())
         here.append(f"{config}, in multiples of the plain CNN: {shown}")
     times = paper.BACKWARD
-    why = "Backward passes of one step. The units differ between the paper's table and text."
     said = f"{times['DynaLay']} against {times['plain CNN']} and {times['DEQ']}, seconds or minutes"
 
     def entry(claim: str, held: list[bool], of: str, why: str) -> Entry:
@@ -86,13 +85,15 @@ def _training(rows: Sequence[dict[str, Any]]) -> list[Entry]:
             "Training is cheaper than the plain CNN's (Table 1)",
             [ratio < 1 for ratio in ratios],
             "arms",
-            f"{why} What is iterated comes on top of the straight pass, which is a plain CNN's.",
+            "Backward passes of one step. The units differ between the paper's table and text. "
+            "What is iterated comes on top of the straight pass, which is a plain CNN's.",
         ),
         entry(
             "Training costs at most 1.5 times the plain CNN's",
             [ratio <= 1.5 for ratio in ratios],
             "arms",
-            "What is iterated comes on top of the straight pass: it would where hardly anyone does.",
+            "What is iterated comes on top of the straight pass: "
+            "it would where hardly anyone does.",
         ),
         entry(
             "Training is 5 times cheaper than a DEQ's (Table 1)",
