@@ -60,7 +60,8 @@ def measure_routers(
 
     Returns:
         A row an arm: `router`, its `kind` and `price`, `accuracy` and `iterated` (share of the
-        samples) on the whole split, `macs` and milliseconds an example of those timed.
+        samples) on the whole split; how many examples are `timed`, and `macs` and milliseconds an
+        example of these.
     """
     test, key = run.dataset.test, jax.random.key(run.config.seed)
     count = len(test.labels)
@@ -72,7 +73,7 @@ def measure_routers(
         for i, place in enumerate(places)
     ]
     clocked = parts[: -(-timed // size)]
-    clocked_count = sum(int(mask.sum()) for mask in masks[: len(clocked)])
+    clocked_count = min(count, len(clocked) * size)
     rows, calls, programs = [], {}, {}
 
     def add(name: str, arm: Arm) -> dict[str, np.ndarray]:
@@ -89,6 +90,7 @@ def measure_routers(
                 "price": arm.price,
                 "accuracy": float(np.mean(out["logits"].argmax(-1) == test.labels)),
                 "iterated": float(out["iterated"].any(-1).mean()),
+                "timed": clocked_count,
                 "macs": float(out["macs"][:clocked_count].mean(dtype=float)),
                 **compilation,
             }
@@ -179,7 +181,9 @@ def main() -> None:
         "--static", nargs="+", type=Path, default=[], metavar="WORKDIR", help="of static baselines"
     )
     parser.add_argument("--batch", type=int, default=512, help="examples at a time, at most")
-    parser.add_argument("--timed", type=int, default=1024, metavar="N", help="examples timed")
+    parser.add_argument(
+        "--timed", type=int, default=1024, metavar="N", help="timed, in whole batches"
+    )
     parser.add_argument("--seconds", type=float, default=60.0, help="of timing, for all routers")
     parser.add_argument("--out", type=Path, default=measure.RESULTS, help="folder of the result")
     with friendly():
@@ -208,7 +212,6 @@ def main() -> None:
         "seed": run.config.seed,
         "test_examples": len(run.dataset.test.labels),
         "batch": args.batch,
-        "timed_examples": args.timed,
         "rows": rows,
     }
     measure.write_json(args.out / f"routers_{name}.json", record)

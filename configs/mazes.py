@@ -2,7 +2,7 @@
 
     python -m train.main --config=configs/mazes.py
 
-Hardware: 2 cores, of which a run has one. Time: an hour beside other work. Result (1 seed that
+Hardware: 2 cores, of which a run has one. Time: 50 minutes beside other work. Result (1 seed that
 nothing was chosen by, 5,000 test mazes): agent 96.6 % at a cost of 16 straight passes, as a
 threshold, at which random routing has 79.3 %; straight pass 68.7 %, all layers 96.5 % at a cost of
 63. See benchmarks/results/small/mazes.json. --mode=eval --config.data.side=7 evaluates on larger

@@ -71,6 +71,7 @@ def test_the_first_examples_are_timed_and_their_macs_counted(monkeypatch):
     first = measured(whole.take(slice(half)), 1)
     assert [len(calls["agent"]()) for calls in timed] == [1, 2, 1]
     assert [row["agent"]["samples_ms"] for row in (some, every)] == [[1, 3], [0.5, 1.5]]
+    assert [row["agent"]["timed"] for row in (some, every)] == [half, 2 * half]
     for name in ("agent", router_arms.ALL, "none: routed"):
         assert some[name]["macs"] == first[name]["macs"]
         assert some[name]["accuracy"] == every[name]["accuracy"]

@@ -4,8 +4,8 @@
 
 A workdir is named as its config, or NAME-SEED for one of several seeds, as `train.sweep` has it.
 The page stands by itself; its figures also lie beside it, in OUT/figures, and the ledger of claims
-in OUT/ledger.json. What was asked of the
-runs since, and timed with their weights, is in it where the workdirs have it.
+in OUT/ledger.json. What was asked of the runs since, and timed with their weights, is in it where
+the workdirs have it.
 """
 
 import base64
@@ -85,12 +85,18 @@ _STATIC: dict[str, tuple[str, str, float]] = {
 _WIDE = 1000
 
 
-def page(found: Sequence[Group], claimed: Sequence[Entry], drawn: dict[str, Path]) -> str:
+def page(
+    found: Sequence[Group],
+    training: Sequence[dict[str, Any]],
+    claimed: Sequence[Entry],
+    drawn: dict[str, Path],
+) -> str:
     """The page as HTML, with all pictures in it.
 
     Args:
         found: runs by config.
-        claimed: the ledger of them.
+        training: what training steps cost, as of `timings.training`.
+        claimed: the ledger of both.
         drawn: figures by name, as `draw` gives them.
     """
     agents = [group for group in found if group.has_agent]
@@ -110,7 +116,6 @@ def page(found: Sequence[Group], claimed: Sequence[Entry], drawn: dict[str, Path
     parts += [sections.calibration(found), sections.certificate(found)]
     tables += [dataclasses.asdict(part) for part in parts if part]
     tables.append(_table("Against baselines", _STATIC, found, note))
-    training = timings.training(found)
     of_paper = [dataclasses.asdict(part) for part in reproduction.sections(found, training, drawn)]
     claims = {
         "title": "The paper's claims",
@@ -223,10 +228,11 @@ def main() -> None:
         drawn = draw(found, options.out / "figures")
     except OSError as error:
         raise UserError(f"Cannot write to {options.out}: {error.strerror}.") from error
-    claimed = ledger.entries(found, timings.training(found))
+    training = timings.training(found)
+    claimed = ledger.entries(found, training)
     rows = [dataclasses.asdict(entry) for entry in claimed]
     write(options.out / "ledger.json", json.dumps(rows, indent=1, ensure_ascii=False))
-    write(options.out / "report.html", page(found, claimed, drawn))
+    write(options.out / "report.html", page(found, training, claimed, drawn))
     print(f"wrote {options.out / 'report.html'}, ledger.json and {len(drawn)} figures beside it")
 
 
