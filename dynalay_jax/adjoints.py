@@ -198,61 +198,93 @@ class _Reverse(Adjoint):
         def backward(saved: tuple, cotangent: Solution) -> tuple:
             (value, stats), operands, probe = saved
             run = stats.status != Status.SKIPPED
-            at, zeros = lanes.finite_or_zero(value), lanes.fill(value, 0)
-            v = lanes.select(run, cotangent.value, zeros)
-            w, backward_stats = self.adjoint_state(problem, at, operands, v, run)
-            d_args, d_consts = _pull(problem, at, operands, w, run)
+            zeros = lanes.fill(value, 0)
+            pulled, account = self._pulled(problem, value, operands, cotangent.value, run)
+            d_args, d_consts = pulled
             d_consts = (d_consts, *[None] * (len(operands.consts) - 1))
             # A skipped sample is returned as it came: its cotangent goes to z0.
             d_z0 = lanes.select(run, zeros, cotangent.value)
-            d_probe = None if probe is None else stats_as_float(backward_stats)
             none: Any = None  # settings have no derivative
-            return d_z0, Operands(d_args, d_consts, none), d_probe
+            return d_z0, Operands(d_args, d_consts, none), None if probe is None else account
 
         solve.defvjp(forward, backward)
         return solve(z0, operands, probe)
 
+    def _pulled(
+        self, problem: Problem, value: PyTree, operands: Operands, v: PyTree, run: jax.Array
+    ) -> tuple[PyTree, Stats]:
+        """Cotangents of f's arguments and of what it closed over, and the account as float32.
+
+        Args:
+            problem: gives f.
+            value: its fixed point.
+            operands: of f.
+            v: cotangent of the fixed point.
+            run: the lanes that were iterated, bool [B].
+        """
+        everything = operands.args, operands.consts[0]
+        smooth = lambda leaf: leaf if jnp.issubdtype(leaf.dtype, jnp.inexact) else None
+        given = jax.tree.map(smooth, everything)
+        # A `shard_map` that shares something smooth between devices sums its cotangents over them,
+        # which must not be in a branch that they may not all take.
+        axes: Callable[[Any], frozenset] = lambda x: getattr(jax.typeof(x), "vma", frozenset())
+        shared = any(axes(run) - axes(leaf) for leaf in jax.tree.leaves(given))
+        may_branch = len(problem.sizes) > 1 and not shared
+
+        def somebody() -> tuple[PyTree, Stats]:
+            at = lanes.finite_or_zero(value)
+            v_run = lanes.select(run, v, lanes.fill(value, 0))
+            w, stats = self.adjoint_state(problem, at, operands, v_run, run)
+            pulled = _pull(problem, at, (given, everything), w, run, may_branch)
+            return pulled, stats_as_float(stats)
+
+        def nobody() -> tuple[PyTree, Stats]:
+            account = lanes.vary_like(stats_as_float(_unmeasured(run, 0)), value, run)
+            return lanes.fill(given, 0), account
+
+        return jax.lax.cond(jnp.any(run), somebody, nobody) if may_branch else somebody()
+
 
 def _pull(
-    problem: Problem, at: PyTree, operands: Operands, w: PyTree, run: jax.Array
-) -> tuple[PyTree, PyTree]:
-    """Cotangents of f's arguments and of what it closed over, from those of its values at `at`.
+    problem: Problem,
+    at: PyTree,
+    smooth_of: tuple[PyTree, PyTree],
+    w: PyTree,
+    run: jax.Array,
+    may_branch: bool,
+) -> PyTree:
+    """Cotangents of what f depends on smoothly, from those of its values at `at`.
 
     Evaluating f there and the product with its weights cost a step each, so the lanes in `run`,
-    outside of which w is 0, are gathered into the smallest bucket that holds them. Not so where a
-    `shard_map` shares something smooth between devices: the sum of its cotangents over them would
-    be in a branch that they may not all take.
-    """
-    leaves, tree = jax.tree.flatten((operands.args, operands.consts[0]))
-    smooth = [i for i, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
-    given = [leaves[i] for i in smooth]
-    axes: Callable[[Any], frozenset] = lambda x: getattr(jax.typeof(x), "vma", frozenset())
-    shared = any(axes(run) - axes(leaf) for leaf in given)
+    outside of which w is 0, are gathered into the smallest bucket that holds them.
 
-    def in_bucket(level: int) -> list[jax.Array]:
+    Args:
+        problem: gives f.
+        at: where it is differentiated.
+        smooth_of: (args, consts) with None in place of leaves without derivative; and all of them.
+        w, run: as in `adjoint_state`.
+        may_branch: False takes all lanes.
+    """
+    given, everything = smooth_of
+
+    def in_bucket(level: int) -> PyTree:
         ids = jnp.argsort(~run, stable=True)[: problem.sizes[level]] if level else None
 
-        def outer(given: list[jax.Array]) -> PyTree:
-            filled = list(leaves)
-            for i, leaf in zip(smooth, given, strict=True):
-                filled[i] = leaf
-            args, consts = jax.tree.unflatten(tree, filled)
+        def outer(given: PyTree) -> PyTree:
+            either = lambda smooth, leaf: leaf if smooth is None else smooth
+            args, consts = jax.tree.map(either, given, everything, is_leaf=lambda x: x is None)
             gathered = problem.gather(args, ids)
             return problem.maps[level](consts, active_set.gather(at, ids), *gathered)
 
         _, pull = jax.vjp(outer, given)
         return pull(active_set.gather(w, ids))[0]
 
-    if len(problem.sizes) == 1 or shared:
-        pulled = in_bucket(0)
-    else:
-        level = active_set.smallest((*problem.sizes, 0), jnp.sum(run, dtype=jnp.int32))
-        branches = [functools.partial(in_bucket, i) for i in range(len(problem.sizes))]
-        pulled = jax.lax.switch(level, [*branches, lambda: lanes.fill(given, 0)])
-    cotangents: list[Any] = [None] * len(leaves)
-    for i, cotangent in zip(smooth, pulled, strict=True):
-        cotangents[i] = cotangent
-    return jax.tree.unflatten(tree, cotangents)
+    if not may_branch:
+        return in_bucket(0)
+    level = active_set.smallest(problem.sizes, jnp.sum(run, dtype=jnp.int32))
+    return jax.lax.switch(
+        level, [functools.partial(in_bucket, i) for i in range(len(problem.sizes))]
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -399,6 +431,6 @@ def _unmeasured(run: jax.Array, steps: int) -> Stats:
     pick = lambda a, b, dtype: jnp.where(run, jnp.asarray(a, dtype), jnp.asarray(b, dtype))
     return Stats(
         steps=pick(steps, 0, jnp.int32),
-        residual=jnp.full(run.shape, jnp.inf, jnp.float32),
+        residual=pick(jnp.inf, jnp.inf, jnp.float32),
         status=pick(Status.MAX_STEPS, Status.SKIPPED, jnp.int32),
     )
