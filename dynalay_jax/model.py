@@ -27,7 +27,7 @@ from dynalay_jax.convolution import fast_convolution
 from dynalay_jax.fixed_point import backward_probe, fixed_point
 from dynalay_jax.injection import injected_again
 from dynalay_jax.routers import Observation, Router
-from dynalay_jax.solution import Solution, Stats
+from dynalay_jax.solution import Solution, Stats, Status
 from dynalay_jax.solvers import Picard, Solver
 from dynalay_jax.static_cells import STATIC
 
@@ -253,6 +253,8 @@ class DynaLay(nn.Module):
         Returns:
             The new state, and what was done.
         """
+        if self.cell in STATIC:  # everything is at its fixed point already
+            return state, _nothing(iterate)
         hs, us, stats = [state.hs[0]], [], []
         changed = jnp.zeros(iterate.shape[:1], bool)
         for j, layer in enumerate(self.layers):
@@ -291,6 +293,17 @@ class DynaLay(nn.Module):
             compact=compact,
             probe=probe,
         )
+
+
+def _nothing(iterate: jax.Array) -> Sweep:
+    """The sweep that spends nothing on anyone, for a mask bool [B, L]."""
+    steps = jnp.zeros_like(iterate, jnp.int32)
+    return Sweep(
+        iterate=jnp.zeros_like(iterate),
+        steps=steps,
+        residual=steps.astype(jnp.float32),
+        status=jnp.full_like(steps, Status.SKIPPED),
+    )
 
 
 def _part(probe: Stats | None, i: int) -> Stats | None:

@@ -222,7 +222,20 @@ def test_certificate_says_what_each_cell_promises():
 def test_every_cell_makes_a_model(cell):
     logits, trace = run(ACTIONS % 2, cell=cell, stem=4, widths=(8,), strides=(2,))
     assert logits.shape == (6, 5) and bool(jnp.isfinite(logits).all())
-    assert trace.sweeps.steps.any()
+    assert trace.sweeps.steps.any() == (cell in CELLS)
+
+
+def test_static_cells_are_not_swept():
+    """Nor is anything above them injected again: the pass costs what the straight one does."""
+    model, params = built(cell="plain")
+    logits, trace = run(cell="plain")
+    assert jnp.array_equal(logits, trace.straight_logits)
+    assert not trace.sweeps.iterate.any()
+    assert (trace.sweeps.status == Status.SKIPPED).all()
+    straight = lambda params: call(model, params, DynaLay.begin, X).logits
+    routed = lambda params: model.apply(params, X, routers.Constant(), 0.1, KEY)[0]
+    asked = 6 * costs(model, SHAPE).agent
+    assert cost.macs(routed, params) == cost.macs(straight, params) + asked
 
 
 def test_dense_cells_take_vectors():
