@@ -1,7 +1,8 @@
-"""Convolutions whose gradients are fast on CPU: of batches, inside loops, and of patches."""
+"""Convolutions whose gradients are fast on CPU: of batches, in loops and branches, of patches."""
 
 from collections.abc import Callable, Sequence
 import functools
+import itertools
 import operator
 from typing import Any
 
@@ -17,10 +18,11 @@ _CHUNK = 16
 def convolve(z: jax.Array, kernel: jax.Array, groups: int = 1) -> jax.Array:
     """z [B, H, W, C] ∗ kernel [h, w, C / groups, C'], stride 1, zero padding to the same size.
 
-    With one group it has reverse-mode derivatives only (and odd kernels): no `jax.jvp`.
+    There is one group, with odd kernels and reverse-mode derivatives only (no `jax.jvp`), or as
+    many groups as channels on either side.
     """
     kernel = kernel.astype(z.dtype)
-    return _convolve(z, kernel) if groups == 1 else _convolution(z, kernel, "SAME", groups)
+    return _convolve(z, kernel) if groups == 1 else _depthwise(z, kernel)
 
 
 def fast_convolution(
@@ -30,7 +32,7 @@ def fast_convolution(
 
     For `nn.Conv(conv_general_dilated=…)` without dilation and groups. Where the windows tile the
     image it is a product: XLA's CPU backend takes twice as long for the gradients of such a
-    convolution (jaxlib 0.10.2).
+    convolution (jaxlib 0.10.2). Without precision asked for, there are no forward-mode derivatives.
 
     Args:
         x: [B, H, W, C].
@@ -45,21 +47,102 @@ def fast_convolution(
         flat = patches.reshape(-1, h * w * channels)
         product = jnp.dot(flat, kernel.reshape(-1, features), precision=rest["precision"])
         return product.reshape(batch, rows, columns, features)
-    odd = all(size % 2 for size in window)
-    if padding == "SAME" and odd and max(strides) == 1 and rest["precision"] is None:
-        return convolve(x, kernel)
+    if padding == "SAME" and rest["precision"] is None:
+        if max(strides) > 1:
+            return _strided(x, kernel, tuple(strides))
+        if all(size % 2 for size in window):
+            return convolve(x, kernel)
     return jax.lax.conv_general_dilated(x, kernel, strides, padding, **rest)
 
 
-def _convolution(z: jax.Array, kernel: jax.Array, padding: Any, groups: int = 1) -> jax.Array:
+def _convolution(
+    z: jax.Array,
+    kernel: jax.Array,
+    padding: Any,
+    groups: int = 1,
+    strides: tuple[int, ...] = (1, 1),
+) -> jax.Array:
     return jax.lax.conv_general_dilated(
         z,
         kernel,
-        window_strides=(1, 1),
+        window_strides=strides,
         padding=padding,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups,
     )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _strided(x: jax.Array, kernel: jax.Array, strides: tuple[int, ...]) -> jax.Array:
+    """Its gradients on CPU are those of a product with the windows, one beside the other.
+
+    In a branch or loop XLA's own take ten times as long there (jaxlib 0.10.2).
+    """
+    return _convolution(x, kernel, "SAME", strides=strides)
+
+
+def _strided_forward(x: jax.Array, kernel: jax.Array, strides: tuple[int, ...]) -> tuple:
+    return _strided(x, kernel, strides), (x, kernel)
+
+
+def _strided_backward(strides: tuple[int, ...], saved: tuple, v: jax.Array) -> tuple:
+    def pull(f: Callable) -> Callable:
+        return lambda x, kernel, v: jax.vjp(f, x, kernel)[1](v)
+
+    laid_out = functools.partial(_windows_product, strides=strides)
+    default = functools.partial(_convolution, padding="SAME", strides=strides)
+    return jax.lax.platform_dependent(*saved, v, cpu=pull(laid_out), default=pull(default))
+
+
+_strided.defvjp(_strided_forward, _strided_backward)
+
+
+def _windows_product(x: jax.Array, kernel: jax.Array, strides: tuple[int, ...]) -> jax.Array:
+    (*image, channels), (*window, _, features) = x.shape[1:], kernel.shape
+    count = [-(-size // stride) for size, stride in zip(image, strides, strict=True)]
+    padded = jax.lax.padtype_to_pads(image, window, strides, "SAME")
+    x = jnp.pad(x, ((0, 0), *padded, (0, 0)))
+
+    def cut(*start: int) -> jax.Array:
+        """Of all windows the pixel at `start`."""
+        along = lambda i, n, stride: slice(i, i + (n - 1) * stride + 1, stride)
+        return x[:, *map(along, start, count, strides)]
+
+    pixels = [cut(*start) for start in itertools.product(*map(range, window))]
+    windows = jnp.concatenate(pixels, axis=-1).reshape(-1, len(pixels) * channels)
+    product = windows @ kernel.reshape(-1, features)
+    return product.reshape(len(x), *count, features)
+
+
+@jax.custom_jvp
+def _depthwise(z: jax.Array, kernel: jax.Array) -> jax.Array:
+    """z ∗ kernel [h, w, 1, C], a channel at a time.
+
+    A sum of shifted images on CPU, where XLA's own depthwise convolution takes 10 to 20 times as
+    long (jaxlib 0.10.2). Its tangents are two such products, so that the platform's choice is not
+    differentiated, for which JAX would keep what the gradients of all choices need.
+    """
+    return _depthwise_product(z, kernel)
+
+
+_depthwise.defjvps(
+    lambda tangent, out, z, kernel: _depthwise_product(tangent, kernel),
+    lambda tangent, out, z, kernel: _depthwise_product(z, tangent),
+)
+
+
+def _depthwise_product(z: jax.Array, kernel: jax.Array) -> jax.Array:
+    whole = functools.partial(_convolution, padding="SAME", groups=z.shape[-1])
+    return jax.lax.platform_dependent(z, kernel, cpu=_shifted, default=whole)
+
+
+def _shifted(z: jax.Array, kernel: jax.Array) -> jax.Array:
+    (rows, columns), (h, w) = z.shape[1:3], kernel.shape[:2]
+    around = [((size - 1) // 2, size // 2) for size in (h, w)]
+    padded = jnp.pad(z, ((0, 0), *around, (0, 0)))
+    image = lambda i, j: padded[:, i : i + rows, j : j + columns]
+    terms = [image(i, j) * kernel[i : i + 1, j : j + 1] for i in range(h) for j in range(w)]
+    return functools.reduce(operator.add, terms)
 
 
 @jax.custom_vjp
