@@ -35,7 +35,7 @@ import re
 from ml_collections import ConfigDict
 
 # Cells with the straight pass of these, and no more.
-_STATIC = {"cascade": "plain", "concave": "gated"}
+_STATIC = {"cascade": "plain", "concave": "gated", "separable": "gated"}
 
 
 def vary(config: ConfigDict, name: str) -> ConfigDict:

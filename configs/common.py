@@ -11,7 +11,7 @@ def base() -> ConfigDict:
             data=dict(name="cifar10", data_dir="", validation=5_000, seed=0),
             augment=dict(crop=0, flip=False, cutout=0, symmetries=False),
             model=dict(
-                cell="concave",  # cascade, scan, lstm, orthogonal, bounded, free, dense
+                cell="concave",  # separable, cascade, scan, lstm, orthogonal, bounded, free, dense
                 widths=(64, 128, 256),
                 strides=(1, 2, 2),
                 windows=(),  # 3×3 kernels everywhere

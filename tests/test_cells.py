@@ -69,14 +69,15 @@ def test_certificates_hold_at_any_width_and_gain():
     assert 0.98 < float(cell.contraction_factor(w)) < 1
 
 
-@pytest.mark.parametrize("name", ["concave", "cascade", "scan", "lstm", "free"])
+@pytest.mark.parametrize("name", ["concave", "separable", "cascade", "scan", "lstm", "free"])
 def test_cells_without_a_certificate_say_so(name):
     cell, _, _, (w, _) = built(name)
     assert cell.contraction_factor(w) is None
 
 
-def test_concave_iterates_rise_to_the_fixed_point():
-    cell, _, _, (w, u) = built("concave")
+@pytest.mark.parametrize("name", ["concave", "separable"])
+def test_concave_iterates_rise_to_the_fixed_point(name):
+    cell, _, _, (w, u) = built(name)
     z, iterates = jnp.zeros_like(cell.straight(w, u)), []
     for _ in range(60):
         z = cell.step(z, w, u)
@@ -88,6 +89,16 @@ def test_concave_iterates_rise_to_the_fixed_point():
     solution = fixed_point(cell.step, cell.straight(w, u), w, u, tol=1e-5, max_steps=200)
     assert jnp.allclose(solution.value, z, atol=1e-3)
     assert bool((solution.stats.status == 0).all())
+
+
+def test_separable_is_concave_with_a_kernel_that_is_a_product():
+    cell, _, below, (w, u) = built("separable")
+    z, dense = cell.straight(w, u), CELLS["concave"](features=FEATURES)
+    kernel = w["depthwise"][:, :, 0, :, None] * w["pointwise"]
+    assert jnp.allclose(cell.step(z, w, u), dense.step(z, kernel, u), atol=1e-5)
+    params = dense.init(jax.random.key(1), below)
+    rows = lambda kernel: kernel.sum((0, 1, 2)).mean()
+    assert rows(kernel) == pytest.approx(float(rows(dense.apply(params, below)[0])), rel=0.2)
 
 
 def test_cascade_is_at_its_fixed_point_after_as_many_steps_as_groups():
