@@ -7,7 +7,7 @@ forward is the loss alone, backward what the gradient takes beyond it in the sam
 same for all arms, augmentation and optimiser, is left out. The arms:
 
     plain CNN                the straight pass by itself, without agent or solves
-    plain CNN, routed        config:model_0, whose program could iterate but has no sample that does
+    DynaLay, nobody iterates its program on the plain CNN's route, which it cannot know beforehand
     DynaLay, main, joint     these phases of training; joint is with the agent's loss
     DynaLay, agent's routes  the main model's loss, each sample on the route that the agent prefers
     all layers               config:model_L, uniform FPI
@@ -77,16 +77,22 @@ def straight_loss(
     return jnp.mean(optax.softmax_cross_entropy(logits, targets)), means
 
 
-def greedy_loss(
-    task: step.Task, params: PyTree, probe: Any, x: jax.Array, labels: jax.Array, key: jax.Array
+def routed_loss(
+    router: Callable,
+    task: step.Task,
+    params: PyTree,
+    probe: Any,
+    x: jax.Array,
+    labels: jax.Array,
+    key: jax.Array,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The main model's loss on the agent's most probable actions, at the price of evaluation."""
+    """The main model's loss on a router's routes, at the price of evaluation."""
     return objective.main_loss(
         task.model,
         state_lib.join(params),
         x,
         labels,
-        routers.Agent(),
+        router,
         jnp.full(labels.shape, task.config.price, jnp.float32),
         key,
         task.costs,
@@ -118,13 +124,15 @@ def arms(run: loop.Run) -> dict[str, Arm]:
         return phase_arm(setup.task(frozen, run.dataset), "main")
 
     main, joint, routed = DYNALAY
+    # Draws all the same: of a constant, XLA would drop all that iterates.
+    nobody = routers.Random(0.0)
     deq = {"cell": "free", "max_steps": 30}
     return {
         PLAIN: Arm(run.task, straight_loss),
-        "plain CNN, routed": baseline("model_0"),
+        "DynaLay, nobody iterates": Arm(run.task, functools.partial(routed_loss, nobody)),
         main: phase_arm(run.task, "main"),
         joint: phase_arm(run.task, "joint"),
-        routed: Arm(run.task, greedy_loss),
+        routed: Arm(run.task, functools.partial(routed_loss, routers.Agent())),
         "all layers": baseline(every),
         "unrolled": baseline("unrolled"),
         "DEQ, one layer, Anderson": baseline("deq_anderson"),
