@@ -75,7 +75,7 @@ def _row(record: dict[str, Any]) -> list[str]:
         plain("test_examples", ".0f"),
         str(len(summaries)),
         *(_percent(seeds.mean(summaries, f"{key}_accuracy")) for key in accuracies),
-        plain("gap_closed", ".0f", 100),
+        plain("gap_closed", "z.0f", 100),
         " / ".join(costs),
         seeds.shares(summaries),
         plain("train_seconds", ".1f", 1 / 60),
