@@ -5,8 +5,8 @@
 Variants have an agent and change one thing:
 
     no_warmup           all epochs joint, none for the main model or the agent alone (Fig. 4)
-    cell_concave, cell_orthogonal, cell_bounded, cell_free   other cells in all layers, the free
-                        ones solved by Anderson's method
+    cell_concave, cell_separable, cell_orthogonal, cell_bounded, cell_free   other cells in all
+                        layers, the free ones solved by Anderson's method
 
 Baselines have none: all epochs go to the main model, on one route for every sample, which
 `config.router` names and summary.json reports.
@@ -24,8 +24,9 @@ Baselines have none: all epochs go to the main model, on one route for every sam
 
 Matched models come within 5 % of what they are to have, or are refused; what they are matched to is
 the config as its file has it, whatever --config.x=y say. model_0 and those made from it have no
-kernels to iterate where the config's cells are `cascade` or `concave`; those of other cells stay,
-unused, and count in `parameters`, as in models 1 … L do those of the layers that are not iterated.
+kernels to iterate where the config's cells are `cascade`, `concave` or `separable`; those of other
+cells stay, unused, and count in `parameters`, as in models 1 … L do those of the layers that are
+not iterated.
 """
 
 from collections.abc import Callable
@@ -142,6 +143,7 @@ _BASELINES: dict[str, Callable[[ConfigDict], None]] = {
 _VARIANTS: dict[str, Callable[[ConfigDict], None]] = {
     "no_warmup": _no_warmup,
     "cell_concave": _cell("concave"),
+    "cell_separable": _cell("separable"),
     "cell_orthogonal": _cell("orthogonal"),
     "cell_bounded": _cell("bounded"),
     "cell_free": _cell("free", solver="anderson"),

@@ -46,9 +46,10 @@ def forget_compiled_programs():
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
     """Of processes on one CPU device that keep compiled programs for each other."""
-    cache = {
+    settings = {
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "JAX_PLATFORMS": "cpu",
     }
-    return {**os.environ, **cache}
+    return {**os.environ, **settings}
