@@ -53,8 +53,8 @@ class Study:
 
 _MODELS = ("model_0", "model_1", "model_2", "model_3")
 _DEAR = (
-    "resnet20", "unrolled", "deq_anderson", "deq_broyden", "cell_orthogonal", "cell_bounded",
-    "cell_free",
+    "resnet20", "unrolled", "deq_anderson", "deq_broyden", "cell_concave", "cell_orthogonal",
+    "cell_bounded", "cell_free",
 )  # fmt: skip
 # Variants with nothing to iterate.
 _STATIC = re.compile(r"model_0|wide_|deep_|resnet20")

@@ -7,7 +7,7 @@ forward is the loss alone, backward what the gradient takes beyond it in the sam
 same for all arms, augmentation and optimiser, is left out. The arms:
 
     plain CNN                the straight pass by itself, without agent or solves
-    DynaLay, nobody iterates its program on the plain CNN's route, which it cannot know beforehand
+    nobody iterates          DynaLay's program on the plain CNN's route, not known beforehand
     DynaLay, main, joint     these phases of training; joint is with the agent's loss
     DynaLay, agent's routes  the main model's loss, each sample on the route that the agent prefers
     all layers               config:model_L, uniform FPI
@@ -129,7 +129,7 @@ def arms(run: loop.Run) -> dict[str, Arm]:
     deq = {"cell": "free", "max_steps": 30}
     return {
         PLAIN: Arm(run.task, straight_loss),
-        "DynaLay, nobody iterates": Arm(run.task, functools.partial(routed_loss, nobody)),
+        "nobody iterates": Arm(run.task, functools.partial(routed_loss, nobody)),
         main: phase_arm(run.task, "main"),
         joint: phase_arm(run.task, "joint"),
         routed: Arm(run.task, functools.partial(routed_loss, routers.Agent())),

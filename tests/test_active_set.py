@@ -10,6 +10,7 @@ from dynalay_jax import (
     Broyden,
     Compaction,
     Picard,
+    Status,
     Unrolled,
     backward_probe,
     fixed_point,
@@ -182,6 +183,33 @@ def test_mask_alone_starts_in_a_small_bucket():
     jax.effects_barrier()
     assert set(lanes) == {4}
     np.testing.assert_allclose(sol.value, jnp.where(mask, 2.0, 0.0), rtol=1e-4)
+
+
+def test_where_nobody_is_iterated_f_is_not_evaluated():
+    """Nor its gradients; what is told of the backward solve is what is told without buckets."""
+    lanes = []
+
+    def counted(z, b, w):
+        jax.debug.callback(lambda z: lanes.append(z.shape[0]), z)
+        return w * z + b
+
+    def grad(compact):
+        def loss(z0, b, w, probe):
+            options = dict(mask=jnp.zeros(8, bool), compact=compact, probe=probe)
+            return jnp.sum(fixed_point(counted, z0, b, w, **options).value ** 2)
+
+        args = jnp.arange(8.0), jnp.ones(8), jnp.float32(0.5), backward_probe(8)
+        lanes.clear()
+        result = jax.jit(jax.grad(loss, argnums=(0, 1, 2, 3)))(*args)
+        jax.effects_barrier()
+        return result
+
+    small = grad(Compaction(min_bucket=2, arg_axes=(0, None)))
+    assert not lanes
+    z0, b, w, backward = small
+    np.testing.assert_array_equal(z0, 2 * jnp.arange(8.0))
+    assert not b.any() and not w and (backward.status == Status.SKIPPED).all()
+    jax.tree.map(np.testing.assert_array_equal, small, grad(False))
 
 
 def test_inference_tells_samples_from_weights():

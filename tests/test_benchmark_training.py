@@ -41,7 +41,7 @@ def gradients(run, arm, batch=4):
 
 def test_where_nobody_iterates_it_is_the_plain_cnn(run, arms):
     loss, account, grads = gradients(run, arms[training.PLAIN])
-    routed_loss, routed_account, routed_grads = gradients(run, arms["DynaLay, nobody iterates"])
+    routed_loss, routed_account, routed_grads = gradients(run, arms["nobody iterates"])
     assert loss == pytest.approx(float(routed_loss), rel=1e-5)
     for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(routed_grads), strict=True):
         np.testing.assert_allclose(np.asarray(a), np.asarray(b), atol=1e-5)

@@ -264,7 +264,7 @@ CLAIMS = (
         "not compared",
         _ALL,
         ("gap_closed",),
-        lambda summaries: f"{seeds.mean(summaries, 'gap_closed', '.0f')} %",
+        lambda summaries: f"{seeds.mean(summaries, 'gap_closed', 'z.0f')} %",
         lambda s: s["gap_closed"] >= 0.6,
         "At the agent's mean cost. The oracle knows the labels, and has the agent's routes.",
     ),

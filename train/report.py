@@ -43,7 +43,7 @@ _TABLES: dict[str, tuple[str, dict[str, tuple[str, str, float]]]] = {
             "agent": ("test_accuracy", ".1f", 100),
             "all layers": ("all_layers_accuracy", ".1f", 100),
             "oracle": ("oracle_accuracy", ".1f", 100),
-            "gap closed": ("gap_closed", ".0f", 100),
+            "gap closed": ("gap_closed", "z.0f", 100),
         },
     ),
     "Cost": (
