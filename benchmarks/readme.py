@@ -22,6 +22,7 @@ def render() -> dict[str, str]:
         "runs": f"{runs.table(trained)}\n\n{_trained_on(trained)}",
         "static": _static("digits"),
         "static_scales": _static("scales"),
+        "static_cifar10_small": _static("cifar10_small"),
         "ledger": _verdicts(_read("small/ledger") or []),
         "training": _timed(training, _read("small/training_cifar10_small")),
         "routers": _timed(routers, _read("small/routers_scales")),

@@ -78,7 +78,8 @@ class ConcaveConv(Cell):
     @nn.nowrap
     def _positive(self, key: jax.Array, shape: tuple[int, ...], mean: Any) -> jax.Array:
         """Roots of uniform entries with these means."""
-        return jnp.sqrt(jax.random.uniform(key, shape, jnp.float32, 0.0, 2.0) * mean)
+        spread = jax.random.uniform(key, shape, jnp.float32, 0.0, 2.0)
+        return jnp.sqrt(spread * jnp.broadcast_to(mean, shape))
 
     @nn.nowrap
     def mix(self, z: jax.Array, w: PyTree) -> jax.Array:
