@@ -27,8 +27,15 @@ def test_value_and_gradients(size, batch):
         assert jnp.allclose(ours, theirs, atol=1e-3)
 
 
+def test_depthwise_keeps_channels_apart():
+    z = jnp.zeros((1, 5, 5, 4)).at[..., 2].set(1.0)
+    out = convolve(z, jnp.ones((3, 3, 1, 4)), groups=4)
+    assert out.shape == z.shape and float(out[0, 2, 2, 2]) == 9
+    assert not out.at[..., 2].set(0.0).any()
+
+
 @pytest.mark.parametrize("size", [(3, 3), (2, 5)])
-def test_depthwise(size):
+def test_depthwise_value_and_derivatives(size):
     z_key, kernel_key, v_key = jax.random.split(jax.random.key(0), 3)
     z = jax.random.normal(z_key, (3, 6, 5, 4))
     kernel = jax.random.normal(kernel_key, (*size, 1, 4))
