@@ -59,7 +59,7 @@ class ConcaveConv(Cell):
         # K is a square: an update of Adam's changes its entries, all of them small, by a share of
         # their value. A step of |raw| would be larger than the entry itself.
         channels = self.features
-        mean = self.gain / 9 * ((1 - self.own) / channels + self.own * jnp.eye(channels))
+        mean = self.gain / 9 * self._mixed()
         raw = self.param("kernel", self._positive, (3, 3, channels, channels), mean)
         return jnp.square(raw), self._injection(below)
 
@@ -74,6 +74,11 @@ class ConcaveConv(Cell):
             name="gate",
         )(below.astype(self.dtype))
         return {"offset": self._offset(below), "gate": nn.sigmoid(gate)}
+
+    @nn.nowrap
+    def _mixed(self) -> jax.Array:
+        """How channels are mixed at the start, [C, C]: `own` within each, the rest evenly."""
+        return (1 - self.own) / self.features + self.own * jnp.eye(self.features)
 
     @nn.nowrap
     def _positive(self, key: jax.Array, shape: tuple[int, ...], mean: Any) -> jax.Array:
@@ -109,8 +114,7 @@ class SeparableConcaveConv(ConcaveConv):
     def __call__(self, below: jax.Array) -> tuple[PyTree, PyTree]:
         channels = self.features
         depthwise = self.param("depthwise", self._positive, (3, 3, 1, channels), self.gain / 9)
-        mixed = (1 - self.own) / channels + self.own * jnp.eye(channels)
-        pointwise = self.param("pointwise", self._positive, (channels, channels), mixed)
+        pointwise = self.param("pointwise", self._positive, (channels, channels), self._mixed())
         w = {"depthwise": jnp.square(depthwise), "pointwise": jnp.square(pointwise)}
         return w, self._injection(below)
 
