@@ -16,7 +16,8 @@ Baselines have none: all epochs go to the main model, on one route for every sam
     wide_parameters     model_0, wider: as many parameters as the config's main model has
     deep_parameters     model_0 with every layer followed by more of its width and window, to the
                         same number of parameters
-    wide_2.5x, deep_2.5x   the same to so many times the MACs of model_0; any number
+    residual_parameters deep_parameters, of residual blocks with group normalisation
+    wide_2.5x, deep_2.5x, residual_2.5x   the same to so many times the MACs of model_0; any number
     resnet20            of He et al. (2016) for CIFAR, with group normalisation
     unrolled            every layer iterated 4 times, gradients through all iterations
     deq_anderson, deq_broyden   one layer of free cells, as wide and as small as the middle one,
@@ -95,7 +96,10 @@ def _match(config: ConfigDict, direction: str, times: str | None) -> None:
     measure: matching.Measure = matching.macs if times else matching.parameters
     target = float(times or 1) * measure(config)
     _iterate(config, 0)
-    {"wide": matching.widen, "deep": matching.deepen}[direction](config, measure, target)
+    if direction == "residual":
+        config.model.update(cell="residual", norm=True)
+    match = matching.widen if direction == "wide" else matching.deepen
+    match(config, measure, target)
 
 
 def _resnet20(config: ConfigDict) -> None:
@@ -131,9 +135,11 @@ def _cell(name: str, **changes: str) -> Callable[[ConfigDict], None]:
     return lambda config: config.model.update(cell=name, **changes)
 
 
-_MATCHED = r"(wide|deep)_(?:parameters|(\d+(?:\.\d+)?)x)"
+_MATCHED = r"(wide|deep|residual)_(?:parameters|(\d+(?:\.\d+)?)x)"
 # Some of the names: any number may stand before the x.
-MATCHED = ("wide_parameters", "deep_parameters", "wide_2.5x", "deep_2.5x")
+MATCHED = tuple(
+    f"{how}_{size}" for size in ("parameters", "2.5x") for how in ("wide", "deep", "residual")
+)
 _BASELINES: dict[str, Callable[[ConfigDict], None]] = {
     "resnet20": _resnet20,
     "unrolled": _unrolled,

@@ -58,7 +58,7 @@ def test_the_plain_cnn_is_the_straight_pass_without_kernels():
     assert parameters - plain == 3 * 9 * (8 + 16 + 24) * 8
 
 
-@pytest.mark.parametrize("way", ["wide", "deep"])
+@pytest.mark.parametrize("way", ["wide", "deep", "residual"])
 def test_matched_baselines_have_what_they_say(way):
     parameters, straight = counted("")
     assert counted(f"{way}_parameters")[0] == pytest.approx(parameters, rel=0.05)
