@@ -37,7 +37,7 @@ class Study:
         once: further variants, of the first seed alone.
         robustness: whether corrupted images are evaluated.
         risk: greatest extra error that `calibrate` allows.
-        beyond: other test data, as `extrapolate` takes them.
+        beyond: other test data, as `extrapolate` takes them; static nets are asked, too.
         timed: whether training steps and routers are timed.
     """
 
@@ -57,7 +57,7 @@ _DEAR = (
     "cell_bounded", "cell_free",
 )  # fmt: skip
 # Variants with nothing to iterate.
-_STATIC = re.compile(r"model_0|wide_|deep_|resnet20")
+_STATIC = re.compile(r"model_0|wide_|deep_|residual_|resnet20")
 
 
 def _variants(macs: float) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ _SMALL = (
         timed=True,
     ),
     Study("connectivity", (30,), beyond=("grid=12,16,20",)),
-    Study("mazes", (31,), beyond=("side=5,7,10",)),
+    Study("mazes", (31, 32), once=("deep_17.2x", "residual_17.2x"), beyond=("side=5,7,10",)),
     Study("parity", (10,)),
     Study("parity_extrapolation", (10,)),
     Study("imdb", (10,)),
@@ -143,9 +143,16 @@ def _questions(study: Study, out: Path) -> Iterator[tuple[tuple[str, ...], Path]
         for router in ("agent", "confidence"):
             command = ask("calibrate", f"--risk={study.risk}", f"--router={router}")
             yield command, folder / f"calibrated_{router}.json"
+    for folder in (*(out / f"{study.config}-{seed}" for seed in study.seeds), *_static(study, out)):
         for values in study.beyond:
-            field = values.partition("=")[0]
-            yield ask("extrapolate", values), folder / f"extrapolation_{field}.json"
+            makes = folder / f"extrapolation_{values.partition('=')[0]}.json"
+            yield ("train.extrapolate", str(folder), values), makes
+
+
+def _static(study: Study, out: Path) -> list[Path]:
+    """The first runs of what has nothing to iterate."""
+    nets = (name for name in (*study.variants, *study.once) if _STATIC.match(name))
+    return [out / f"{study.config}_{name}-{study.seeds[0]}" for name in nets]
 
 
 def _timings(study: Study, out: Path) -> Iterator[tuple[tuple[str, ...], Path]]:
@@ -153,8 +160,7 @@ def _timings(study: Study, out: Path) -> Iterator[tuple[tuple[str, ...], Path]]:
     if not study.timed:
         return
     folder = out / f"{study.config}-{study.seeds[0]}"
-    nets = (name for name in (*study.variants, *study.once) if _STATIC.match(name))
-    static = [str(out / f"{study.config}_{name}-{study.seeds[0]}") for name in nets]
+    static = list(map(str, _static(study, out)))
     runs = {
         "training": (f"--workdir={folder}",),
         "routers": (str(folder), *(["--static", *static] if static else [])),

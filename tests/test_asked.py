@@ -52,3 +52,19 @@ def test_other_data_are_averaged_over_the_runs_that_were_asked(tmp_path):
         ["scales", "grid = 20", "1", "82.0"],
     ]
     assert rows[0][-3:] == ["2.00 ± 0.00", "8.00 ± 0.00", "5.0 ± 0.0"]
+
+
+def test_figures_have_the_static_nets_that_were_asked_about_the_same_data(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(asked.figures_records, "extrapolation", lambda *what: drawn.append(what))
+    own = runs(tmp_path, 1)
+    static = [Group(f"scales_{name}", (tmp_path / name,), ({"router": "none"},))
+              for name in ("wide_2x", "deep_2x", "residual_2x")]  # fmt: skip
+    values = {"scales-0": (10, 20), "wide_2x": (20, 10, 30), "deep_2x": (10,)}
+    for name, known in values.items():
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        rows = [{"value": value, "straight_accuracy": value / 100} for value in known]
+        (folder / "extrapolation_grid.json").write_text(json.dumps({"rows": rows}))
+    assert list(asked.extrapolation_figures([own, *static])) == ["scales_extrapolation_grid"]
+    assert drawn[0][1] == {"wide_2x": [0.1, 0.2]}

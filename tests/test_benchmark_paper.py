@@ -29,6 +29,8 @@ def test_every_run_is_trained_and_asked():
             assert any(c.startswith(f"train.{name} runs/digits-{seed}") for c in rest)
         calibrated = [c for c in rest if c.startswith(f"train.calibrate runs/digits-{seed} ")]
         assert [c.rpartition("=")[2] for c in calibrated] == ["agent", "confidence"]
+    static = [f"runs/digits_{net}-1 grid=8,9" for net in ("model_0", "wide_1.7x")]
+    assert [c.partition(" ")[2] for c in rest if c.startswith("train.extrapolate")][2:] == static
     assert rest[-2:] == [
         "benchmarks.training --workdir=runs/digits-1 --out=runs/digits-1",
         "benchmarks.routers runs/digits-1 --static runs/digits_model_0-1 runs/digits_wide_1.7x-1 "

@@ -40,6 +40,24 @@ def test_every_value_makes_a_test_split_of_its_own(run, capsys):
     assert setup.saved_config(run).data.test == 200
 
 
+def test_of_a_static_net_there_is_the_straight_pass_alone(tmp_path, capsys):
+    config = tiny(router="none")
+    config.data = {**DATA, "name": "connectivity"}
+    config.model.update(cell="residual", widths=(4,), windows=(), strides=(1,))
+    config.train.epochs.update(agent=0.0, joint=0.0)
+    record = extrapolate.extrapolate(begun(config, tmp_path), "grid", [8, 9])
+    assert [row["value"] for row in record["rows"]] == [8, 9]
+    named = {key.rpartition("_")[0] for key in record["rows"][0] if key.endswith("_accuracy")}
+    assert named == {"straight"} and "actions" not in record["rows"][0]
+    assert len(figures_records.extrapolation(record).axes[0].lines) == 1
+
+
+def test_static_nets_stand_beside_the_agent(run):
+    record = extrapolate.extrapolate(run, "test", [200])
+    figure = figures_records.extrapolation(record, {"residual_2.5x": [0.5], "deep_2.5x": [0.6]})
+    assert [line.get_label() for line in figure.axes[0].lines[3:]] == ["residual_2.5x", "deep_2.5x"]
+
+
 def test_scales_are_written_as_tuples(run, monkeypatch):
     config = setup.saved_config(run)
     config.data = {**DATA, "blocks": (1,)}

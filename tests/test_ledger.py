@@ -30,6 +30,7 @@ MATTERS = "Which samples are iterated matters"
 ALONE = "DynaLay is more accurate than the plain CNN trained by itself"
 CERTIFIED = "Layers can be certified contractions without loss of accuracy"
 GAP = "The agent closes 60 % of the way from random routing to the oracle"
+STATIC = "DynaLay is more accurate than a"
 FIG_6 = "Iterating all layers beats the plain CNN, each trained by itself"
 
 
@@ -94,8 +95,9 @@ def test_a_seed_that_says_otherwise_counts_against(claim, change):
         (ALONE, "model_0", 0.92, 0.93),
         ("DynaLay is more accurate than a DEQ", "deq_anderson", 0.92, 0.94),
         ("Pre-training helps", "no_warmup", 0.92, 0.93),
-        ("DynaLay is more accurate than a plain CNN of as many MACs, wider", "wide_2x", 0.92, 0.93),
-        ("DynaLay is more accurate than a plain CNN of as many MACs, deeper", "deep_1.7x", 0.9, 1),
+        (f"{STATIC} wider plain CNN of as many MACs", "wide_2x", 0.92, 0.93),
+        (f"{STATIC} deeper plain CNN of as many MACs", "deep_1.7x", 0.9, 1),
+        (f"{STATIC} residual net of as many MACs", "residual_4x", 0.9, 1),
     ],
 )
 def test_variants_are_compared_run_by_run(claim, variant, better, worse):
@@ -103,6 +105,26 @@ def test_variants_are_compared_run_by_run(claim, variant, better, worse):
     assert rows(digits=[SUMMARY])[claim].verdict == "not run"
     found = rows(**{"digits": [SUMMARY] * 3, f"digits_{variant}": others})
     assert (found[claim].verdict, found[claim].n) == ("holds in 1 of 2 runs", "2")
+
+
+def test_static_nets_are_compared_on_the_largest_test_data(tmp_path):
+    def run(name, router, accuracies):
+        (workdir := tmp_path / name).mkdir()
+        (workdir / "curve.json").write_text('{"agent": []}')
+        rows = [{"value": v, f"{router}_accuracy": a} for v, a in accuracies.items()]
+        (workdir / "extrapolation_side.json").write_text(json.dumps({"rows": rows}))
+        return Group(name, (workdir,), (SUMMARY,))
+
+    claim = f"{STATIC} residual net of as many MACs, on larger test data than in training"
+    groups = [
+        run("mazes", "agent", {5: 0.9, 10: 0.8}),
+        run("mazes_residual_4x", "straight", {10: 0.7, 5: 1.0}),
+    ]
+    found = {entry.claim: entry for entry in ledger.entries(groups)}
+    assert found[claim].verdict == "holds in 1 of 1 runs"
+    assert "agent 80.0 %, residual net 70.0 %, ahead by 10.00 points" in found[claim].here
+    deeper = claim.replace("residual net", "deeper plain CNN")
+    assert found[deeper].verdict == "not run"
 
 
 @pytest.mark.parametrize("cell", ["orthogonal", "bounded"])

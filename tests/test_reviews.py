@@ -70,9 +70,9 @@ def test_lstms_train_on_them(monkeypatch, tmp_path):
     monkeypatch.setattr(data, "_prepared_builder", lambda name, folder: Builder(times=2))
     config = imdb.get_config()
     config.data.update(validation=4, length=4, vocabulary=5)
-    config.model.update(stem=4, widths=(4, 4), strides=(1, 1), windows=(1, 1), compact=0)
+    config.model.update(stem=4, widths=(4,), strides=(1,), windows=(1,), compact=0)
     config.train.update(batch_size=4, steps_per_call=1)
-    config.train.epochs.update(main=1.0, agent=1.0, joint=1.0)
+    config.train.epochs.update(main=1.0, agent=0.0, joint=1.0)
     config.update(prices=(0.1,), eval_batch=4)
     summary = loop.train_and_evaluate(config, tmp_path)
     assert summary["test_examples"] == 4

@@ -4,7 +4,9 @@ from collections.abc import Iterator, Sequence
 import dataclasses
 from typing import Any
 
-from train import figures
+from matplotlib.figure import Figure
+
+from train import figures, figures_records
 from train.sections import Columns, Row, Section, row
 from train.seeds import Group
 
@@ -73,6 +75,27 @@ def extrapolated(groups: Sequence[Group]) -> Section | None:
         "The same weights, price and scale of the images.",
         kind="two",
     )
+
+
+def extrapolation_figures(groups: Sequence[Group]) -> dict[str, Figure]:
+    """Of each config's first run, with its static nets beside it: by CONFIG_extrapolation_FIELD."""
+    out = {}
+    for own in (group for group in groups if group.has_agent and not group.variant):
+        nets = [g for g in groups if g.task == own.task and g.summaries[0]["router"] == "none"]
+        for field, (record, *_) in _records(own, "extrapolation"):
+            static = {net.variant: _straight(net, field, record["rows"]) for net in nets}
+            known = {name: shown for name, shown in static.items() if shown}
+            figure = figures_records.extrapolation(record, known)
+            out[f"{own.name}_extrapolation_{field}"] = figure
+    return out
+
+
+def _straight(net: Group, field: str, rows: Sequence[Record]) -> list[float]:
+    """A static net's accuracies on the rows' data; none where it was not asked about them."""
+    record = figures.read(net.workdirs[0] / f"extrapolation_{field}.json") or {"rows": ()}
+    known = {str(row["value"]): row["straight_accuracy"] for row in record["rows"]}
+    values = [str(row["value"]) for row in rows]
+    return [known[value] for value in values] if known.keys() >= set(values) else []
 
 
 def _records(group: Group, kind: str) -> Iterator[tuple[str, list[Record]]]:

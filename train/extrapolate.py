@@ -4,8 +4,8 @@
     python -m train.extrapolate WORKDIR "blocks=(1,),(2,)"
 
 A field of config.data that makes the test split takes each value in turn; the weights, and the
-scale of the images, stay those of the run. Writes extrapolation_FIELD.json into the workdir, and a
-figure.
+scale of the images, stay those of the run. Of a baseline, the one route that it was trained on is
+evaluated. Writes extrapolation_FIELD.json into the workdir, and a figure.
 """
 
 from ast import literal_eval
@@ -32,13 +32,13 @@ def extrapolate(workdir: str | Path, field: str, values: Sequence[Any]) -> dict[
 
     Returns:
         What is written: `field`, `trained` (its value in training), and `rows`, each with `value`,
-        `test_examples`, the agent's `actions`, and for straight, agent and all_layers
+        `test_examples`, and for straight, agent and all_layers, or a baseline's one of them,
         `ROUTER_accuracy`, `ROUTER_cost`, `ROUTER_steps` and `ROUTER_converged` (share of the
-        samples all whose solves did).
+        samples all whose solves did); with an agent also its `actions`.
 
     Raises:
-        UserError: workdir is not a trained run's, its task has no such field, or a value does not
-            go with it.
+        UserError: workdir is not a trained run's, or it was trained on the first layers alone, its
+            task has no such field, or a value does not go with it.
     """
     workdir = Path(workdir)
     config = setup.saved_config(workdir)
@@ -53,7 +53,7 @@ def extrapolate(workdir: str | Path, field: str, values: Sequence[Any]) -> dict[
             raise UserError(
                 f"{field}: expected values like the run's own, {trained!r}, got {value!r}."
             )
-        run = finished.reopen(workdir, changes={f"data.{field}": value})
+        run = finished.reopen(workdir, changes={f"data.{field}": value}, baseline=True)
         rows.append({"value": value, **_measure(run)})
     record = {"field": field, "trained": trained, "rows": rows}
     setup.write(workdir / f"extrapolation_{field}.json", json.dumps(record, indent=1))
@@ -65,31 +65,43 @@ def _measure(run: loop.Run) -> dict[str, Any]:
     _, params = run.restored()
     report = evaluate.reports(run.evaluate, params, run.config.price)
     out: dict[str, Any] = {"test_examples": len(run.dataset.test.labels)}
-    for name, router in COMPARED.items():
-        result = report("test", router)
+    for name in _names(run.config):
+        result = report("test", COMPARED[name])
         out |= {
             f"{name}_accuracy": result.accuracy,
             f"{name}_cost": result.mean_cost,
             f"{name}_steps": float(result.each["steps"].mean()),
             f"{name}_converged": float(result.each["converged"].mean()),
         }
-    return out | {"actions": report("test").actions}
+    return out | ({"actions": report("test").actions} if "agent_cost" in out else {})
+
+
+def _names(config: Any) -> list[str]:
+    """Of `COMPARED`: all, or a baseline's own route."""
+    names = [name for name, route in COMPARED.items() if config.router in ("agent", route)]
+    if not names:
+        raise UserError(
+            f"config.router: expected a run with an agent, or with none or all of its layers "
+            f"iterated, got {config.router!r}."
+        )
+    return names
 
 
 def _say(record: dict[str, Any]) -> None:
+    names = [name for name in COMPARED if f"{name}_cost" in record["rows"][0]]
     rows = [
         [
             str(row["value"]),
-            *(percent(row[f"{name}_accuracy"]) for name in COMPARED),
-            *(f"{row[f'{name}_cost']:.2f}" for name in ("agent", "all_layers")),
-            " / ".join(f"{100 * share:.0f}" for share in row["actions"]),
-            percent(row["agent_converged"]),
+            *(percent(row[f"{name}_accuracy"]) for name in names),
+            *(f"{row[f'{name}_cost']:.2f}" for name in names),
+            *(percent(row[f"{name}_converged"]) for name in names),
+            " / ".join(f"{100 * share:.0f}" for share in row.get("actions", ())),
         ]
         for row in record["rows"]
     ]
     title = f"Trained with {record['field']}={record['trained']}"
-    columns = ["straight", "agent", "all layers", "cost: agent", "all", "actions (%)", "converged"]
-    print_table(title, [record["field"], *columns], rows)
+    about = (f"{name}{what}" for what in ("", ", cost", ", converged") for name in names)
+    print_table(title, [record["field"], *about, "actions (%)"], rows)
 
 
 def main() -> None:

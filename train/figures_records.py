@@ -1,5 +1,8 @@
-"""Figures of one record each: `gallery.json`, `residuals.json`, `robustness.json`."""
+"""Figures of one record each: `gallery.json`, `residuals.json`, `robustness.json` and others."""
 
+from collections.abc import Mapping, Sequence
+import itertools
+from types import MappingProxyType
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -78,20 +81,31 @@ def robustness(record: dict[str, Any]) -> Figure:
     return figure
 
 
-def extrapolation(record: dict[str, Any]) -> Figure:
-    """Accuracy, steps and actions on test data made with other values of a field."""
+def extrapolation(
+    record: dict[str, Any], static: Mapping[str, Sequence[float]] = MappingProxyType({})
+) -> Figure:
+    """Accuracy, steps and actions on test data made with other values of a field.
+
+    Args:
+        record: of `train.extrapolate`; what it lacks, as a baseline's does, is not drawn.
+        static: accuracies of static nets on the same data, by name.
+    """
     figure = Figure(figsize=(11, 3.8), dpi=150, layout="constrained")
     figure.suptitle(f"Test data of other {record['field']} than in training")
     accuracy, steps, actions = figure.subplots(1, 3)
     rows, values = record["rows"], range(len(record["rows"]))
     for name, (label, colour) in ROUTERS.items():
         for axes, key in ((accuracy, "accuracy"), (steps, "steps")):
-            shown = [row[f"{name}_{key}"] for row in rows]
-            axes.plot(values, shown, color=colour, marker="o", markersize=4, label=label)
+            if f"{name}_{key}" in rows[0]:
+                shown = [row[f"{name}_{key}"] for row in rows]
+                axes.plot(values, shown, color=colour, marker="o", markersize=4, label=label)
+    for (name, accuracies), style in zip(static.items(), itertools.cycle(("--", ":", "-."))):
+        accuracy.plot(values, accuracies, style, color=BLACK, label=name)
     accuracy.yaxis.set_major_formatter(PercentFormatter(1.0))
     accuracy.set(ylabel="accuracy")
     steps.set(ylabel="evaluations of cells a sample")
-    drawing.bars(actions, np.array([row["actions"] for row in rows]).T)
+    if "actions" in rows[0]:
+        drawing.bars(actions, np.array([row["actions"] for row in rows]).T)
     names = [f"{row['value']}" for row in rows]
     trained = f"{record['field']} of the test data; {record['trained']} in training"
     for axes in (accuracy, steps, actions):

@@ -7,12 +7,16 @@ from collections.abc import Sequence
 import dataclasses
 import itertools
 import json
+from pathlib import Path
 import re
 from typing import Any
 
 from train import paper
 from train.claims import CLAIMS, Claim, Summaries
 from train.seeds import Group
+
+# Fields of config.data of which larger values make harder test data.
+_SIZES = ("grid", "side")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,23 +47,36 @@ def _beside(group: Group, groups: Sequence[Group]) -> Summaries:
     """Summaries of a config with `curve`, the agent's over prices, and its variants' accuracies.
 
     These are VARIANT_accuracy and VARIANT_all_layers_accuracy; the variant is called model_all if
-    it is the model_L that iterates all layers, and wide_macs, deep_macs if it is wide_2.5x,
-    deep_2.5x, whatever the number. A first run is beside the variant's first, and so on; one
-    without such has no such key.
+    it is the model_L that iterates all layers, and wide_macs, deep_macs, residual_macs if it is
+    wide_2.5x, deep_2.5x, residual_2.5x, whatever the number. A first run is beside the variant's
+    first, and so on; one without such has no such key. `largest_accuracy` and
+    VARIANT_largest_accuracy are on the largest test data that `train.extrapolate` was asked about.
     """
     out = [dict(summary) for summary in group.summaries]
     for summary, workdir in zip(out, group.workdirs, strict=False):
         points = json.loads((workdir / "curve.json").read_text())["agent"]
         summary["curve"] = sorted(points, key=lambda point: point["price"]) or None
-    for other in groups:
-        if other.task == group.name and other.variant:
-            for summary, theirs in zip(out, other.summaries, strict=False):
-                layers = len(summary["layer_accuracies"])
-                name = "model_all" if other.variant == f"model_{layers}" else other.variant
-                name = re.sub(r"_[\d.]+x$", "_macs", name)
-                summary[f"{name}_accuracy"] = theirs["test_accuracy"]
-                summary[f"{name}_all_layers_accuracy"] = theirs["all_layers_accuracy"]
+        summary["largest_accuracy"] = _largest(workdir, "agent")
+    for other in (other for other in groups if other.task == group.name and other.variant):
+        layers = len(out[0]["layer_accuracies"])
+        name = "model_all" if other.variant == f"model_{layers}" else other.variant
+        name = re.sub(r"_[\d.]+x$", "_macs", name)
+        for summary, theirs in zip(out, other.summaries, strict=False):
+            summary[f"{name}_accuracy"] = theirs["test_accuracy"]
+            summary[f"{name}_all_layers_accuracy"] = theirs["all_layers_accuracy"]
+        for summary, workdir in zip(out, other.workdirs, strict=False):
+            summary[f"{name}_largest_accuracy"] = _largest(workdir, "straight")
     return out
+
+
+def _largest(workdir: Path, router: str) -> float | None:
+    """Accuracy on the largest grids or mazes of which the run was asked; None where it was not."""
+    for field in _SIZES:
+        path = workdir / f"extrapolation_{field}.json"
+        if path.exists():
+            largest = max(json.loads(path.read_text())["rows"], key=lambda row: row["value"])
+            return largest.get(f"{router}_accuracy")
+    return None
 
 
 def _training(rows: Sequence[dict[str, Any]]) -> list[Entry]:

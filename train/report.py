@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from matplotlib.figure import Figure
 from PIL import Image
 
 from train import asked, comparisons, figures, ledger, reproduction, sections, seeds, timings
@@ -159,17 +160,18 @@ def draw(found: Sequence[Group], folder: Path) -> dict[str, Path]:
             name = f"{group.name}_{path.stem}"
             drawn[name] = _reduced(path, folder / f"{name}.png")
     runs, timed = sections.Found(found), timings.routers(found)
+    several: dict[str, Figure | None] = dict(asked.extrapolation_figures(found))
     for task in runs.tasks:
-        several = {
-            "warmup": comparisons.warmup(task, runs.schedules(task)),
-            "models": comparisons.models(task, *runs.models(task)),
-            "times": comparisons.times(task, timed[task]) if task in timed else None,
+        several |= {
+            f"{task}_warmup": comparisons.warmup(task, runs.schedules(task)),
+            f"{task}_models": comparisons.models(task, *runs.models(task)),
+            f"{task}_times": comparisons.times(task, timed[task]) if task in timed else None,
         }
-        for name, figure in several.items():
-            if figure:
-                path = folder / f"{task}_{name}.png"
-                figure.savefig(path)
-                drawn[path.stem] = _reduced(path, path)
+    for name, figure in several.items():
+        if figure:
+            path = folder / f"{name}.png"
+            figure.savefig(path)
+            drawn[name] = _reduced(path, path)
     return drawn
 
 
