@@ -22,6 +22,8 @@ def render() -> dict[str, str]:
         "runs": f"{runs.table(trained)}\n\n{_trained_on(trained)}",
         "static": _static("digits"),
         "static_scales": _static("scales"),
+        "static_mazes": _static("mazes"),
+        "larger_mazes": runs.larger_table(_family("mazes"), "side"),
         "static_cifar10_small": _static("cifar10_small"),
         "ledger": _verdicts(_read("small/ledger") or []),
         "training": _timed(training, _read("small/training_cifar10_small")),
@@ -32,10 +34,15 @@ def render() -> dict[str, str]:
     }
 
 
+def _family(config: str) -> dict[str, dict]:
+    """Records of a config, which comes first, and of its variants."""
+    paths = sorted((measure.RESULTS / "small").glob(f"{config}*.json"), key=lambda path: path.stem)
+    return {path.stem: json.loads(path.read_text()) for path in paths}
+
+
 def _static(config: str) -> str:
     """A config's variants beside it."""
-    paths = sorted((measure.RESULTS / "small").glob(f"{config}*.json"))
-    return runs.static_table({path.stem: json.loads(path.read_text()) for path in paths})
+    return runs.static_table(_family(config))
 
 
 def _verdicts(claims: list[dict]) -> str:

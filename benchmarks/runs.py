@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks import measure
 from train import seeds
+from train.evaluate import COMPARED
 
 # Records of a run that hold numbers alone; the gallery has images.
 _RECORDS = ("curve", "halting", "robustness", "residuals", "calibrated_*", "extrapolation_*")
@@ -109,6 +110,36 @@ def static_table(records: dict[str, dict[str, Any]]) -> str:
         )
     rows.sort(key=lambda row: float(row[-1].replace(",", "")))
     columns = ["run", "seeds", "accuracy", "parameters (k)", "MACs an example (M)"]
+    return tabulate(rows, columns, tablefmt="github", disable_numparse=True)
+
+
+def larger_table(records: dict[str, dict[str, Any]], field: str) -> str:
+    """Markdown: accuracy on test data of other sizes than in training, static nets beside the agent.
+
+    Args:
+        records: by name of the run, the config itself first, then those of its baselines.
+        field: of config.data, see `train.extrapolate`.
+    """
+    from tabulate import tabulate
+
+    name, *baselines = records
+    asked = {
+        run: [r[f"extrapolation_{field}"]["rows"] for r in record["runs"]]
+        for run, record in records.items()
+    }
+    rows = []
+    for at, row in enumerate(asked[name][0]):
+        of = lambda run, at=at: [rows[at] for rows in asked[run]]
+        accuracies = [
+            *(seeds.mean(of(name), f"{router}_accuracy") for router in COMPARED),
+            *(seeds.mean(of(run), "straight_accuracy") for run in baselines),
+        ]
+        spent = [seeds.mean(of(name), f"agent_{what}", ".1f", 1) for what in ("cost", "steps")]
+        rows.append([str(row["value"]), *map(_percent, accuracies), *spent])
+    columns = [
+        field, "no operation", "agent", "all layers",
+        *(run.removeprefix(f"{name}_") for run in baselines), "agent's cost", "agent's steps",
+    ]  # fmt: skip
     return tabulate(rows, columns, tablefmt="github", disable_numparse=True)
 
 

@@ -17,6 +17,7 @@ def base() -> ConfigDict:
                 windows=(),  # 3×3 kernels everywhere
                 gain=1.5,  # of concave cells: above 1, activity spreads at the start
                 own=0.3,  # of concave cells: share of it within a channel
+                hard_gates=False,  # of concave cells: whether gates can be shut wholly
                 stem=0,
                 norm=True,
                 rounds=1,

@@ -30,6 +30,8 @@ def get_config(baseline: str = "") -> ConfigDict:
     # higher learning rate, the main model settles for what can be told near by, and stays there.
     config.model.gain = 4.0
     config.model.own = 0.9
+    # Where activity grows along any corridor, what leaks through a wall grows behind it.
+    config.model.hard_gates = True
     config.train.learning_rate = 3e-3
     # Whole batches teach the agent, as in scales: taught by a quarter of each, it gave up iterating
     # as soon as the layers were trained on its routes.

@@ -44,6 +44,8 @@ class ConcaveConv(Cell):
         own: share of a channel's row sum that starts on the channel itself, so that what it says
             spreads over the image before it mixes with the others.
         gate: standard deviation of the gates' logits at the start, for inputs of variance 1.
+        hard_gates: whether gates are piecewise linear in their logits: 0 from -3 down, 1 from 3 up.
+            A sigmoid's never shut wholly, and what leaks grows wherever activity spreads.
 
     References:
         Gabor, Piotrowski and Cavalcante, Positive Concave Deep Equilibrium Models, ICML 2024;
@@ -53,6 +55,7 @@ class ConcaveConv(Cell):
     gain: float = 1.5
     own: float = 0.3
     gate: float = 4.0
+    hard_gates: bool = False
 
     @nn.compact
     def __call__(self, below: jax.Array) -> tuple[PyTree, PyTree]:
@@ -73,7 +76,8 @@ class ConcaveConv(Cell):
             conv_general_dilated=fast_convolution,
             name="gate",
         )(below.astype(self.dtype))
-        return {"offset": self._offset(below), "gate": nn.sigmoid(gate)}
+        opened = nn.hard_sigmoid(gate) if self.hard_gates else nn.sigmoid(gate)
+        return {"offset": self._offset(below), "gate": opened}
 
     @nn.nowrap
     def _mixed(self) -> jax.Array:
@@ -104,7 +108,7 @@ class SeparableConcaveConv(ConcaveConv):
     properties.
 
     Attributes:
-        gain, own, gate: as of ConcaveConv; `own` is the share of P's diagonal.
+        gain, own, gate, hard_gates: as of ConcaveConv; `own` is the share of P's diagonal.
 
     References:
         Sifre and Mallat, Rigid-Motion Scattering for Texture Classification, 2014.

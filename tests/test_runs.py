@@ -69,6 +69,30 @@ def test_baselines_are_in_order_of_their_macs(group):
     ]
 
 
+def test_larger_test_data_are_rows():
+    def asked(router, *accuracies, **more):
+        rows = [
+            {"value": 5 + i, f"{router}_accuracy": accuracy, **more}
+            for i, accuracy in enumerate(accuracies)
+        ]
+        return {"extrapolation_side": {"rows": rows}}
+
+    agent = {"straight_accuracy": 0.5, "all_layers_accuracy": 1.0}
+    agent |= {"agent_cost": 2.0, "agent_steps": 30.0}
+    records = {
+        "mazes": {"runs": [asked("agent", 0.9, 0.7, **agent), asked("agent", 0.9, 0.9, **agent)]},
+        "mazes_deep_2x": {"runs": [asked("straight", 1.0, 0.6)]},
+    }
+    header, _, *lines = runs.larger_table(records, "side").splitlines()
+    cells = lambda line: [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells(header) == [
+        "side", "no operation", "agent", "all layers", "deep_2x", "agent's cost", "agent's steps"
+    ]  # fmt: skip
+    assert [cells(line)[0] for line in lines] == ["5", "6"]
+    same = ["100.0 ± 0.0 %", "60.0 %", "2.0 ± 0.0", "30.0 ± 0.0"]
+    assert cells(lines[1])[1:] == ["50.0 ± 0.0 %", "80.0 ± 14.1 %", *same]
+
+
 def test_what_was_asked_of_a_run_is_in_its_record(group):
     for name in ("halting", "extrapolation_grid", "gallery"):
         (group.workdirs[1] / f"{name}.json").write_text(json.dumps({"of": name}))
