@@ -114,7 +114,7 @@ def static_table(records: dict[str, dict[str, Any]]) -> str:
 
 
 def larger_table(records: dict[str, dict[str, Any]], field: str) -> str:
-    """Markdown: accuracy on test data of other sizes than in training, static nets beside the agent.
+    """Markdown: accuracy on test data of other sizes than in training, static nets beside it.
 
     Args:
         records: by name of the run, the config itself first, then those of its baselines.

@@ -91,6 +91,22 @@ def test_concave_iterates_rise_to_the_fixed_point(name):
     assert bool((solution.stats.status == 0).all())
 
 
+@pytest.mark.parametrize("name", ["concave", "separable"])
+@pytest.mark.parametrize("hard", [False, True])
+def test_behind_hard_gates_that_are_shut_nothing_spreads(name, hard):
+    """A wall through the middle, activity on its left, and a gain with which any leak grows."""
+    cell = CELLS[name](features=FEATURES, gain=20.0, hard_gates=hard)
+    below = jnp.ones((1, 5, 7, 1)).at[:, :, 3].set(-1.0)
+    params = cell.init(jax.random.key(0), below)["params"]
+    gate = {"kernel": jnp.full((1, 1, 1, FEATURES), 5.0), "bias": jnp.zeros(FEATURES)}
+    w, u = cell.apply({"params": params | {"gate": gate}}, below)
+    u |= {"offset": jnp.zeros((1, 5, 7, FEATURES)).at[:, 2, 0].set(1.0)}
+    z = fixed_point(cell.step, cell.straight(w, u), w, u, tol=1e-6, max_steps=100).value
+    assert float(z[:, :, :3].min()) > 0.8
+    behind = z[:, :, 4:]
+    assert not behind.any() if hard else float(behind.min()) > 0.8
+
+
 def test_separable_is_concave_with_a_kernel_that_is_a_product():
     cell, _, below, (w, u) = built("separable")
     z, dense = cell.straight(w, u), CELLS["concave"](features=FEATURES)
