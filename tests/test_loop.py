@@ -6,7 +6,7 @@ import signal
 
 import numpy as np
 import pytest
-from short_run import PER_CALL, tiny
+from short_run import PER_CALL, begun, tiny
 
 from train import data, loop, setup
 from train.errors import UserError
@@ -220,6 +220,21 @@ def test_bad_routers_are_answered_in_one_line(undisturbed, router):
 def test_a_workdir_belongs_to_one_config(undisturbed):
     with pytest.raises(UserError, match=r"another config\.train\.learning_rate; give this run"):
         loop.train_and_evaluate(tiny(**{"train.learning_rate": 0.5}), undisturbed[0])
+
+
+def test_runs_of_versions_with_fewer_fields_have_the_defaults(tmp_path):
+    run = loop.Run.prepare(tiny(), begun(tiny(), tmp_path))
+    old = json.loads((tmp_path / "config.json").read_text())
+    del old["model"]["own"], old["exploration"]
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    (tmp_path / "summary.json").write_text("{}")
+    saved = setup.saved_config(tmp_path)
+    assert saved.model.own == 0.3 and saved.data.to_dict() == tiny().data.to_dict()
+    setup.claim(run.config, run.dataset, tmp_path)
+    assert (tmp_path / "summary.json").exists(), "it is the same config"
+    assert "own" in json.loads((tmp_path / "config.json").read_text())["model"]
+    with pytest.raises(UserError, match=r"another config\.model\.own;"):
+        loop.evaluate_only(tiny(**{"model.own": 0.9}), tmp_path)
 
 
 def test_results_of_another_price_do_not_stay(tmp_path):

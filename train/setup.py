@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from configs import common
 import dynalay_jax
 from dynalay_jax import model as model_lib
 from dynalay_jax import objective, routers
@@ -198,7 +199,7 @@ def claim(
         raise UserError(f"Cannot use workdir {workdir}: {error.strerror}.") from error
     compare(config, workdir)
     wanted = json.loads(config.to_json_best_effort())
-    if _read(workdir / "config.json") not in (None, wanted):
+    if _former(workdir) not in (None, wanted):
         # What was measured with other prices, or another router, is not this config's.
         for name in RECORDS:
             for path in workdir.glob(f"{name}.json"):
@@ -237,7 +238,7 @@ def compare(
     Raises:
         UserError: config.json is of another config, or cannot be read.
     """
-    former = _read(workdir / "config.json")
+    former = _former(workdir)
     if former is None:
         return
     wanted = json.loads(config.to_json_best_effort())
@@ -260,7 +261,29 @@ def saved_config(workdir: Path) -> ml_collections.ConfigDict:
             f"{workdir}: expected the workdir of a run, but config.json or data.json is missing. "
             "Train first, with python -m train.main."
         )
-    return ml_collections.ConfigDict(_read(workdir / "config.json"))
+    return ml_collections.ConfigDict(_former(workdir))
+
+
+def _former(workdir: Path) -> dict[str, Any] | None:
+    """Content of config.json, None if there is none.
+
+    Fields that it lacks, as one of an older version may, have the defaults: a new field's leaves
+    everything as it was. The data's fields are each task's own.
+    """
+    saved = _read(workdir / "config.json")
+    if saved is None:
+        return None
+    defaults = json.loads(common.base().to_json_best_effort())
+    return _filled(saved, defaults | {"data": {}})
+
+
+def _filled(saved: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    inner = {
+        key: _filled(saved[key], value)
+        for key, value in defaults.items()
+        if isinstance(value, dict) and key in saved
+    }
+    return {**defaults, **saved, **inner}
 
 
 def _read(path: Path) -> Any:
