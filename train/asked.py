@@ -1,4 +1,4 @@
-"""Sections of the page about what runs were asked since: calibrated settings, other test data."""
+"""Sections of the page about what runs were asked since: halting, calibration, other test data."""
 
 from collections.abc import Iterator, Sequence
 import dataclasses
@@ -11,6 +11,32 @@ from train.sections import Columns, Row, Section, row
 from train.seeds import Group
 
 Record = dict[str, Any]
+
+
+def halting(groups: Sequence[Group]) -> Section | None:
+    """Accuracy of the halting routers at the agent's cost; None where they were not compared."""
+    columns: Columns = {
+        "confidence": ("confidence_accuracy", ".1f", 100),
+        **{label: (name, ".1f", 100) for name, (label, _) in figures.HALTING.items()},
+        "agent": ("agent", ".1f", 100),
+    }
+    rows = []
+    for group in groups:
+        compared = tuple(
+            summary | {name: at["accuracy"] for name, at in found["at_agent_cost"].items()}
+            for workdir, summary in zip(group.workdirs, group.summaries, strict=True)
+            if (found := figures.read(workdir / "halting.json"))
+        )
+        if compared:
+            rows.append([group.name, *row(dataclasses.replace(group, summaries=compared), columns)])
+    if not rows:
+        return None
+    return Section(
+        "Halting routers at the agent's cost",
+        ["config", "n", *columns],
+        rows,
+        "Accuracy (%) of the same weights; but for early exit, networks are trained afterwards.",
+    )
 
 
 def calibrated(groups: Sequence[Group]) -> Section | None:

@@ -71,11 +71,6 @@ _TABLES: dict[str, tuple[str, dict[str, tuple[str, str, float]]]] = {
         },
     ),
 }
-_HALTING: dict[str, tuple[str, str, float]] = {
-    "confidence": ("confidence_accuracy", ".1f", 100),
-    **{label: (name, ".1f", 100) for name, (label, _) in figures.HALTING.items()},
-    "agent": ("agent", ".1f", 100),
-}
 _STATIC: dict[str, tuple[str, str, float]] = {
     "accuracy (%)": ("test_accuracy", ".1f", 100),
     "parameters (k)": ("parameters", ",.0f", 1e-3),
@@ -106,14 +101,8 @@ def page(
     thinking["columns"].append("no operation / layer 1 / … (%)")
     for row, group in zip(thinking["rows"], agents, strict=True):
         row.append(seeds.shares(group.summaries))
-    halting = [with_halting for group in agents if (with_halting := _halting(group))]
-    if halting:
-        note = (
-            "Accuracy (%) of the same weights; but for early exit, networks are trained afterwards."
-        )
-        tables.append(_table("Halting routers at the agent's cost", _HALTING, halting, note))
     note = "Baselines are trained on one route, and have no agent."
-    parts = [asked.calibrated(found), asked.extrapolated(found)]
+    parts = [asked.halting(found), asked.calibrated(found), asked.extrapolated(found)]
     parts += [sections.calibration(found), sections.certificate(found)]
     tables += [dataclasses.asdict(part) for part in parts if part]
     tables.append(_table("Against baselines", _STATIC, found, note))
@@ -204,19 +193,6 @@ def _table(
         "rows": [[group.name, str(len(group.summaries)), *cells(group)] for group in rows],
         "note": note,
     }
-
-
-def _halting(group: Group) -> Group | None:
-    """Those runs of a group that have a halting.json, with its accuracies in their summaries."""
-    runs = [
-        (workdir, summary | {name: at["accuracy"] for name, at in found["at_agent_cost"].items()})
-        for workdir, summary in zip(group.workdirs, group.summaries, strict=True)
-        if (found := figures.read(workdir / "halting.json"))
-    ]
-    if not runs:
-        return None
-    workdirs, summaries = zip(*runs, strict=True)
-    return dataclasses.replace(group, workdirs=workdirs, summaries=summaries)
 
 
 def main() -> None:
