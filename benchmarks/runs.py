@@ -123,8 +123,9 @@ def larger_table(records: dict[str, dict[str, Any]], field: str) -> str:
     from tabulate import tabulate
 
     name, *baselines = records
+    answer = f"extrapolation_{field}"
     asked = {
-        run: [r[f"extrapolation_{field}"]["rows"] for r in record["runs"]]
+        run: [r[answer]["rows"] for r in record["runs"] if answer in r]
         for run, record in records.items()
     }
     rows = []
