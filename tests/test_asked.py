@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+from matplotlib.figure import Figure
 from test_ledger import SUMMARY
 
 from train import asked
@@ -56,7 +57,8 @@ def test_other_data_are_averaged_over_the_runs_that_were_asked(tmp_path):
 
 def test_figures_have_the_static_nets_that_were_asked_about_the_same_data(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(asked.figures_records, "extrapolation", lambda *what: drawn.append(what))
+    draw = lambda *what: drawn.append(what) or Figure()
+    monkeypatch.setattr(asked.figures_records, "extrapolation", draw)
     own = runs(tmp_path, 1)
     static = [Group(f"scales_{name}", (tmp_path / name,), ({"router": "none"},))
               for name in ("wide_2x", "deep_2x", "residual_2x")]  # fmt: skip
@@ -66,5 +68,7 @@ def test_figures_have_the_static_nets_that_were_asked_about_the_same_data(tmp_pa
         folder.mkdir(exist_ok=True)
         rows = [{"value": value, "straight_accuracy": value / 100} for value in known]
         (folder / "extrapolation_grid.json").write_text(json.dumps({"rows": rows}))
-    assert list(asked.extrapolation_figures([own, *static])) == ["scales_extrapolation_grid"]
+    figures = asked.extrapolation_figures([own, *static])
+    assert figures.keys() == {"scales_extrapolation_grid"}
+    assert figures["scales_extrapolation_grid"].get_suptitle().startswith("scales-0: ")
     assert drawn[0][1] == {"wide_2x": [0.1, 0.2]}

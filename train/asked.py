@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 import dataclasses
 from typing import Any
 
+import matplotlib
 from matplotlib.figure import Figure
 
 from train import figures, figures_records
@@ -111,7 +112,9 @@ def extrapolation_figures(groups: Sequence[Group]) -> dict[str, Figure]:
         for field, (record, *_) in _records(own, "extrapolation"):
             static = {net.variant: _straight(net, field, record["rows"]) for net in nets}
             known = {name: shown for name, shown in static.items() if shown}
-            figure = figures_records.extrapolation(record, known)
+            with matplotlib.rc_context(figures.STYLE):
+                figure = figures_records.extrapolation(record, known)
+            figures.name_run(figure, own.workdirs[0])
             out[f"{own.name}_extrapolation_{field}"] = figure
     return out
 

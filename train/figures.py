@@ -23,7 +23,7 @@ from train.errors import UserError
 from train.metrics import read_metrics
 from train.progress import action_names
 
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.xmargin": 0.02,
     "figure.titlesize": 10,
@@ -103,7 +103,7 @@ def draw(workdir: Path) -> list[Path]:
         "extrapolation_*": figures_records.extrapolation,
     }
     written = []
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         for name, title, paint in painters:
             figure = painted(title, paint)
             if figure:
@@ -122,7 +122,7 @@ def painted(title: str, paint: Callable[[Axes], bool]) -> Figure | None:
         title: of the figure.
         paint: draws on the axes; says whether there was anything to draw.
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6, 4), dpi=150, layout="constrained")
         figure.suptitle(title)
         if not paint(figure.subplots()):
@@ -355,10 +355,14 @@ def read(path: Path) -> dict:
         raise UserError(f"{path} is not JSON ({error}). Evaluate the run again.") from error
 
 
-def _save(figure: Figure, workdir: Path, name: str) -> Path:
-    """Writes a figure, the run's name before its title."""
-    path = workdir / "figures" / f"{name}.png"
+def name_run(figure: Figure, workdir: Path) -> None:
+    """Puts the run's name before the title."""
     figure.suptitle(f"{workdir.resolve().name}: {figure.get_suptitle()}")
+
+
+def _save(figure: Figure, workdir: Path, name: str) -> Path:
+    path = workdir / "figures" / f"{name}.png"
+    name_run(figure, workdir)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
