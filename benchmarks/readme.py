@@ -23,7 +23,7 @@ def render() -> dict[str, str]:
         "static": _static("digits"),
         "static_scales": _static("scales"),
         "static_mazes": _static("mazes"),
-        "larger_mazes": runs.larger_table(_family("mazes"), "side"),
+        "larger_mazes": runs.larger_table(_nets("mazes"), "side"),
         "static_cifar10_small": _static("cifar10_small"),
         "ledger": _verdicts(_read("small/ledger") or []),
         "training": _timed(training, _read("small/training_cifar10_small")),
@@ -38,6 +38,13 @@ def _family(config: str) -> dict[str, dict]:
     """Records of a config, which comes first, and of its variants."""
     paths = sorted((measure.RESULTS / "small").glob(f"{config}*.json"), key=lambda path: path.stem)
     return {path.stem: json.loads(path.read_text()) for path in paths}
+
+
+def _nets(config: str) -> dict[str, dict]:
+    """A config and its variants that iterate nothing."""
+    static = lambda record: record["runs"][0]["summary"]["router"] == "none"
+    family = _family(config).items()
+    return {name: record for name, record in family if name == config or static(record)}
 
 
 def _static(config: str) -> str:

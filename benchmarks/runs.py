@@ -30,9 +30,9 @@ SHOWN = (
 def collect(group: seeds.Group) -> dict[str, Any]:
     """One record of the runs of a config with different seeds."""
     read = lambda folder, name: json.loads((folder / f"{name}.json").read_text())
-    config = read(group.workdirs[0], "config")
     # Where the data lay is that machine's own affair.
-    config["data"].pop("data_dir", None)
+    data = {key: value for key, value in group.config["data"].items() if key != "data_dir"}
+    config = group.config | {"data": data}
     runs = [
         {
             "summary": summary,
@@ -125,18 +125,18 @@ def larger_table(records: dict[str, dict[str, Any]], field: str) -> str:
     name, *baselines = records
     answer = f"extrapolation_{field}"
     asked = {
-        run: [r[answer]["rows"] for r in record["runs"] if answer in r]
+        run: [row for r in record["runs"] if answer in r for row in r[answer]["rows"]]
         for run, record in records.items()
     }
     rows = []
-    for at, row in enumerate(asked[name][0]):
-        of = lambda run, at=at: [rows[at] for rows in asked[run]]
+    for value in dict.fromkeys(row["value"] for row in asked[name]):
+        of = lambda run, value=value: [row for row in asked[run] if row["value"] == value]
         accuracies = [
             *(seeds.mean(of(name), f"{router}_accuracy") for router in COMPARED),
             *(seeds.mean(of(run), "straight_accuracy") for run in baselines),
         ]
         spent = [seeds.mean(of(name), f"agent_{what}", ".1f", 1) for what in ("cost", "steps")]
-        rows.append([str(row["value"]), *map(_percent, accuracies), *spent])
+        rows.append([str(value), *map(_percent, accuracies), *spent])
     columns = [
         field, "no operation", "agent", "all layers",
         *(run.removeprefix(f"{name}_") for run in baselines), "agent's cost", "agent's steps",

@@ -25,9 +25,9 @@ Baselines have none: all epochs go to the main model, on one route for every sam
 
 Matched models come within 5 % of what they are to have, or are refused; what they are matched to is
 the config as its file has it, whatever --config.x=y say. model_0 and those made from it have no
-kernels to iterate where the config's cells are `cascade`, `concave` or `separable`; those of other
-cells stay, unused, and count in `parameters`, as in models 1 … L do those of the layers that are
-not iterated.
+kernels to iterate where the config's cells are `cascade`, `concave` or `separable`, nor have
+residual nets; those of other cells stay, unused, and count in `parameters`, as in models 1 … L do
+those of the layers that are not iterated.
 """
 
 from collections.abc import Callable
@@ -97,7 +97,7 @@ def _match(config: ConfigDict, direction: str, times: str | None) -> None:
     target = float(times or 1) * measure(config)
     _iterate(config, 0)
     if direction == "residual":
-        config.model.update(cell="residual", norm=True)
+        config.model.update(cell="residual", norm=True, hard_gates=False)
     match = matching.widen if direction == "wide" else matching.deepen
     match(config, measure, target)
 

@@ -65,6 +65,11 @@ def test_matched_baselines_have_what_they_say(way):
     assert counted(f"{way}_2.5x")[1] == pytest.approx(2.5 * straight, rel=0.05)
 
 
+def test_residual_nets_are_normalised_whatever_the_config_is():
+    model = mazes.get_config("residual_parameters").model
+    assert (model.cell, model.norm) == ("residual", True) and len(model.widths) > 2
+
+
 def test_gates_belong_to_the_plain_cnn_of_concave_cells():
     assert connectivity.get_config("model_0").model.cell == "gated"
     assert connectivity.get_config("model_1").model.cell == "concave"

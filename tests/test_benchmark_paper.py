@@ -12,7 +12,12 @@ from configs import baselines
 
 OUT = Path("runs")
 STUDY = paper.Study(
-    "digits", (1, 2), ("model_0", "wide_1.7x"), robustness=True, beyond=("grid=8,9",), timed=True
+    "digits",
+    (1, 2),
+    ("model_0", "residual_1.7x"),
+    robustness=True,
+    beyond=("grid=8,9",),
+    timed=True,
 )
 
 
@@ -22,19 +27,19 @@ def commands(study):
 
 def test_every_run_is_trained_and_asked():
     first, *rest = commands(STUDY)
-    configs = "digits,digits:model_0,digits:wide_1.7x"
+    configs = "digits,digits:model_0,digits:residual_1.7x"
     assert first == f"train.sweep --configs={configs} --seeds=1,2 --out=runs"
     for seed in (1, 2):
         for name in ("halting", "robustness", "calibrate", "extrapolate"):
             assert any(c.startswith(f"train.{name} runs/digits-{seed}") for c in rest)
         calibrated = [c for c in rest if c.startswith(f"train.calibrate runs/digits-{seed} ")]
         assert [c.rpartition("=")[2] for c in calibrated] == ["agent", "confidence"]
-    static = [f"runs/digits_{net}-1 grid=8,9" for net in ("model_0", "wide_1.7x")]
+    static = [f"runs/digits_{net}-1 grid=8,9" for net in ("model_0", "residual_1.7x")]
     assert [c.partition(" ")[2] for c in rest if c.startswith("train.extrapolate")][2:] == static
     assert rest[-2:] == [
         "benchmarks.training --workdir=runs/digits-1 --out=runs/digits-1",
-        "benchmarks.routers runs/digits-1 --static runs/digits_model_0-1 runs/digits_wide_1.7x-1 "
-        "--out=runs/digits-1",
+        "benchmarks.routers runs/digits-1 --static runs/digits_model_0-1 "
+        "runs/digits_residual_1.7x-1 --out=runs/digits-1",
     ]
 
 

@@ -40,11 +40,30 @@ def test_every_value_makes_a_test_split_of_its_own(run, capsys):
     assert setup.saved_config(run).data.test == 200
 
 
-def test_of_a_static_net_there_is_the_straight_pass_alone(tmp_path, capsys):
-    config = tiny(router="none")
-    config.data = {**DATA, "name": "connectivity"}
-    config.model.update(cell="residual", widths=(4,), windows=(), strides=(1,))
+def baseline(router):
+    config = tiny(router=router)
+    config.data = DATA
+    config.model.update(cell="residual", widths=(4, 4), windows=(), strides=(1, 1))
     config.train.epochs.update(agent=0.0, joint=0.0)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("router", "message"),
+    [
+        ("first_1", "expected a run with an agent, or with none or all of its layers"),
+        ("agent", "expected a run with an agent, got a baseline's"),
+    ],
+)
+def test_agents_that_were_not_trained_are_refused(tmp_path, router, message):
+    workdir = begun(baseline("none"), tmp_path)
+    (workdir / "config.json").write_text(baseline(router).to_json_best_effort())
+    with pytest.raises(UserError, match=message):
+        extrapolate.extrapolate(workdir, "grid", [9])
+
+
+def test_of_a_static_net_there_is_the_straight_pass_alone(tmp_path):
+    config = baseline("none")
     record = extrapolate.extrapolate(begun(config, tmp_path), "grid", [8, 9])
     assert [row["value"] for row in record["rows"]] == [8, 9]
     named = {key.rpartition("_")[0] for key in record["rows"][0] if key.endswith("_accuracy")}
@@ -63,7 +82,7 @@ def test_scales_are_written_as_tuples(run, monkeypatch):
     config.data = {**DATA, "blocks": (1,)}
     (run / "config.json").write_text(config.to_json_best_effort())
     evaluated = []
-    monkeypatch.setattr(extrapolate, "_measure", lambda run: evaluated.append(run) or {})
+    monkeypatch.setattr(extrapolate, "_measure", lambda run, _: evaluated.append(run) or {})
     monkeypatch.setattr(extrapolate, "_say", lambda record: None)
     extrapolate.extrapolate(run, "blocks", [(1,), (2,)])
     pixels = [run.dataset.test.images for run in evaluated]

@@ -112,19 +112,21 @@ def test_static_nets_are_compared_on_the_largest_test_data(tmp_path):
         (workdir := tmp_path / name).mkdir()
         (workdir / "curve.json").write_text('{"agent": []}')
         rows = [{"value": v, f"{router}_accuracy": a} for v, a in accuracies.items()]
-        (workdir / "extrapolation_side.json").write_text(json.dumps({"rows": rows}))
+        record = {"trained": 5, "rows": rows}
+        (workdir / "extrapolation_side.json").write_text(json.dumps(record))
         return Group(name, (workdir,), (SUMMARY,))
 
     claim = f"{STATIC} residual net of as many MACs, on larger test data than in training"
     groups = [
-        run("mazes", "agent", {5: 0.9, 10: 0.8}),
+        run("mazes", "agent", {5: 0.9, 10: 0.8, 12: 0.75}),
         run("mazes_residual_4x", "straight", {10: 0.7, 5: 1.0}),
+        run("mazes_wide_4x", "straight", {4: 1.0, 5: 1.0}),
     ]
     found = {entry.claim: entry for entry in ledger.entries(groups)}
     assert found[claim].verdict == "holds in 1 of 1 runs"
     assert "agent 80.0 %, residual net 70.0 %, ahead by 10.00 points" in found[claim].here
-    deeper = claim.replace("residual net", "deeper plain CNN")
-    assert found[deeper].verdict == "not run"
+    for net in ("deeper plain CNN", "wider plain CNN"):
+        assert found[claim.replace("residual net", net)].verdict == "not run"
 
 
 @pytest.mark.parametrize("cell", ["orthogonal", "bounded"])

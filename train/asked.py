@@ -109,7 +109,8 @@ def extrapolation_figures(groups: Sequence[Group]) -> dict[str, Figure]:
     out = {}
     for own in (group for group in groups if group.has_agent and not group.variant):
         nets = [g for g in groups if g.task == own.task and g.summaries[0]["router"] == "none"]
-        for field, (record, *_) in _records(own, "extrapolation"):
+        first = dataclasses.replace(own, workdirs=own.workdirs[:1])
+        for field, (record,) in _records(first, "extrapolation"):
             static = {net.variant: _straight(net, field, record["rows"]) for net in nets}
             known = {name: shown for name, shown in static.items() if shown}
             with matplotlib.rc_context(figures.STYLE):

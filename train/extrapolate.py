@@ -45,6 +45,7 @@ def extrapolate(workdir: str | Path, field: str, values: Sequence[Any]) -> dict[
     if field not in TEST_FIELDS or field not in config.data:
         known = ", ".join(name for name in TEST_FIELDS if name in config.data)
         raise UserError(f"{field}: expected a field that makes the test split: {known or 'none'}.")
+    names = _names(config)
     trained, rows = config.data[field], []
     for value in values:
         # A run's config comes from JSON, which has no tuples.
@@ -54,18 +55,18 @@ def extrapolate(workdir: str | Path, field: str, values: Sequence[Any]) -> dict[
                 f"{field}: expected values like the run's own, {trained!r}, got {value!r}."
             )
         run = finished.reopen(workdir, changes={f"data.{field}": value}, baseline=True)
-        rows.append({"value": value, **_measure(run)})
+        rows.append({"value": value, **_measure(run, names)})
     record = {"field": field, "trained": trained, "rows": rows}
     setup.write(workdir / f"extrapolation_{field}.json", json.dumps(record, indent=1))
     _say(record)
     return record
 
 
-def _measure(run: loop.Run) -> dict[str, Any]:
+def _measure(run: loop.Run, names: Sequence[str]) -> dict[str, Any]:
     _, params = run.restored()
     report = evaluate.reports(run.evaluate, params, run.config.price)
     out: dict[str, Any] = {"test_examples": len(run.dataset.test.labels)}
-    for name in _names(run.config):
+    for name in names:
         result = report("test", COMPARED[name])
         out |= {
             f"{name}_accuracy": result.accuracy,
@@ -73,7 +74,7 @@ def _measure(run: loop.Run) -> dict[str, Any]:
             f"{name}_steps": float(result.each["steps"].mean()),
             f"{name}_converged": float(result.each["converged"].mean()),
         }
-    return out | ({"actions": report("test").actions} if "agent_cost" in out else {})
+    return out | ({"actions": report("test").actions} if "agent" in names else {})
 
 
 def _names(config: Any) -> list[str]:
@@ -89,19 +90,20 @@ def _names(config: Any) -> list[str]:
 
 def _say(record: dict[str, Any]) -> None:
     names = [name for name in COMPARED if f"{name}_cost" in record["rows"][0]]
+    iterating = [name for name in names if name != "straight"]
     rows = [
         [
             str(row["value"]),
             *(percent(row[f"{name}_accuracy"]) for name in names),
-            *(f"{row[f'{name}_cost']:.2f}" for name in names),
-            *(percent(row[f"{name}_converged"]) for name in names),
+            *(f"{row[f'{name}_cost']:.2f}" for name in iterating),
+            *(percent(row[f"{name}_converged"]) for name in iterating),
             " / ".join(f"{100 * share:.0f}" for share in row.get("actions", ())),
         ]
         for row in record["rows"]
     ]
     title = f"Trained with {record['field']}={record['trained']}"
-    about = (f"{name}{what}" for what in ("", ", cost", ", converged") for name in names)
-    print_table(title, [record["field"], *about, "actions (%)"], rows)
+    about = (f"{name}, {what}" for what in ("cost", "converged") for name in iterating)
+    print_table(title, [record["field"], *names, *about, "actions (%)"], rows)
 
 
 def main() -> None:

@@ -22,18 +22,18 @@ def reopen(
         data_dir: where TFDS keeps its data, if not where it was in training.
         changes: fields of the config to change, as "data.grid"; of the data, only what the test
             split is made of.
-        baseline: whether a run without an agent will do.
+        baseline: whether a baseline's run will do.
 
     Raises:
-        UserError: workdir is not that of a trained run, or it has no agent where it needs one.
+        UserError: workdir is not that of a trained run, or not of one with an agent.
     """
     config = setup.saved_config(Path(workdir))
     config.update_from_flattened_dict(dict(changes))
     if data_dir is not None:
         config.data.data_dir = data_dir
     run = loop.Run.reopen(config, Path(workdir))
-    agent = config.router == "agent" and "agent" in run.task.phases[-1].trains
-    if not (agent or baseline):
+    trained = "agent" in run.task.phases[-1].trains
+    if not (trained if config.router == "agent" else baseline):
         raise UserError(f"{workdir}: expected a run with an agent, got a baseline's.")
     return run
 

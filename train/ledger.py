@@ -11,11 +11,11 @@ from pathlib import Path
 import re
 from typing import Any
 
-from train import paper
+from train import figures, paper
 from train.claims import CLAIMS, Claim, Summaries
 from train.seeds import Group
 
-# Fields of config.data of which larger values make harder test data.
+# Fields of config.data: how large grids and mazes are.
 _SIZES = ("grid", "side")
 
 
@@ -49,14 +49,15 @@ def _beside(group: Group, groups: Sequence[Group]) -> Summaries:
     These are VARIANT_accuracy and VARIANT_all_layers_accuracy; the variant is called model_all if
     it is the model_L that iterates all layers, and wide_macs, deep_macs, residual_macs if it is
     wide_2.5x, deep_2.5x, residual_2.5x, whatever the number. A first run is beside the variant's
-    first, and so on; one without such has no such key. `largest_accuracy` and
-    VARIANT_largest_accuracy are on the largest test data that `train.extrapolate` was asked about.
+    first, and so on; one without such has no such key. `VARIANT_beside_largest_accuracy` and
+    VARIANT_largest_accuracy are on the largest test data, larger than in training, that
+    `train.extrapolate` was asked about for both runs.
     """
     out = [dict(summary) for summary in group.summaries]
     for summary, workdir in zip(out, group.workdirs, strict=False):
         points = json.loads((workdir / "curve.json").read_text())["agent"]
         summary["curve"] = sorted(points, key=lambda point: point["price"]) or None
-        summary["largest_accuracy"] = _largest(workdir, "agent")
+        summary["larger"] = _larger(workdir, "agent")
     for other in (other for other in groups if other.task == group.name and other.variant):
         layers = len(out[0]["layer_accuracies"])
         name = "model_all" if other.variant == f"model_{layers}" else other.variant
@@ -65,18 +66,24 @@ def _beside(group: Group, groups: Sequence[Group]) -> Summaries:
             summary[f"{name}_accuracy"] = theirs["test_accuracy"]
             summary[f"{name}_all_layers_accuracy"] = theirs["all_layers_accuracy"]
         for summary, workdir in zip(out, other.workdirs, strict=False):
-            summary[f"{name}_largest_accuracy"] = _largest(workdir, "straight")
+            static = _larger(workdir, "straight")
+            both = summary["larger"].keys() & static.keys()
+            if both:
+                summary[f"{name}_beside_largest_accuracy"] = summary["larger"][max(both)]
+                summary[f"{name}_largest_accuracy"] = static[max(both)]
     return out
 
 
-def _largest(workdir: Path, router: str) -> float | None:
-    """Accuracy on the largest grids or mazes of which the run was asked; None where it was not."""
-    for field in _SIZES:
-        path = workdir / f"extrapolation_{field}.json"
-        if path.exists():
-            largest = max(json.loads(path.read_text())["rows"], key=lambda row: row["value"])
-            return largest.get(f"{router}_accuracy")
-    return None
+def _larger(workdir: Path, router: str) -> dict[int, float]:
+    """Accuracies on grids or mazes larger than in training, by their size."""
+    records = (figures.read(workdir / f"extrapolation_{field}.json") for field in _SIZES)
+    return {
+        row["value"]: row[f"{router}_accuracy"]
+        for record in records
+        if record
+        for row in record["rows"]
+        if row["value"] > record["trained"] and f"{router}_accuracy" in row
+    }
 
 
 def _training(rows: Sequence[dict[str, Any]]) -> list[Entry]:

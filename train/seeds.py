@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from configs import baselines
+from train import setup
 from train.errors import UserError
 
 
@@ -68,7 +69,7 @@ def groups(workdirs: Iterable[Path]) -> list[Group]:
     for workdir in workdirs:
         read = lambda name, folder=workdir: json.loads((folder / f"{name}.json").read_text())
         try:
-            record = read("config"), read("summary")
+            record = setup.former(workdir) or read("config"), read("summary")
         except (OSError, ValueError) as error:
             raise UserError(
                 f"{workdir}: expected the workdir of a finished run ({error})."

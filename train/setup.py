@@ -199,7 +199,7 @@ def claim(
         raise UserError(f"Cannot use workdir {workdir}: {error.strerror}.") from error
     compare(config, workdir)
     wanted = json.loads(config.to_json_best_effort())
-    if _former(workdir) not in (None, wanted):
+    if former(workdir) not in (None, wanted):
         # What was measured with other prices, or another router, is not this config's.
         for name in RECORDS:
             for path in workdir.glob(f"{name}.json"):
@@ -238,11 +238,11 @@ def compare(
     Raises:
         UserError: config.json is of another config, or cannot be read.
     """
-    former = _former(workdir)
-    if former is None:
+    old = former(workdir)
+    if old is None:
         return
     wanted = json.loads(config.to_json_best_effort())
-    differences = _differences(former, wanted, free)
+    differences = _differences(old, wanted, free)
     if differences:
         raise UserError(
             f"{workdir} holds a run with another {', '.join(differences)}; give this run another "
@@ -261,11 +261,11 @@ def saved_config(workdir: Path) -> ml_collections.ConfigDict:
             f"{workdir}: expected the workdir of a run, but config.json or data.json is missing. "
             "Train first, with python -m train.main."
         )
-    return ml_collections.ConfigDict(_former(workdir))
+    return ml_collections.ConfigDict(former(workdir))
 
 
-def _former(workdir: Path) -> dict[str, Any] | None:
-    """Content of config.json, None if there is none.
+def former(workdir: Path) -> dict[str, Any] | None:
+    """Content of the workdir's config.json, None if there is none.
 
     Fields that it lacks, as one of an older version may, have the defaults: a new field's leaves
     everything as it was. The data's fields are each task's own.
