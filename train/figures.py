@@ -223,7 +223,7 @@ def curves(axes: Axes, curve: dict, key: str) -> bool:
         agent = sorted(agent, key=lambda point: point["price"])
         style: dict[str, Any] = {"color": BLUE, "marker": "o", "markersize": 4}
         axes.plot(*_points(agent, key), **style, label="agent, by price λ")
-    others = itertools.cycle(itertools.product("*XP", (ORANGE, PINK, SKY)))
+    others = itertools.cycle(itertools.product("*XPdp", (ORANGE, PINK, SKY)))
     for name, point in routers.items():
         marker, colour = _POINTS[name] if name in _POINTS else next(others)
         style = {"color": colour, "markersize": 5, "label": name, "zorder": 3}
@@ -338,7 +338,7 @@ def _legend(figure: Figure) -> None:
     """Below the axes, where it covers nothing."""
     each = [axes.get_legend_handles_labels() for axes in figure.axes]
     handles, labels = ([*itertools.chain(*parts)] for parts in zip(*each, strict=True))
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
 
 
 def _points(points: Sequence[dict], key: str) -> tuple[list[float], list[float]]:
