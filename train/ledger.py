@@ -49,9 +49,9 @@ def _beside(group: Group, groups: Sequence[Group]) -> Summaries:
     These are VARIANT_accuracy and VARIANT_all_layers_accuracy; the variant is called model_all if
     it is the model_L that iterates all layers, and wide_macs, deep_macs, residual_macs if it is
     wide_2.5x, deep_2.5x, residual_2.5x, whatever the number. A first run is beside the variant's
-    first, and so on; one without such has no such key. `VARIANT_beside_largest_accuracy` and
-    VARIANT_largest_accuracy are on the largest test data, larger than in training, that
-    `train.extrapolate` was asked about for both runs.
+    first, and so on; one without such has no such key. VARIANT_largest_accuracy, and beside it the
+    config's own VARIANT_beside_largest_accuracy, are on the largest test data, larger than in
+    training, that `train.extrapolate` was asked about for both runs.
     """
     out = [dict(summary) for summary in group.summaries]
     for summary, workdir in zip(out, group.workdirs, strict=False):
