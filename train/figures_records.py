@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 import itertools
-from types import MappingProxyType
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -81,9 +80,7 @@ def robustness(record: dict[str, Any]) -> Figure:
     return figure
 
 
-def extrapolation(
-    record: dict[str, Any], static: Mapping[str, Sequence[float]] = MappingProxyType({})
-) -> Figure:
+def extrapolation(record: dict[str, Any], static: Mapping[str, Sequence[float]] = {}) -> Figure:
     """Accuracy, steps and actions on test data made with other values of a field.
 
     Args:
