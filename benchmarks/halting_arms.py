@@ -86,13 +86,13 @@ def halted(
     """
     variables, layers = state_lib.join(params["main"]), len(task.model.widths)
     state = call(task.model, variables, DynaLay.begin, task.normalise(images))
-    asking = halting.asking(net, exits.features(state)) if rule.loss else 0.0
+    asking = halting.asking(net, exits.features(state, task.model.last)) if rule.loss else 0.0
     macs = jnp.full(images.shape[:1], task.costs.straight, jnp.float32)
     going = jnp.ones(images.shape[:1], bool)
     lambdas, answers, iterated = [], [state.logits], []
     for layer in range(1, layers + 1):
         lambdas.append(
-            net.apply(params["halting"], exits.features(state))
+            net.apply(params["halting"], exits.features(state, task.model.last))
             if rule.loss
             else jnp.max(jax.nn.log_softmax(state.logits), axis=-1)
         )

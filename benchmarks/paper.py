@@ -35,6 +35,7 @@ class Study:
         seeds: of the config and of its variants.
         variants: baselines, see `configs.baselines`.
         once: further variants, of the first seed alone.
+        halting: whether halting routers are trained.
         robustness: whether corrupted images are evaluated.
         risk: greatest extra error that `calibrate` allows.
         beyond: other test data, as `extrapolate` takes them; static nets are asked, too.
@@ -45,6 +46,7 @@ class Study:
     seeds: tuple[int, ...]
     variants: tuple[str, ...] = ()
     once: tuple[str, ...] = ()
+    halting: bool = True
     robustness: bool = False
     risk: float = 0.02
     beyond: tuple[str, ...] = ()
@@ -82,6 +84,7 @@ _SMALL = (
     Study("parity", (10,)),
     Study("parity_extrapolation", (10,)),
     Study("imdb", (10,)),
+    Study("wikitext2", (10,), halting=False),  # which keep every class's probability in memory
 )
 _FULL = tuple(
     Study(name, (0, 1, 2), (*_variants(2.0), *_DEAR), robustness=True, risk=0.01, timed=True)
@@ -137,7 +140,8 @@ def _questions(study: Study, out: Path) -> Iterator[tuple[tuple[str, ...], Path]
     for seed in study.seeds:
         folder = out / f"{study.config}-{seed}"
         ask = lambda name, *rest, folder=folder: (f"train.{name}", str(folder), *rest)
-        yield ask("halting"), folder / "halting.json"
+        if study.halting:
+            yield ask("halting"), folder / "halting.json"
         if study.robustness:
             yield ask("robustness"), folder / "robustness.json"
         for router in ("agent", "confidence"):

@@ -23,7 +23,7 @@ _RECORDS = ("curve", "halting", "robustness", "residuals", "calibrated_*", "extr
 _TIMED = ("training_*", "routers_*")
 SHOWN = (
     "digits", "connectivity", "scales", "mazes", "parity", "parity_extrapolation",
-    "imdb", "cifar10_small", "cifar10", "cifar100",
+    "imdb", "wikitext2", "cifar10_small", "cifar10", "cifar100",
 )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ def base() -> ConfigDict:
                 own=0.3,  # of concave cells: share of it within a channel
                 hard_gates=False,  # of concave cells: whether gates can be shut wholly
                 stem=0,
+                last=False,  # whether the last position alone is read, as in language models
                 norm=True,
                 rounds=1,
                 tol=1e-3,

@@ -18,7 +18,7 @@ class Phi(NamedTuple):
     """φ, what the agent sees of each sample, without gradient.
 
     Attributes:
-        activations: float32 [B, ...], per layer the mean and the maximum over positions.
+        activations: float32 [B, ...], of each layer what `pool` keeps.
         metrics: float32 [B, ...], log residuals, entropy and margin of the logits, log odds of the
             most probable class, log λ, last action, progress.
     """
@@ -34,6 +34,7 @@ def features(
     price: jax.Array,
     last_action: jax.Array,
     progress: jax.Array,
+    last: bool = False,
 ) -> Phi:
     """φ of each sample.
 
@@ -44,34 +45,43 @@ def features(
         price: λ of Eq. 2, positive, [B].
         last_action: int32 [B], 0 … L; 0 in the first round.
         progress: share of the rounds that is over, scalar in [0, 1).
+        last: of `pool`.
     """
     log_p = nn.log_softmax(logits.astype(jnp.float32))
     p = jnp.exp(log_p)
     entropy = -jnp.sum(p * log_p, axis=-1, keepdims=True)
-    top = jax.lax.top_k(p, 2)[0]
+    # Not `top_k`: on CPU, in a larger program, it sorts all classes.
+    best = jnp.max(p, axis=-1, keepdims=True)
+    others = jnp.arange(p.shape[-1]) != jnp.argmax(p, axis=-1, keepdims=True)
+    second = jnp.max(p, axis=-1, keepdims=True, where=others, initial=0.0)
     batch = logits.shape[0]
     # What is left for the other classes, in float32, is not seen above this confidence.
-    sure = jnp.clip(top[:, :1], max=1 - 1e-6)
+    sure = jnp.clip(best, max=1 - 1e-6)
     metrics = [
         jnp.log(residuals + 1e-6),
         entropy,
-        top[:, :1] - top[:, 1:],
+        best - second,
         jnp.log(sure) - jnp.log1p(-sure),
         jnp.log(price)[:, None],
         nn.one_hot(last_action, len(hs) + 1),
         jnp.full((batch, 1), progress, jnp.float32),
     ]
-    activations = [pool(h) for h in hs]
+    activations = [pool(h, last) for h in hs]
     join = lambda parts: jnp.concatenate(parts, axis=-1)
     return jax.lax.stop_gradient(Phi(join(activations), join(metrics)))
 
 
-def pool(h: jax.Array) -> jax.Array:
-    """Mean and maximum over all positions: [B, ..., C] → float32 [B, 2 C]; [B, C] as it is."""
+def pool(h: jax.Array, last: bool = False) -> jax.Array:
+    """Mean and maximum over all positions: [B, ..., C] → float32 [B, 2 C]; [B, C] as it is.
+
+    With `last` the last position alone, [B, C]: of a text, what is known after its last word.
+    """
     h = h.astype(jnp.float32)
     if h.ndim == 2:
         return h
     positions = tuple(range(1, h.ndim - 1))
+    if last:
+        return h[:, *(-1 for _ in positions)]
     return jnp.concatenate([h.mean(positions), h.max(positions)], axis=-1)
 
 

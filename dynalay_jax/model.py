@@ -98,6 +98,7 @@ class DynaLay(nn.Module):
         stem: channels of a 3×3 convolution before the layers; 0 takes the input as it is.
         vocabulary: 0, or the number of tokens that inputs [B, height, width, 1] are made of; the
             stem is then an embedding of each.
+        last: whether head and agent read the last position alone, see `agent.pool`.
         norm: whether injections are normalised.
         rounds: of observing and sweeping, ≥ 1.
         tol, max_steps, solver, adjoint: of `fixed_point`.
@@ -115,6 +116,7 @@ class DynaLay(nn.Module):
     cell: str = "concave"
     stem: int = 0
     vocabulary: int = 0
+    last: bool = False
     gain: float = 1.5
     own: float = 0.3
     hard_gates: bool = False
@@ -216,7 +218,7 @@ class DynaLay(nn.Module):
 
     def head(self, h: jax.Array) -> jax.Array:
         """Logits float32 [B, classes] of the last layer's activation."""
-        return self.classifier(self.scale(agent_lib.pool(h)))
+        return self.classifier(self.scale(agent_lib.pool(h, self.last)))
 
     def observe(self, state: State, price: jax.Array | float, i: int) -> Observation:
         """What routers see in round i; no gradient flows into the state."""
@@ -232,6 +234,7 @@ class DynaLay(nn.Module):
             jnp.broadcast_to(jnp.asarray(price, jnp.float32), (batch,)),
             state.action,
             jnp.float32(i / self.rounds),
+            self.last,
         )
         return Observation(state.logits, self.agent(phi), i)
 

@@ -45,6 +45,7 @@ def test_pool_is_mean_and_maximum():
     h = jnp.arange(2 * 4 * 3, dtype=jnp.float32).reshape(1, 4, 2, 3)
     assert agent.pool(h)[0].tolist() == [*h.mean((1, 2))[0].tolist(), *h.max((1, 2))[0].tolist()]
     assert agent.pool(jnp.ones((2, 5), jnp.bfloat16)).dtype == jnp.float32
+    assert agent.pool(h, last=True).tolist() == h[:, -1, -1].tolist()
 
 
 def test_no_gradient_flows_to_what_the_agent_sees():

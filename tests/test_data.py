@@ -113,7 +113,9 @@ def test_real_cifar10():
 
 def test_an_unknown_name_is_answered_with_the_nearest():
     message = the_error("cfar100")
-    assert "cifar10, cifar100, connectivity, digits, imdb_reviews, mazes, parity" in message
+    assert (
+        "cifar10, cifar100, connectivity, digits, imdb_reviews, mazes, parity, wikitext2" in message
+    )
     assert "Did you mean 'cifar100'?" in message
 
 

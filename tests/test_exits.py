@@ -9,6 +9,7 @@ from short_run import tiny
 from dynalay_jax import cost
 from dynalay_jax import model as model_lib
 from train import data, exits, setup
+from train.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
 
@@ -40,3 +41,15 @@ def test_exits_are_the_passes_with_the_first_layers_iterated():
     assert len(np.unique(seen.cost[:, 3])) > 1, "solves take a sample's own steps"
     # The features say which exit it is: last action, before the progress.
     np.testing.assert_array_equal(seen.phi.metrics[..., -5:-1], np.tile(np.eye(4), (20, 1, 1)))
+
+
+def test_answers_that_memory_cannot_hold_are_refused(monkeypatch):
+    config = tiny()
+    dataset = data.load(config.data)
+    task = setup.task(config, dataset)
+    params = model_lib.init(task.model, jax.random.key(0), dataset.test.images.shape[1:])
+    examples = len(dataset.test.labels)
+    size = 4 * examples * (len(task.model.widths) + 1) * 10
+    monkeypatch.setattr(exits, "_MOST", size - 1)
+    with pytest.raises(UserError, match=f"answers to {examples} examples in 10 classes"):
+        exits.measurement(task, params)(dataset.test)

@@ -1,9 +1,9 @@
 """Data sets as arrays in memory, and the order in which training and evaluation go through them.
 
 All of them fit into memory, and onto the device, as uint8 (text as uint16): a step gathers its
-examples by index. CIFAR-10, CIFAR-100 and IMDB come from TFDS and are read without TensorFlow; the
-digits come with scikit-learn; connectivity, mazes and parity are made here. Each loader imports
-what it alone needs.
+examples by index. CIFAR-10, CIFAR-100 and IMDB come from TFDS and are read without TensorFlow;
+WikiText-2 is read from its files; the digits come with scikit-learn; connectivity, mazes and parity
+are made here. Each loader imports what it alone needs.
 """
 
 from collections.abc import Callable, Iterator
@@ -90,8 +90,8 @@ def load(config: ml_collections.ConfigDict) -> Dataset:
 
     Args:
         config: name; validation, how many training examples are held out, from their end where
-            their order is random already, stratified for the digits; for CIFAR and IMDB data_dir,
-            where TFDS keeps its data ("": TFDS' default), and for IMDB length and vocabulary; for
+            their order is random already, stratified for the digits; for CIFAR and texts data_dir,
+            where TFDS keeps its data ("": TFDS' default), and for texts length and vocabulary; for
             the tasks made here train (with validation), test, seed, and the arguments of `make` in
             `train.datasets`, which for parity's test split are test_least and test_most.
 
@@ -126,6 +126,20 @@ def _reviews(config: ml_collections.ConfigDict) -> _Parts:
     rest, test = reviews.load(builder, *settings)
     train, validation = _hold_out(rest, config.validation)
     return train, validation, test, reviews.CLASSES, ""
+
+
+def _wikitext(config: ml_collections.ConfigDict) -> _Parts:
+    from etils import epath
+    import tensorflow_datasets as tfds
+
+    from train.datasets import wikitext
+
+    folder = epath.Path(config.data_dir or tfds.core.constants.DATA_DIR).expanduser()
+    # Where TFDS has the files that its own data sets cannot download.
+    folder = folder / "downloads" / "manual" / "wikitext-2"
+    settings = config.validation, config.length, config.vocabulary
+    parts, tokens = wikitext.load(folder, *settings)
+    return *parts, tokens, ""
 
 
 def _digits(config: ml_collections.ConfigDict) -> _Parts:
@@ -167,6 +181,7 @@ _LOADERS: dict[str, Callable[[ml_collections.ConfigDict], _Parts]] = {
     "imdb_reviews": _reviews,
     "mazes": _made,
     "parity": _made,
+    "wikitext2": _wikitext,
 }
 
 

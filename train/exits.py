@@ -19,7 +19,11 @@ import numpy as np
 from dynalay_jax import agent, cost, routers
 from dynalay_jax.model import DynaLay, State, call
 from train.data import Split, evaluation_batches
+from train.errors import UserError
 from train.step import PyTree, Task
+
+# Bytes of class probabilities that are held in memory, at most.
+_MOST = 8e9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,10 +55,21 @@ def measurement(task: Task, variables: PyTree) -> Callable[[Split], Exits]:
     Args:
         task: of the run.
         variables: the model's, {"params": ...}.
+
+    Returns:
+        The program; it raises a UserError for examples and classes that memory cannot hold.
     """
     visit = jax.jit(lambda variables, x: sequence(task, variables, task.normalise(x)))
 
     def measure(split: Split) -> Exits:
+        answers = len(task.model.widths) + 1
+        size = 4 * len(split.labels) * answers * task.model.classes
+        if size > _MOST:
+            raise UserError(
+                f"Expected class probabilities of at most {_MOST / 1e9:g} GB, got "
+                f"{size / 1e9:.3g} GB: {answers} answers to {len(split.labels)} examples in "
+                f"{task.model.classes} classes. Ask a run with fewer classes or examples."
+            )
         parts = []
         for places, real in evaluation_batches(len(split.labels), task.config.eval_batch):
             images = split.images[places]
@@ -76,14 +91,15 @@ def sequence(task: Task, variables: PyTree, x: jax.Array) -> tuple[agent.Phi, ja
         state, sweep = call(model, variables, DynaLay.sweep, states[-1], iterate)
         states.append(state)
         macs.append(macs[-1] + cost.spent(task.costs, iterate[None], sweep.steps[None]))
-    phis = map(features, states)
+    phis = (features(state, model.last) for state in states)
     log_probs = jax.nn.log_softmax(jnp.stack([state.logits for state in states], 1))
     phi = jax.tree.map(lambda *leaves: jnp.stack(leaves, 1), *phis)
     return phi, log_probs, jnp.stack(macs, 1)
 
 
-def features(state: State) -> agent.Phi:
-    """φ as in `Exits`, of a state between sweeps."""
+def features(state: State, last: bool) -> agent.Phi:
+    """φ as in `Exits`, of a state between sweeps; `last` is the model's."""
     batch = state.action.shape[0]
     nothing, price = jnp.zeros((batch, 0), jnp.float32), jnp.ones((batch,), jnp.float32)
-    return agent.features(state.hs[1:], state.logits, nothing, price, state.action, jnp.float32(0))
+    seen = state.hs[1:], state.logits, nothing, price, state.action
+    return agent.features(*seen, jnp.float32(0), last)

@@ -32,6 +32,7 @@ def summarise(
     right, steps = straight.each["correct"], agent.each["steps"]
     residual = agent.each["residual"]
     iterated = ~np.isnan(residual)
+    layers = range(1, len(agent.actions))
     mean = lambda values: float(np.mean(values)) if len(values) else None
     out = {
         "test_examples": len(right),
@@ -40,9 +41,7 @@ def summarise(
         "straight_accuracy": straight.accuracy,
         "layer_accuracies": hindsight.outcomes(report, 1)[0].mean(0)[1:].tolist(),
         # Of the layers up to the second, the third, …, without the last.
-        "first_accuracies": [
-            report("test", f"first_{j}").accuracy for j in range(2, len(agent.actions) - 1)
-        ],
+        "first_accuracies": [report("test", f"first_{j}").accuracy for j in layers[1:-1]],
         "all_layers_accuracy": everything.accuracy,
         "random_accuracy": random["accuracy"],
         "confidence_accuracy": confidence["accuracy"],
@@ -57,6 +56,9 @@ def summarise(
         "median_residual": float(np.median(residual[iterated])) if iterated.any() else None,
         "converged": mean(agent.each["converged"][iterated]),
         "test_loss": agent.loss,
+        "straight_loss": straight.loss,
+        "layer_losses": [report("test", f"constant_{j}").loss for j in layers],
+        "all_layers_loss": everything.loss,
     }
     if difficulty is not None:
         out["difficulty_spearman"] = correlation(difficulty, steps)
