@@ -86,7 +86,9 @@ def _iterate(config: ConfigDict, layers: int) -> None:
         straight=float(layers == 0), everything=float(layers > 0), everything_layers=layers
     )
     if layers == 0:
-        config.model.update(cell=_STATIC.get(config.model.cell, config.model.cell), compact=0)
+        static = _STATIC.get(config.model.cell, config.model.cell)
+        # Nothing spreads in them: small offsets would only be small activations.
+        config.model.update(cell=static, compact=0, offset=1.0)
 
 
 def _match(config: ConfigDict, direction: str, times: str | None) -> None:

@@ -17,6 +17,7 @@ def base() -> ConfigDict:
                 windows=(),  # 3×3 kernels everywhere
                 gain=1.5,  # of concave cells: above 1, activity spreads at the start
                 own=0.3,  # of concave cells: share of it within a channel
+                offset=1.0,  # of concave cells: the offsets' deviation at the start
                 hard_gates=False,  # of concave cells: whether gates can be shut wholly
                 stem=0,
                 last=False,  # whether the last position alone is read, as in language models

@@ -26,13 +26,16 @@ def get_config(baseline: str = "") -> ConfigDict:
         seed=0,
     )
     # In a corridor one pixel wide only 3 of a kernel's 9 taps are open, and of the channels half.
-    # What starts as a spread of its own in each channel learns to follow a path; otherwise, or at a
-    # higher learning rate, the main model settles for what can be told near by, and stays there.
+    # What starts as a spread of its own in each channel, where little else is active, learns to
+    # follow a path; otherwise, or at a higher learning rate, the main model settles for what can be
+    # told near by, and stays there.
     config.model.gain = 4.0
     config.model.own = 0.9
+    config.model.offset = 0.1
     # Where activity grows along any corridor, what leaks through a wall grows behind it.
     config.model.hard_gates = True
     config.train.learning_rate = 3e-3
+    config.train.epochs.main = 8.0
     # Whole batches teach the agent, as in scales: taught by a quarter of each, it gave up iterating
     # as soon as the layers were trained on its routes.
     config.objective.fraction = 1.0

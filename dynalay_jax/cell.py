@@ -61,14 +61,18 @@ class Cell(nn.Module):
         del w
         return None
 
-    def _offset(self, below: jax.Array) -> jax.Array:
-        """Injected offset [B, H, W, features]: convolution, then group normalisation if asked."""
+    def _offset(self, below: jax.Array, spread: float = 1.0) -> jax.Array:
+        """Injected offset [B, H, W, features]: convolution, then group normalisation if asked.
+
+        `spread` is its standard deviation at the start, for inputs of variance 1.
+        """
         below = below.astype(self.dtype)
         offset = nn.Conv(
             self.features,
             (self.window, self.window),
             strides=self.stride,
             use_bias=not self.norm,
+            kernel_init=nn.initializers.variance_scaling(spread**2, "fan_in", "truncated_normal"),
             dtype=self.dtype,
             conv_general_dilated=fast_convolution,
             name="inject",

@@ -43,6 +43,9 @@ class ConcaveConv(Cell):
         gain: row sum of K at the start. Above 1, activity spreads through open gates.
         own: share of a channel's row sum that starts on the channel itself, so that what it says
             spreads over the image before it mixes with the others.
+        offset: standard deviation of the offsets at the start, for inputs of variance 1 and without
+            `norm`. Small ones are quiet: what spreads from a few places is not drowned by what
+            starts everywhere.
         gate: standard deviation of the gates' logits at the start, for inputs of variance 1.
         hard_gates: whether gates are piecewise linear in their logits: 0 from -3 down, 1 from 3 up.
             A sigmoid's never shut wholly, and what leaks grows wherever activity spreads.
@@ -54,6 +57,7 @@ class ConcaveConv(Cell):
 
     gain: float = 1.5
     own: float = 0.3
+    offset: float = 1.0
     gate: float = 4.0
     hard_gates: bool = False
 
@@ -77,7 +81,7 @@ class ConcaveConv(Cell):
             name="gate",
         )(below.astype(self.dtype))
         opened = nn.hard_sigmoid(gate) if self.hard_gates else nn.sigmoid(gate)
-        return {"offset": self._offset(below), "gate": opened}
+        return {"offset": self._offset(below, self.offset), "gate": opened}
 
     @nn.nowrap
     def _mixed(self) -> jax.Array:
@@ -108,7 +112,7 @@ class SeparableConcaveConv(ConcaveConv):
     properties.
 
     Attributes:
-        gain, own, gate, hard_gates: as of ConcaveConv; `own` is the share of P's diagonal.
+        gain, own, offset, gate, hard_gates: as of ConcaveConv; `own` is the share of P's diagonal.
 
     References:
         Sifre and Mallat, Rigid-Motion Scattering for Texture Classification, 2014.

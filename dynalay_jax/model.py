@@ -94,7 +94,7 @@ class DynaLay(nn.Module):
         strides: of their injections; same length.
         windows: sides of the injections' kernels; same length, or () for 3 everywhere.
         cell: name in `cells.CELLS` or `static_cells.STATIC`.
-        gain, own, hard_gates: of `cells.ConcaveConv`; ignored by other cells.
+        gain, own, offset, hard_gates: of `cells.ConcaveConv`; ignored by other cells.
         stem: channels of a 3×3 convolution before the layers; 0 takes the input as it is.
         vocabulary: 0, or the number of tokens that inputs [B, height, width, 1] are made of; the
             stem is then an embedding of each.
@@ -119,6 +119,7 @@ class DynaLay(nn.Module):
     last: bool = False
     gain: float = 1.5
     own: float = 0.3
+    offset: float = 1.0
     hard_gates: bool = False
     norm: bool = True
     rounds: int = 1
@@ -145,8 +146,8 @@ class DynaLay(nn.Module):
             raise ValueError(f"cell: expected one of {', '.join(_CELLS)}, got {self.cell!r}.")
         cell = functools.partial(_CELLS[self.cell], norm=self.norm, dtype=self.dtype)
         if issubclass(_CELLS[self.cell], ConcaveConv):
-            concave = {"gain": self.gain, "own": self.own, "hard_gates": self.hard_gates}
-            cell = functools.partial(cell, **concave)
+            names = ("gain", "own", "offset", "hard_gates")
+            cell = functools.partial(cell, **{name: getattr(self, name) for name in names})
         self.first: Any = None
         if self.vocabulary:
             if self.stem < 1:

@@ -75,6 +75,12 @@ def test_gates_belong_to_the_plain_cnn_of_concave_cells():
     assert connectivity.get_config("model_1").model.cell == "concave"
 
 
+def test_nothing_spreads_in_static_nets_so_their_offsets_are_as_usual():
+    assert mazes.get_config("model_1").model.offset < 1
+    for name in ("model_0", "deep_2.5x", "wide_parameters"):
+        assert mazes.get_config(name).model.offset == 1
+
+
 def test_resnet20_is_the_known_one():
     """0.27 M parameters and 40.6 M multiply-accumulates."""
     config = cifar10.get_config("resnet20")

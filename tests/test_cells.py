@@ -107,6 +107,19 @@ def test_behind_hard_gates_that_are_shut_nothing_spreads(name, hard):
     assert not behind.any() if hard else float(behind.min()) > 0.8
 
 
+@pytest.mark.parametrize("name", ["concave", "separable"])
+def test_offsets_start_as_spread_as_asked(name):
+    below = jax.random.normal(jax.random.key(1), (4, 8, 8, 3))
+
+    def deviation(**fields):
+        cell = CELLS[name](features=64, norm=False, **fields)
+        _, u = cell.init_with_output(jax.random.key(0), below)[0]
+        return float(u["offset"].std())
+
+    assert deviation() == pytest.approx(1, rel=0.2)
+    assert deviation(offset=0.1) == pytest.approx(0.1 * deviation(), rel=1e-4)
+
+
 def test_separable_is_concave_with_a_kernel_that_is_a_product():
     cell, _, below, (w, u) = built("separable")
     z, dense = cell.straight(w, u), CELLS["concave"](features=FEATURES)
