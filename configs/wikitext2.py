@@ -2,7 +2,11 @@
 
     python -m train.main --config=configs/wikitext2.py
 
-Hardware: 2 cores, of which a run has one.
+Hardware: 2 cores, of which a run has one. Time: 14 minutes, and 18 of evaluation. Result (1 seed,
+245,569 words of test text): 22.4 % of the words and a perplexity of 146 on every route, straight,
+with any layer iterated, and with all of them; so the agent iterates nothing. Words beyond the
+vocabulary count as one, so that the perplexity is not that of larger vocabularies. See
+benchmarks/results/small/wikitext2.json.
 """
 
 from ml_collections import ConfigDict
@@ -11,7 +15,7 @@ from configs import baselines, imdb
 
 
 def get_config(baseline: str = "") -> ConfigDict:
-    """Which word comes next? 2,088,628 words of training text, 245,569 of test text."""
+    """Which word comes next? 2,088,628 words to train on, 20,000 to choose by, 245,569 to test."""
     config = imdb.get_config()
     config.data = dict(
         name="wikitext2",
@@ -22,6 +26,7 @@ def get_config(baseline: str = "") -> ConfigDict:
         seed=0,
     )
     config.augment.cutout = 0
+    # What comes next is asked after the last word.
     config.model.last = True
     config.train.learning_rate = 1e-2
     config.train.epochs.main = 0.4

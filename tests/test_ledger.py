@@ -89,6 +89,12 @@ def test_a_seed_that_says_otherwise_counts_against(claim, change):
     assert found[claim].verdict == "holds in 1 of 2 runs"
 
 
+def test_an_lstm_gains_where_each_layer_makes_a_difference_that_counts():
+    layers = [0.9005, 0.95], [0.902, 0.95]
+    found = rows(wikitext2=[SUMMARY | {"layer_accuracies": each} for each in layers])
+    assert found["An LSTM gains from iterating a layer"].verdict == "holds in 1 of 2 runs"
+
+
 @pytest.mark.parametrize(
     ("claim", "variant", "better", "worse"),
     [

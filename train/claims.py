@@ -369,8 +369,8 @@ CLAIMS = (
         ("imdb", "wikitext2"),
         (*_ACCURACIES, "layer_accuracies"),
         _routes,
-        lambda s: min(s["layer_accuracies"]) > s["straight_accuracy"],
-        "Counted as holding where every layer gains: the best of them, chosen on test data, mostly "
-        "would. The same weights on every route.",
+        lambda s: min(s["layer_accuracies"]) > s["straight_accuracy"] + 0.001,
+        "Counted as holding where every layer gains more than 0.1 points: the best of them, chosen "
+        "on test data, mostly would. The same weights on every route.",
     ),
 )
