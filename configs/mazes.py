@@ -35,7 +35,7 @@ def get_config(baseline: str = "") -> ConfigDict:
     # Where activity grows along any corridor, what leaks through a wall grows behind it.
     config.model.hard_gates = True
     config.train.learning_rate = 3e-3
-    config.train.epochs.main = 8.0
+    config.train.epochs.main = 12.0
     # Whole batches teach the agent, as in scales: taught by a quarter of each, it gave up iterating
     # as soon as the layers were trained on its routes.
     config.objective.fraction = 1.0
