@@ -69,7 +69,7 @@ def _variants(macs: float) -> tuple[str, ...]:
 
 
 _SMALL = (
-    # Nothing was chosen by these seeds. What takes longest comes first.
+    # Nothing was chosen by these seeds, but for how long mazes are trained. The longest come first.
     Study("digits", (10, 11, 12), _variants(1.7), _DEAR, robustness=True, risk=0.05, timed=True),
     Study("cifar10_small", (10,), once=("model_0",), robustness=True, timed=True),
     Study(
