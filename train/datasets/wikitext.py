@@ -50,7 +50,8 @@ def load(
     frequent = (word for word, _ in counts.most_common(vocabulary - 2))
     tokens = (NOTHING, UNKNOWN, *frequent)
     known = {word: token for token, word in enumerate(tokens)}
-    train, valid, test = (_windows([known.get(word, 1) for word in text], length) for text in texts)
+    places = lambda text: [known.get(word, known[UNKNOWN]) for word in text]
+    train, valid, test = (_windows(places(text), length) for text in texts)
     if not 1 <= validation <= len(valid.labels):
         raise UserError(
             f"config.data.validation: expected 1 to {len(valid.labels)} examples, got {validation}."
