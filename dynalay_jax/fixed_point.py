@@ -13,8 +13,9 @@ import numpy as np
 
 from dynalay_jax import lanes, validate
 from dynalay_jax.active_set import Limits
-from dynalay_jax.adjoints import Adjoint, Implicit, Unrolled
+from dynalay_jax.adjoints import Implicit, Unrolled
 from dynalay_jax.compaction import Compaction
+from dynalay_jax.derivative_rules import Adjoint
 from dynalay_jax.problem import Operands, pose
 from dynalay_jax.solution import Solution, Stats
 from dynalay_jax.solvers import Picard, Solver

@@ -5,6 +5,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from dynalay_jax import active_set, lanes
 from dynalay_jax.compaction import Compaction, check_sources, follows_samples, take_bucket
@@ -21,6 +22,17 @@ class Operands(NamedTuple):
     args: tuple
     consts: tuple[list[Any], ...]  # what f closed over, one list a bucket size
     limits: active_set.Limits
+
+    def smooth(self) -> PyTree:
+        """(args, consts of the full batch), with None for leaves that have no derivative."""
+        keep = lambda leaf: leaf if jnp.issubdtype(leaf.dtype, jnp.inexact) else None
+        return jax.tree.map(keep, (self.args, self.consts[0]))
+
+    def with_smooth(self, smooth: PyTree) -> tuple[tuple, list[Any]]:
+        """(args, consts of the full batch), with the leaves of `smooth` in place of their own."""
+        either = lambda new, own: own if new is None else new
+        mine = self.args, self.consts[0]
+        return jax.tree.map(either, smooth, mine, is_leaf=lambda x: x is None)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
