@@ -87,8 +87,9 @@ def _iterate(config: ConfigDict, layers: int) -> None:
     )
     if layers == 0:
         static = _STATIC.get(config.model.cell, config.model.cell)
-        # Nothing spreads in them: small offsets would only be small activations.
-        config.model.update(cell=static, compact=0, offset=1.0)
+        # Nothing spreads in them, so that nothing leaks: small offsets would only be small
+        # activations, and of gates that shut wholly a deep net passes on no gradient.
+        config.model.update(cell=static, compact=0, offset=1.0, hard_gates=False)
 
 
 def _match(config: ConfigDict, direction: str, times: str | None) -> None:
@@ -99,7 +100,7 @@ def _match(config: ConfigDict, direction: str, times: str | None) -> None:
     target = float(times or 1) * measure(config)
     _iterate(config, 0)
     if direction == "residual":
-        config.model.update(cell="residual", norm=True, hard_gates=False)
+        config.model.update(cell="residual", norm=True)
     match = matching.widen if direction == "wide" else matching.deepen
     match(config, measure, target)
 

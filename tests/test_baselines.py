@@ -75,10 +75,12 @@ def test_gates_belong_to_the_plain_cnn_of_concave_cells():
     assert connectivity.get_config("model_1").model.cell == "concave"
 
 
-def test_nothing_spreads_in_static_nets_so_their_offsets_are_as_usual():
-    assert mazes.get_config("model_1").model.offset < 1
-    for name in ("model_0", "deep_2.5x", "wide_parameters"):
-        assert mazes.get_config(name).model.offset == 1
+def test_nothing_spreads_in_static_nets_so_their_offsets_and_gates_are_as_usual():
+    model = mazes.get_config("model_1").model
+    assert model.offset < 1 and model.hard_gates
+    for name in ("model_0", "deep_2.5x", "wide_parameters", "residual_2.5x"):
+        model = mazes.get_config(name).model
+        assert model.offset == 1 and not model.hard_gates, name
 
 
 def test_resnet20_is_the_known_one():
