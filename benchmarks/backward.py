@@ -14,7 +14,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tabulate
 
 from benchmarks import measure, problems
 from dynalay_jax import Implicit, JacobianFree, Phantom, Unrolled, fixed_point
@@ -80,7 +79,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         ]
         for row in rows
     ]
-    return tabulate.tabulate(lines, headers, tablefmt="github", disable_numparse=True)
+    return measure.markdown(lines, headers)
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:

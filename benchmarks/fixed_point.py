@@ -15,7 +15,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import tabulate
 
 from benchmarks import arms, measure, problems
 from benchmarks.problems import Benchmark
@@ -153,9 +152,37 @@ def table(results: list[dict[str, Any]]) -> str:
             )
         headers = ["arm", "tol", "gradient error", "forward ms", "× peer", "gradient ms", "× peer"]
         headers += ["masked / this", "compile s", "temporary MB", "failure"]
-        parts.append(tabulate.tabulate(lines, headers, tablefmt="github", disable_numparse=True))
+        parts.append(measure.markdown(lines, headers))
         parts.append("")
     return "\n".join(parts)
+
+
+def summary(results: list[dict[str, Any]]) -> str:
+    """Value and gradient of our fastest arm beside the fastest of the others, as Markdown."""
+    headers = [
+        "problem", "dynalay_jax ms", "fastest other", "its ms", "× peer",
+        "temporary MB: here / there",
+    ]  # fmt: skip
+    lines = []
+    for result in results:
+        rows = [row for row in result["rows"] if "failure" not in row]
+        own = [row["arm"].startswith("dynalay_jax") for row in rows]
+        fastest = lambda mine, rows=rows, own=own: min(
+            (row for row, is_own in zip(rows, own, strict=True) if is_own == mine),
+            key=lambda row: row["gradient"]["median_ms"],
+        )
+        ours, theirs = fastest(True), fastest(False)
+        lines.append(
+            [
+                result["problem"],
+                f"{ours['gradient']['median_ms']:.3g}",
+                theirs["arm"],
+                f"{theirs['gradient']['median_ms']:.3g}",
+                ratio(ours["gradient"]["to_fastest_peer"]),
+                f"{ours['gradient']['temp_mb']:.3g} / {theirs['gradient']['temp_mb']:.3g}",
+            ]
+        )
+    return measure.markdown(lines, headers)
 
 
 def ratio(value: float | None) -> str:

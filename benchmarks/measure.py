@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import tabulate
 
 from train.provenance import provenance
 
@@ -93,3 +94,8 @@ def write_json(path: Path, record: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=1) + "\n")
     print(f"wrote {path}")
+
+
+def markdown(rows: Sequence[Sequence[Any]], headers: Sequence[str]) -> str:
+    """A table in Markdown; the cells are shown as they are."""
+    return tabulate.tabulate(rows, headers, tablefmt="github", disable_numparse=True)

@@ -1,25 +1,30 @@
-"""`python -m benchmarks.readme`: writes the README's tables from the committed results."""
+"""`python -m benchmarks.readme`: writes into pages and configs what the committed results say."""
 
+from collections.abc import Sequence
 import json
 from pathlib import Path
 import re
+import textwrap
 from types import ModuleType
 from typing import Any
 
-import tabulate
-
 from benchmarks import backward, fixed_point, measure, routers, runs, training
+from train import seeds
 
-README = Path(__file__).parent.parent / "README.md"
+HERE = Path(__file__).parent
+# The project's, and the results in full.
+PAGES = (HERE.parent / "README.md", HERE / "README.md")
 
 
 def render() -> dict[str, str]:
-    """Name of each generated part of the README, and its text."""
+    """Name of each generated part of the pages, and its text."""
     solved, gradients = _read("fixed_point"), _read("backward")
     trained = {name: _read(f"small/{name}") or _read(f"full/{name}") for name in runs.SHOWN}
     shown = [row for row in gradients["rows"] if row["steps"] in (10, 50, 200)]
     return {
         "runs": f"{runs.table(trained)}\n\n{_trained_on(trained)}",
+        "routes": runs.routes_table(trained),
+        "calibrated": runs.calibrated_table(trained),
         "static": _static("digits"),
         "static_scales": _static("scales"),
         "static_mazes": _static("mazes"),
@@ -29,9 +34,56 @@ def render() -> dict[str, str]:
         "training": _timed(training, _read("small/training_cifar10_small")),
         "routers": _timed(routers, _read("small/routers_scales")),
         "harness": _overhead(_read("harness_digits")),
+        "peers": f"{provenance(solved)}\n\n{fixed_point.summary(solved['results'])}",
         "fixed_point": f"{provenance(solved)}\n\n{fixed_point.table(solved['results'])}",
         "backward": f"{provenance(gradients)}\n\n{backward.table(shown)}",
     }
+
+
+def measured(name: str, record: dict) -> str:
+    """What a config reached, the paragraph of its docstring that starts with "Measured"."""
+    summaries = [run["summary"] for run in record["runs"]]
+    accuracy = lambda key: f"{seeds.mean(summaries, f'{key}_accuracy')} %"
+    plain = lambda key, form, factor=1: seeds.mean(summaries, key, form, factor, spread=False)
+    numbers = ", ".join(str(summary["seed"]) for summary in summaries)
+    text = (
+        f"Measured on {plain('test_examples', ',.0f')} test examples with seed"
+        f"{'s' if len(summaries) > 1 else ''} {numbers}, trained in "
+        f"{plain('train_seconds', '.0f', 1 / 60)} minutes on half of 2 CPU cores, beside other "
+        f"work: agent "
+        f"{accuracy('test')} at a cost of {plain('mean_cost', '.2f')} straight passes, at which "
+        f"random routing has {accuracy('random')} and a threshold on confidence "
+        f"{accuracy('confidence')}; straight pass {accuracy('straight')}, all layers "
+        f"{accuracy('all_layers')} at a cost of {plain('all_layers_cost', '.2f')}. More in "
+        f"benchmarks/results/small/{name}.json."
+    )
+    # What belongs together is kept on one line.
+    joined = re.sub(" (±|%) ?", lambda m: m[0].replace(" ", "_", 1 + (m[1] == "±")), text)
+    filled = textwrap.fill(joined, 100, break_long_words=False, break_on_hyphens=False)
+    return re.sub("_(±|%)_?", lambda m: m[0].replace("_", " "), filled)
+
+
+def retold(source: str, paragraph: str) -> str:
+    """A config's source with this paragraph in place of that which starts with "Measured".
+
+    Raises:
+        ValueError: it has not exactly one.
+    """
+    parts = re.compile(r"^Measured\b.*?(?=\n\n|\n\"\"\")", re.MULTILINE | re.DOTALL)
+    source, found = parts.subn(lambda _: paragraph, source)
+    if found != 1:
+        raise ValueError(f"docstring: expected one paragraph 'Measured …', found {found}.")
+    return source
+
+
+def configs() -> dict[Path, str]:
+    """Configs that were run, each with its source as the results would have it."""
+    out = {}
+    for name in runs.SHOWN:
+        if record := _read(f"small/{name}"):
+            path = HERE.parent / "configs" / f"{name}.py"
+            out[path] = retold(path.read_text(), measured(name, record))
+    return out
 
 
 def _family(config: str) -> dict[str, dict]:
@@ -59,7 +111,7 @@ def _verdicts(claims: list[dict]) -> str:
         for claim in claims
         if claim["verdict"].startswith("holds")
     ]
-    return tabulate.tabulate(rows, ["claim", "holds in"], tablefmt="github", disable_numparse=True)
+    return measure.markdown(rows, ["claim", "holds in"])
 
 
 def _read(name: str) -> Any:
@@ -100,15 +152,25 @@ def provenance(record: dict) -> str:
     )
 
 
-def insert(text: str, parts: dict[str, str]) -> str:
-    """Replaces what stands between the markers of each part."""
+def insert(pages: Sequence[str], parts: dict[str, str]) -> list[str]:
+    """Replaces what stands between the markers of each part.
+
+    Raises:
+        ValueError: a part has not exactly one place in all the pages.
+    """
+    pages = list(pages)
     for name, part in parts.items():
         pattern = re.compile(rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end -->)", re.DOTALL)
-        text, found = pattern.subn(lambda m, part=part: f"{m[1]}{part}\n{m[2]}", text)
-        if found != 1:
-            raise ValueError(f"README.md: expected one marker for {name!r}, found {found}.")
-    return text
+        put = lambda m, part=part: f"{m[1]}{part}\n{m[2]}"
+        pages, found = zip(*(pattern.subn(put, page) for page in pages), strict=True)
+        if sum(found) != 1:
+            raise ValueError(f"{name!r}: expected one marker in the pages, found {sum(found)}.")
+    return list(pages)
 
 
 if __name__ == "__main__":
-    README.write_text(insert(README.read_text(), render()))
+    written = insert([page.read_text() for page in PAGES], render())
+    for page, text in zip(PAGES, written, strict=True):
+        page.write_text(text)
+    for path, source in configs().items():
+        path.write_text(source)

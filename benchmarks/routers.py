@@ -26,7 +26,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tabulate
 
 from benchmarks import halting_arms, measure, router_arms
 from benchmarks.router_arms import ALL, STRAIGHT, Arm
@@ -171,7 +170,7 @@ def table(record: dict[str, Any]) -> str:
                 ),
             ]
         )
-    return tabulate.tabulate(lines, headers, tablefmt="github", disable_numparse=True)
+    return measure.markdown(lines, headers)
 
 
 def main() -> None:

@@ -8,15 +8,20 @@ summaries are averaged. Writes results/NAME.json; what was asked of the finished
 """
 
 import argparse
+from collections.abc import Mapping, Sequence
 import json
 from pathlib import Path
 import shutil
 from typing import Any
 
+import numpy as np
+
 from benchmarks import measure
 from train import seeds
 from train.evaluate import COMPARED
 
+Record = dict[str, Any]
+Records = Mapping[str, Record | None]
 # Records of a run that hold numbers alone; the gallery has images.
 _RECORDS = ("curve", "halting", "robustness", "residuals", "calibrated_*", "extrapolation_*")
 # What was timed with a run's weights is a file of its own.
@@ -27,7 +32,7 @@ SHOWN = (
 )  # fmt: skip
 
 
-def collect(group: seeds.Group) -> dict[str, Any]:
+def collect(group: seeds.Group) -> Record:
     """One record of the runs of a config with different seeds."""
     read = lambda folder, name: json.loads((folder / f"{name}.json").read_text())
     # Where the data lay is that machine's own affair.
@@ -44,57 +49,104 @@ def collect(group: seeds.Group) -> dict[str, Any]:
         }
         for folder, summary in zip(group.workdirs, group.summaries, strict=True)
     ]
-    record: dict[str, Any] = {"config": config, "ran": group.ran, "runs": runs}
+    record: Record = {"config": config, "ran": group.ran, "runs": runs}
     if (group.workdirs[0] / "difficulty.json").exists():
         record["difficulty"] = [read(folder, "difficulty")["bins"] for folder in group.workdirs]
     return record
 
 
-def table(records: dict[str, dict[str, Any] | None]) -> str:
+def table(records: Records) -> str:
     """Markdown: a row for each config; one without a record says that it was not run."""
-    from tabulate import tabulate
-
     columns = [
-        "config", "test examples", "seeds", "no operation", "random", "confidence",
-        "two thresholds", "two looks", "agent", "all layers", "gap closed (%)", "cost: agent / all",
-        "no operation / layer 1 / … (%)", "minutes",
+        "config", "test examples", "seeds", "no operation", "random", "confidence", "agent",
+        "all layers", "gap closed (%)", "cost: agent / all", "minutes",
     ]  # fmt: skip
     rows = [
         [f"`{name}.py`", *(_row(record) if record else ["not run"])]
         for name, record in records.items()
     ]
-    return tabulate(rows, columns, tablefmt="github", disable_numparse=True)
+    return measure.markdown(rows, columns)
 
 
-def _row(record: dict[str, Any]) -> list[str]:
+def _row(record: Record) -> list[str]:
     summaries = [run["summary"] for run in record["runs"]]
-    accuracies = ("straight", "random", "confidence", "graded", "cascade", "test", "all_layers")
     # Only accuracies show their spread, to keep the table readable.
     plain = lambda key, form, factor=1: seeds.mean(summaries, key, form, factor, spread=False)
     costs = (plain(key, ".2f") for key in ("mean_cost", "all_layers_cost"))
     return [
         plain("test_examples", ".0f"),
         str(len(summaries)),
-        *(_percent(seeds.mean(summaries, f"{key}_accuracy")) for key in accuracies),
+        *_accuracies(summaries, "straight", "random", "confidence", "test", "all_layers"),
         plain("gap_closed", "z.0f", 100),
         " / ".join(costs),
-        seeds.shares(summaries),
         plain("train_seconds", ".1f", 1 / 60),
     ]
+
+
+def routes_table(records: Records) -> str:
+    """Markdown: for each config that was run, more routes that the same weights can take."""
+    columns = [
+        "config", "best layer alone", "its cost", "two thresholds", "two looks", "agent",
+        "agent's cost", "no operation / layer 1 / … (%)",
+    ]  # fmt: skip
+    rows = []
+    for name, record in records.items():
+        if not record:
+            continue
+        summaries = [run["summary"] for run in record["runs"]]
+        by_layer = np.array([summary["layer_accuracies"] for summary in summaries])
+        best = int(by_layer.mean(0).argmax())
+        alone = [
+            run["curve"]["routers"][f"layer {best + 1}"] for run in record["runs"] if "curve" in run
+        ]
+        rows.append(
+            [
+                f"`{name}.py`",
+                f"{best + 1}: {_accuracies(alone, '')[0]}",
+                seeds.mean(alone, "mean_cost", ".2f", 1, spread=False),
+                *_accuracies(summaries, "graded", "cascade", "test"),
+                seeds.mean(summaries, "mean_cost", ".2f", 1, spread=False),
+                seeds.shares(summaries),
+            ]
+        )
+    return measure.markdown(rows, columns)
+
+
+def calibrated_table(records: Records) -> str:
+    """Markdown: the cheapest setting that keeps an error bound, see `train.calibrate`."""
+    columns = [
+        "config", "risk (points)", "agent's cost", "its extra error", "confidence's cost",
+        "its extra error", "all layers",
+    ]  # fmt: skip
+    rows = []
+    for name, record in records.items():
+        found = [run for run in record["runs"] if "calibrated_agent" in run] if record else []
+        if not found:
+            continue
+        row = [f"`{name}.py`", f"{100 * found[0]['calibrated_agent']['risk']:g}"]
+        for router in ("agent", "confidence"):
+            tests = [run[f"calibrated_{router}"]["test"] for run in found]
+            row.append(seeds.mean(tests, "cost", ".2f", 1))
+            row.append(seeds.mean(tests, "extra_error", "z.2f"))
+        rows.append([*row, seeds.mean(tests, "all_layers_cost", ".2f", 1, spread=False)])
+    return measure.markdown(rows, columns)
+
+
+def _accuracies(summaries: Sequence[Record], *names: str) -> list[str]:
+    keys = (f"{name}_accuracy".removeprefix("_") for name in names)
+    return [_percent(seeds.mean(summaries, key)) for key in keys]
 
 
 def _percent(number: str) -> str:
     return number if number == "—" else f"{number} %"
 
 
-def static_table(records: dict[str, dict[str, Any]]) -> str:
+def static_table(records: Mapping[str, Record]) -> str:
     """Markdown: a config and its baselines, by what they cost.
 
     Args:
         records: by name of the run, the config itself first.
     """
-    from tabulate import tabulate
-
     rows = []
     for name, record in records.items():
         summaries = [run["summary"] for run in record["runs"]]
@@ -110,18 +162,16 @@ def static_table(records: dict[str, dict[str, Any]]) -> str:
         )
     rows.sort(key=lambda row: float(row[-1].replace(",", "")))
     columns = ["run", "seeds", "accuracy", "parameters (k)", "MACs an example (M)"]
-    return tabulate(rows, columns, tablefmt="github", disable_numparse=True)
+    return measure.markdown(rows, columns)
 
 
-def larger_table(records: dict[str, dict[str, Any]], field: str) -> str:
+def larger_table(records: Mapping[str, Record], field: str) -> str:
     """Markdown: accuracy on test data of other sizes than in training, static nets beside it.
 
     Args:
         records: by name of the run, the config itself first, then those of its baselines.
         field: of config.data, see `train.extrapolate`.
     """
-    from tabulate import tabulate
-
     name, *baselines = records
     answer = f"extrapolation_{field}"
     asked = {
@@ -141,7 +191,7 @@ def larger_table(records: dict[str, dict[str, Any]], field: str) -> str:
         field, "no operation", "agent", "all layers",
         *(run.removeprefix(f"{name}_") for run in baselines), "agent's cost", "agent's steps",
     ]  # fmt: skip
-    return tabulate(rows, columns, tablefmt="github", disable_numparse=True)
+    return measure.markdown(rows, columns)
 
 
 def main() -> None:

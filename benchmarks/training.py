@@ -32,7 +32,6 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
-import tabulate
 
 from benchmarks import measure
 from configs import baselines
@@ -256,7 +255,7 @@ def table(record: dict[str, Any]) -> str:
     here = ", ".join(f"{ratio(name, 'backward', PLAIN)} ({name})" for name in DYNALAY)
     ours, plain, deq = (BACKWARD[arm] for arm in ("DynaLay", "plain CNN", "DEQ"))
     return (
-        f"{tabulate.tabulate(lines, headers, tablefmt='github', disable_numparse=True)}\n\n"
+        f"{measure.markdown(lines, headers)}\n\n"
         f"DynaLay's backward pass against the plain CNN's: in the paper "
         f"{ours / plain:.3g}, here {here}. A DEQ's against DynaLay's: in "
         f"the paper {deq / ours:.1f}, if its units are the same."

@@ -2,9 +2,12 @@
 
     python -m train.main --config=configs/imdb.py
 
-Hardware: 2 cores, of which a run has one. Time: 20 to 35 minutes. Result (1 seed, 25,000 test
-reviews): 85.4 to 85.5 % on every route, straight, with any layer iterated, and with all of them;
-so the agent iterates nothing. See benchmarks/results/small/imdb.json.
+Measured on 25,000 test examples with seed 10, trained in 35 minutes on half of 2 CPU cores, beside
+other work: agent 85.5 % at a cost of 0.01 straight passes, at which random routing has 85.5 % and a
+threshold on confidence 85.5 %; straight pass 85.5 %, all layers 85.5 % at a cost of 7.24. More in
+benchmarks/results/small/imdb.json.
+
+No layer gains from being iterated, so the agent iterates nothing.
 """
 
 from ml_collections import ConfigDict

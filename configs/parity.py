@@ -2,10 +2,13 @@
 
     python -m train.main --config=configs/parity.py
 
-Hardware: 2 cores, of which a run has one. Time: 3 minutes. Result (1 seed, 5,000 test vectors):
-agent 100 % at a cost of 27.6 straight passes; straight pass 51.2 %, all layers 100 % at a cost of
-27.3, which leaves out the agent's own. Next to nothing is easy here, and a solve takes 65 steps
-whatever the difficulty. See benchmarks/results/small/parity.json.
+Measured on 5,000 test examples with seed 10, trained in 2 minutes on half of 2 CPU cores, beside
+other work: agent 100.0 % at a cost of 27.55 straight passes, at which random routing has 100.0 %
+and a threshold on confidence 100.0 %; straight pass 51.2 %, all layers 100.0 % at a cost of 27.28.
+More in benchmarks/results/small/parity.json.
+
+Next to nothing is easy here, and a solve takes as many steps whatever the difficulty. The cost of
+all layers leaves out the agent's own.
 """
 
 from ml_collections import ConfigDict

@@ -2,11 +2,14 @@
 
     python -m train.main --config=configs/wikitext2.py
 
-Hardware: 2 cores, of which a run has one. Time: 14 minutes, and up to 40 of evaluation
-beside other work. Result (1 seed, 245,569 words of test text): 22.4 % of the words and a perplexity
-of 146 on every route, straight, with any layer iterated, and with all of them; so the agent
-iterates nothing. Words beyond the vocabulary, 12 % of the test text, count as one, so that the
-perplexity is not that of larger vocabularies. See benchmarks/results/small/wikitext2.json.
+Measured on 245,569 test examples with seed 10, trained in 14 minutes on half of 2 CPU cores, beside
+other work: agent 22.4 % at a cost of 0.04 straight passes, at which random routing has 22.4 % and a
+threshold on confidence 22.4 %; straight pass 22.4 %, all layers 22.4 % at a cost of 2.04. More in
+benchmarks/results/small/wikitext2.json.
+
+The perplexity is as high on every route, so the agent iterates nothing; by route it is in the
+record. Words beyond the vocabulary count as one word, so that the perplexity is not that of larger
+vocabularies.
 """
 
 from ml_collections import ConfigDict

@@ -1,17 +1,15 @@
-"""The README's code runs, and its tables are the committed results."""
+"""The README's code runs, and the pages' tables are the committed results."""
 
-from pathlib import Path
 import re
 
 import jax
 import numpy as np
+import pytest
 
 from benchmarks import readme
 
-TEXT = Path(__file__).parent.parent.joinpath("README.md").read_text()
-
-
-MODEL, EXAMPLE, PROBE = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+TEXTS = [page.read_text() for page in readme.PAGES]
+MODEL, EXAMPLE, PROBE = re.findall(r"```python\n(.*?)```", TEXTS[0], re.DOTALL)
 
 
 def test_model_example_runs():
@@ -39,4 +37,28 @@ def test_primitive_examples_run(capsys):
 
 
 def test_tables_are_written_from_the_results():
-    assert readme.insert(TEXT, readme.render()) == TEXT
+    assert readme.insert(TEXTS, readme.render()) == TEXTS
+
+
+def test_configs_tell_the_results():
+    sources = readme.configs()
+    assert {path.stem for path in sources} >= {"digits", "scales", "mazes"}
+    for path, source in sources.items():
+        assert path.read_text() == source, path.name
+    with pytest.raises(ValueError, match="expected one paragraph 'Measured …', found 0"):
+        readme.retold('"""A config."""', "Measured: much.")
+
+
+def test_a_part_has_one_place():
+    page = "<!-- a: by a command -->\nold\n<!-- end -->"
+    assert readme.insert(["", page], {"a": "new"}) == ["", page.replace("old", "new")]
+    with pytest.raises(ValueError, match="'a': expected one marker in the pages, found 2"):
+        readme.insert([page, page], {"a": "new"})
+    with pytest.raises(ValueError, match="'b': expected one marker in the pages, found 0"):
+        readme.insert(["", page], {"b": "new"})
+
+
+def test_links_lead_to_files():
+    for page, text in zip(readme.PAGES, TEXTS, strict=True):
+        for link in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"

@@ -52,10 +52,36 @@ def test_table_averages_seeds_and_says_what_was_not_run(group):
     cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
     assert cells[:4] == ["`connectivity.py`", "500", "2", "90.0 ± 0.0 %"]
     assert cells[-6:] == [
-        "96.0 ± 1.4 %", "96.0 ± 0.0 %", "60", "1.50 / 20.00", "25 / 0 / 75", "1.5"
+        "93.0 ± 0.0 %", "96.0 ± 1.4 %", "96.0 ± 0.0 %", "60", "1.50 / 20.00", "1.5"
     ]  # fmt: skip
-    assert cells[6] == "—", "two thresholds were not measured"
     assert "`cifar10.py`" in lines[3] and "not run" in lines[3]
+
+
+def test_more_routes_of_the_same_weights(group):
+    record = runs.collect(group)
+    alone = {"layer 1": {"accuracy": 0.9, "mean_cost": 3.0}}
+    for each, accuracy in zip(record["runs"], (0.95, 0.96), strict=True):
+        each["summary"]["layer_accuracies"] = [0.9, accuracy]
+        second = {"accuracy": accuracy, "mean_cost": 4.0}
+        each["curve"] = {"routers": alone | {"layer 2": second}}
+    lines = runs.routes_table({"connectivity": record, "cifar10": None}).splitlines()
+    assert len(lines) == 3, "what was not run has no row"
+    assert [cell.strip() for cell in lines[2].strip("|").split("|")] == [
+        "`connectivity.py`", "2: 95.5 ± 0.7 %", "4.00", "—", "—", "96.0 ± 1.4 %", "1.50",
+        "25 / 0 / 75",
+    ]  # fmt: skip
+
+
+def test_calibrated_settings_are_rows(group):
+    record = runs.collect(group)
+    assert len(runs.calibrated_table({"connectivity": record}).splitlines()) == 2
+    chosen = lambda cost: {"risk": 0.02, "test": {"cost": cost, "extra_error": 0.011, **all_layers}}
+    all_layers = {"all_layers_cost": 20.0}
+    record["runs"][0] |= {"calibrated_agent": chosen(5.0), "calibrated_confidence": chosen(9.0)}
+    lines = runs.calibrated_table({"connectivity": record, "cifar10": None}).splitlines()
+    assert [cell.strip() for cell in lines[2].strip("|").split("|")] == [
+        "`connectivity.py`", "2", "5.00", "1.10", "9.00", "1.10", "20.00"
+    ]  # fmt: skip
 
 
 def test_baselines_are_in_order_of_their_macs(group):
