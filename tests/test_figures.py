@@ -41,6 +41,7 @@ def write(workdir, phases=("model warm-up", "agent warm-up", "joint"), curve=CUR
         values = {"phase": phase, "loss": 1 / step, "cross_entropy": 2 / step}
         if phase != "model warm-up":
             values |= {"action_0": 0.5, "action_1": 0.3, "action_2": 0.2, "reward": 0.4}
+            values |= {"routing_entropy": 0.7}
             values |= {"reward_correct": 0.5, "reward_cost": -0.08, "reward_penalty": -0.02}
         writer.write(step, "train", values)
         if step % 30 == 0:
@@ -91,6 +92,8 @@ def test_lines(tmp_path, figures):
     assert [area.get_label() for area in areas] == ["no operation", "layer 1", "layer 2"]
     tops = [area.get_paths()[0].vertices[:, 1].max() for area in areas]
     np.testing.assert_allclose(tops, [0.5, 0.8, 1.0])
+    (entropy,) = figures["selection"].axes[1].lines
+    np.testing.assert_allclose(entropy.get_xydata(), [(step, 0.7) for step in range(31, 91)])
     for figure in figures.values():
         labels = [text.get_text() for text in figure.legends[0].get_texts()]
         assert len(labels) == len(set(labels)) >= 3

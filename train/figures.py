@@ -160,13 +160,20 @@ def _reward(axes: Axes, records: Records) -> bool:
 
 
 def _selection(axes: Axes, records: Records) -> bool:
-    """What the agent chooses, from when it is trained on."""
+    """What the agent chooses, from when it is trained on; the entropy of its choice of its own."""
     chosen = [r for r in records if r["split"] == "train" and action_names(r)]
     if not chosen:
         return False
     names = max((action_names(record) for record in chosen), key=len)
     shares = np.array([[record.get(name, 0.0) for record in chosen] for name in names])
-    drawing.stack(axes, [record["step"] for record in chosen], shares)
+    steps = [record["step"] for record in chosen]
+    drawing.stack(axes, steps, shares)
+    entropy = [record.get("routing_entropy", np.nan) for record in chosen]
+    if np.isfinite(entropy).any():
+        right = _right(axes, "entropy of the policy (nats)")
+        outlined = [patheffects.withStroke(linewidth=3, foreground="white")]
+        right.plot(steps, entropy, color=BLACK, label="entropy (right)", path_effects=outlined)
+        right.set_ylim(0.0, np.log(len(names)))
     _steps(axes, [record for record in records if record["step"] >= chosen[0]["step"]])
     return True
 
@@ -180,17 +187,23 @@ def _price_actions(axes: Axes, curve: dict) -> bool:
     drawing.bars(axes, shares.T)
     axes.set(xlabel="price λ of the penalty")
     axes.set_xticks(x, [f"{point['price']:.3g}" for point in points])
-    accuracy = axes.twinx()
+    accuracy = _right(axes, "accuracy")
     values = [point["accuracy"] for point in points]
     style: dict[str, Any] = {"markeredgecolor": "white", "markersize": 7, "linewidth": 2}
     accuracy.plot(x, values, color=RED, marker="o", label="accuracy (right)", **style)
-    accuracy.set_ylabel("accuracy")
     accuracy.yaxis.set_major_locator(MaxNLocator(6))
-    accuracy.grid(visible=False)
-    accuracy.spines.right.set_visible(True)
     for one in (axes, accuracy):
         one.yaxis.set_major_formatter(PercentFormatter(1.0))
     return True
+
+
+def _right(axes: Axes, label: str) -> Axes:
+    """Axes with the same x and a scale of their own, on the right."""
+    right = axes.twinx()
+    right.set_ylabel(label)
+    right.grid(visible=False)
+    right.spines.right.set_visible(True)
+    return right
 
 
 def _price_curve(axes: Axes, curve: dict, halting: dict, summary: dict) -> bool:
