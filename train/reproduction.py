@@ -137,8 +137,8 @@ def _selection(found: Found, figures: Sequence[str]) -> Section:
         ["config", "n", "no operation", *(f"layer {layer}" for layer in range(1, most))],
         rows if found.agents else [*rows, ["all configs", "not run", *("—" * most)]],
         "Of the test samples, at the config's price; with two rounds some iterate two layers, and "
-        "count for both. The figures are over training, of the first round, with the entropy of the "
-        "agent's choice.",
+        "count for both. The figures are over training, of the first round, with the entropy of "
+        "the agent's choice.",
         figures,
     )
 
