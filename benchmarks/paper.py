@@ -79,7 +79,7 @@ _SMALL = (
         beyond=("blocks=(1,),(2,)", "grid=12,16,20"),
         timed=True,
     ),
-    Study("connectivity", (30,), beyond=("grid=12,16,20",)),
+    Study("connectivity", (30, 31), beyond=("grid=12,16,20",)),
     Study("mazes", (31, 32), once=("residual_17.2x",), beyond=("side=5,7,10",)),
     Study("parity", (10,)),
     Study("parity_extrapolation", (10,)),

@@ -34,6 +34,10 @@ def get_config(baseline: str = "") -> ConfigDict:
     # The agent looks again at what the first layer came to, and may iterate the other one as well.
     config.model.rounds = 2
     config.model.norm = False
+    # Offsets that start small leave silent what nothing has reached, and gates that can be shut
+    # wholly stop at walls what would leak through them, and grow behind them.
+    config.model.offset = 0.3
+    config.model.hard_gates = True
     # Four times what solves take: costs are shares of this budget, and small ones leave the agent
     # free to iterate for gains of a few per cent.
     config.model.max_steps = 150

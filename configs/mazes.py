@@ -33,8 +33,6 @@ def get_config(baseline: str = "") -> ConfigDict:
     config.model.gain = 4.0
     config.model.own = 0.9
     config.model.offset = 0.1
-    # Where activity grows along any corridor, what leaks through a wall grows behind it.
-    config.model.hard_gates = True
     config.train.learning_rate = 3e-3
     config.train.epochs.main = 12.0
     # Whole batches teach the agent, as in scales: taught by a quarter of each, it gave up iterating

@@ -32,10 +32,6 @@ def get_config(baseline: str = "") -> ConfigDict:
     # Half the resolution with twice the channels: a step costs as much.
     config.model.widths = (24, 48)
     config.model.strides = (1, 2)
-    # Offsets that start small leave what nothing has reached silent, and shut gates stop it at
-    # walls, as in mazes.
-    config.model.offset = 0.3
-    config.model.hard_gates = True
     # Few samples a step gain from layer 1: from a quarter of each batch, some agents never
     # find it.
     config.objective.fraction = 1.0
