@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("flax_promotion")
 SMALL = {"model.widths": (4, 4), "model.agent_hidden": 1, "data.validation": 500}
 ALL = Setting("all", 0.1)
 PRICES = (0.01, 0.1, 1.0, 10.0)
-CANDIDATES = [ALL, *(Setting("agent", price) for price in PRICES)]
+CANDIDATES = [[Setting("agent", price) for price in PRICES]]
 
 
 def reports(wrong, costs=(4.0, 3.0, 2.0, 1.0)):
@@ -37,7 +37,7 @@ def mistakes(*counts, n=1000):
 
 
 def test_the_cheapest_that_passes_is_chosen():
-    choice, rows = calibrate.choose(reports(mistakes(0, 1, 2, 50)), CANDIDATES, 0.02, 0.1)
+    choice, rows = calibrate.choose(reports(mistakes(0, 1, 2, 50)), ALL, CANDIDATES, 0.02, 0.1)
     assert choice == Setting("agent", 1.0)
     assert [row["passed"] for row in rows] == [True, True, True, True, False]
     assert [row["validation_cost"] for row in rows] == [9, 4, 3, 2, 1]
@@ -45,41 +45,58 @@ def test_the_cheapest_that_passes_is_chosen():
 
 
 def test_the_first_that_fails_ends_the_sequence():
-    choice, rows = calibrate.choose(reports(mistakes(0, 50, 0, 0)), CANDIDATES, 0.02, 0.1)
+    choice, rows = calibrate.choose(reports(mistakes(0, 50, 0, 0)), ALL, CANDIDATES, 0.02, 0.1)
     assert choice == Setting("agent", 0.01)
-    assert [row["p_value"] <= 0.1 for row in rows] == [True, True, False, True, True]
-    assert [row["passed"] for row in rows] == [True, True, False, False, False]
+    assert [row["p_value"] <= 0.1 for row in rows] == [True, True, False]
+    assert [row["passed"] for row in rows] == [True, True, False]
+
+
+def test_the_cheapest_of_several_sequences_each_at_its_share_of_delta():
+    report = reports(mistakes(0, 50, 3, 50))
+    two = [CANDIDATES[0][:2], CANDIDATES[0][2:]]
+    choice, rows = calibrate.choose(report, ALL, two, 0.02, 0.1)
+    assert choice == Setting("agent", 1.0), "the end of one sequence is not that of the other"
+    assert [row["passed"] for row in rows] == [True, True, False, True, False]
+    p = rows[3]["p_value"]
+    assert calibrate.choose(report, ALL, two, 0.02, 2.01 * p)[0] == Setting("agent", 1.0)
+    assert calibrate.choose(report, ALL, two, 0.02, 1.99 * p)[0] != Setting("agent", 1.0)
 
 
 def test_all_layers_where_nothing_passes_or_nothing_is_cheaper():
-    assert calibrate.choose(reports(mistakes(50, 50, 50, 50)), CANDIDATES, 0.02, 0.1)[0] == ALL
+    assert calibrate.choose(reports(mistakes(*[50] * 4)), ALL, CANDIDATES, 0.02, 0.1)[0] == ALL
     dear = reports(mistakes(0, 50, 50, 50), [10.0] * 4)
-    assert calibrate.choose(dear, CANDIDATES, 0.02, 0.1)[0] == ALL
+    assert calibrate.choose(dear, ALL, CANDIDATES, 0.02, 0.1)[0] == ALL
 
 
-def test_the_promise_holds():
+@pytest.mark.parametrize("split", [3, 1], ids=["one sequence", "two"])
+def test_the_promise_holds(split):
     """In 1,000 worlds the choice exceeds the risk in no more than delta of them, but for chance."""
     rng, rates, risk, delta = np.random.default_rng(0), (0.01, 0.0501, 0.06), 0.05, 0.1
+    candidates = [CANDIDATES[0][:split], CANDIDATES[0][split:3]] if split < 3 else CANDIDATES
+    candidates = [sequence[:3] for sequence in candidates]
     broken = useful = 0
     for _ in range(1000):
         place = rng.random(300)  # a cheaper setting is wrong where a dearer one is, and elsewhere
         wrong = {price: place < rate for price, rate in zip(PRICES, rates, strict=False)}
-        choice, _ = calibrate.choose(reports(wrong), CANDIDATES[:4], risk, delta)
+        choice, _ = calibrate.choose(reports(wrong), ALL, candidates, risk, delta)
         broken += choice.router == "agent" and rates[PRICES.index(choice.price)] > risk
         useful += choice != ALL
     assert 0 < broken <= 1000 * (delta + 2 * np.sqrt(delta * (1 - delta) / 1000))
     assert useful > 950
 
 
-def test_settings_go_from_dear_to_cheap():
+def test_sequences_go_from_dear_to_cheap():
     config = tiny()
-    agent = calibrate.settings("agent", config, 10)
-    assert agent[0].router == "all" and agent[1:] == sorted(agent[1:], key=lambda s: s.price)
-    assert (agent[1].price, agent[-1].price) == config.price_range
-    confidence = calibrate.settings("confidence", config, 10)
-    thresholds = [float(setting.router.partition(":")[2]) for setting in confidence[1:]]
-    assert thresholds == sorted(thresholds, reverse=True)
-    assert thresholds[0] == 0.99999 and thresholds[-1] == 0.1
+    (agent,) = calibrate.sequences("agent", config, 10)
+    assert agent == sorted(agent, key=lambda s: s.price)
+    assert (agent[0].price, agent[-1].price) == config.price_range
+    confidence = calibrate.sequences("confidence", config, 10)
+    names = ["confidence", *(f"confidence_{i + 1}" for i in range(len(config.model.widths)))]
+    assert [sequence[0].router.partition(":")[0] for sequence in confidence] == names
+    for sequence in confidence:
+        thresholds = [float(setting.router.partition(":")[2]) for setting in sequence]
+        assert thresholds == sorted(thresholds, reverse=True)
+        assert thresholds[0] == 0.99999 and thresholds[-1] == 0.1
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +110,8 @@ def test_a_run_is_calibrated(run, capsys, monkeypatch, router):
     monkeypatch.setattr(calibrate, "_COUNT", 3)
     record = calibrate.calibrate(run, 0.3, 0.1, router)
     assert json.loads((run / f"calibrated_{router}.json").read_text()) == record
-    assert record["validation_examples"] == 500 and len(record["settings"]) == 4
+    assert record["validation_examples"] == 500
+    assert len(record["settings"]) == 1 + 3 * (1 if router == "agent" else 3)
     # As the choice does in an evaluation of its own.
     choice, test = record["choice"], record["test"]
     assert choice["router"].startswith(router)

@@ -63,8 +63,9 @@ def calibrated(groups: Sequence[Group]) -> Section | None:
         ["config", "router", "risk (points), δ", "n", *columns, "all layers chosen"],
         rows,
         "Chosen on the validation split, so that with probability 1 − δ the extra error against "
-        "all layers is at most the risk; measured on the test split. Where no setting can be shown "
-        "to keep it, all layers are iterated: in how many of the runs the last column says.",
+        "all layers is at most the risk; measured on the test split. What unsure samples iterate "
+        "is chosen with the threshold. Where no setting can be shown to keep it, all layers are "
+        "iterated: in how many of the runs the last column says.",
         kind="two",
     )
 

@@ -2,16 +2,18 @@
 
     python -m train.calibrate WORKDIR [--risk=0.01] [--delta=0.1] [--router=confidence]
 
-Of the settings of a router (prices of the agent, thresholds of confidence) it takes the cheapest
-whose extra error E[X], X = [all layers right] − [setting right], is at most `risk`; with
-probability 1 − `delta` over the validation examples it is. Then it looks at the test split.
+Of the settings of a router (prices of the agent; thresholds of confidence, and what unsure samples
+iterate) it takes the cheapest whose extra error E[X], X = [all layers right] − [setting right], is
+at most `risk`; with probability 1 − `delta` over the validation examples it is. Then it looks at
+the test split.
 
 That is Learn then Test (Angelopoulos et al. 2021, arXiv 2110.01052) with fixed sequence testing:
 from the dearest setting to the cheapest, an order that no example has a say in, each is tested for
 "its extra error exceeds the risk" at level `delta`, and the first that is not rejected ends the
-sequence. All layers themselves come first: their extra error is 0. The promise is for examples
-drawn as the validation examples were; so the newest checkpoint is taken, since the best was chosen
-by these very examples.
+sequence. Confidence has a sequence for each route that unsure samples may take, each tested at an
+equal share of `delta`. All layers themselves need no test: their extra error is 0. The promise is
+for examples drawn as the validation examples were; so the newest checkpoint is taken, since the
+best was chosen by these very examples.
 """
 
 from collections.abc import Sequence
@@ -29,7 +31,7 @@ from train.errors import UserError, expect_one_of
 from train.excess import p_value
 from train.progress import percent, print_table
 
-# Settings of a router beside all layers.
+# Settings in a sequence.
 _COUNT = 19
 
 
@@ -43,25 +45,30 @@ class Setting(NamedTuple):
         return f"agent at price {self.price:g}" if self.router == "agent" else self.router
 
 
-def settings(router: str, config: ml_collections.FrozenConfigDict, classes: int) -> list[Setting]:
-    """All layers, then the router's settings from the dearest to the cheapest, fixed beforehand.
+def sequences(
+    router: str, config: ml_collections.FrozenConfigDict, classes: int
+) -> list[list[Setting]]:
+    """A router's settings from the dearest to the cheapest, fixed beforehand.
 
     Args:
-        router: "agent", at prices spread over `config.price_range`, or "confidence", which
-            iterates all layers where the straight pass's largest class probability is below a
-            threshold; they are spread over the odds 100,000:1 to 1:(classes − 1).
+        router: "agent", at prices spread over `config.price_range`, or "confidence", where samples
+            whose largest class probability on the straight pass is below a threshold iterate all
+            layers, or one of them: a sequence each. The thresholds are spread over the odds
+            100,000:1 to 1:(classes − 1).
         config: of the run.
         classes: of the data set.
     """
     if router == "agent":
         low, high = config.price_range
         prices = np.geomspace(low, high, _COUNT)
-        cheaper = [Setting("agent", float(f"{price:.3g}")) for price in prices]
-    else:
-        odds = np.geomspace(1e5, 1 / (classes - 1), _COUNT)
-        thresholds = odds / (1 + odds)
-        cheaper = [Setting(f"confidence:{t:.6g}", config.price) for t in thresholds]
-    return [Setting("all", config.price), *cheaper]
+        return [[Setting("agent", float(f"{price:.3g}")) for price in prices]]
+    odds = np.geomspace(1e5, 1 / (classes - 1), _COUNT)
+    layers = len(config.model.widths)
+    single = [f"confidence_{layer}" for layer in range(1, layers + 1)] if layers > 1 else []
+    return [
+        [Setting(f"{name}:{t:.6g}", config.price) for t in odds / (1 + odds)]
+        for name in ("confidence", *single)
+    ]
 
 
 def extra_errors(report: evaluate.Reports, split: str, setting: Setting) -> np.ndarray:
@@ -71,31 +78,41 @@ def extra_errors(report: evaluate.Reports, split: str, setting: Setting) -> np.n
 
 
 def choose(
-    report: evaluate.Reports, candidates: Sequence[Setting], risk: float, delta: float
+    report: evaluate.Reports,
+    everything: Setting,
+    candidates: Sequence[Sequence[Setting]],
+    risk: float,
+    delta: float,
 ) -> tuple[Setting, list[dict[str, Any]]]:
     """Tests the candidates in their order on the validation split.
 
     Args:
         report: of the run's parameters.
-        candidates: as of `settings`: all layers, then from the dearest to the cheapest.
+        everything: all layers, without a test.
+        candidates: as of `sequences`.
         risk, delta: as of `calibrate`.
 
     Returns:
-        The cheapest that passed, and a row for each: `router`, `price`, `validation_cost`,
-        `validation_extra_error`, `p_value`, and `passed`: it and all before it are rejected.
+        The cheapest that passed, and a row for all layers and for each that was tested: `router`,
+        `price`, `validation_cost`, `validation_extra_error`, `p_value` and `passed`. The first of a
+        sequence that does not pass is its last.
     """
-    rows: list[dict[str, Any]] = []
-    for setting in candidates:
-        x = extra_errors(report, "validation", setting)
-        # That all layers have an extra error is false without a test.
-        p = 0.0 if setting.router == "all" else p_value(x, risk)
-        row = setting._asdict() | {
+
+    def row(setting: Setting, x: np.ndarray, p: float) -> dict[str, Any]:
+        return setting._asdict() | {
             "validation_cost": report("validation", *setting).mean_cost,
             "validation_extra_error": float(x.mean()),
             "p_value": p,
-            "passed": p <= delta and all(former["passed"] for former in rows),
+            "passed": p <= delta / len(candidates),
         }
-        rows.append(row)
+
+    rows = [row(everything, np.zeros(1), 0.0)]
+    for sequence in candidates:
+        for setting in sequence:
+            x = extra_errors(report, "validation", setting)
+            rows.append(row(setting, x, p_value(x, risk)))
+            if not rows[-1]["passed"]:
+                break
     cheapest = min((row for row in rows if row["passed"]), key=lambda row: row["validation_cost"])
     return Setting(cheapest["router"], cheapest["price"]), rows
 
@@ -142,8 +159,8 @@ def calibrate(
     config = run.config
     step, params = run.restored()
     report = evaluate.reports(run.evaluate, params, config.price)
-    ordered = settings(router, run.config, len(run.dataset.classes))
-    choice, rows = choose(report, ordered, risk, delta)
+    candidates = sequences(router, config, len(run.dataset.classes))
+    choice, rows = choose(report, Setting("all", config.price), candidates, risk, delta)
     record = {
         "risk": risk,
         "delta": delta,
@@ -166,7 +183,7 @@ def _say(record: dict[str, Any]) -> None:
          f"{row['p_value']:.2g}", "yes" if row["passed"] else "no"]
         for row in record["settings"]
     ]  # fmt: skip
-    title = f"{n} validation examples, tested from the top until one fails"
+    title = f"{n} validation examples; each sequence is tested until one fails"
     print_table(title, ["setting", "mean cost", "extra error", "p-value", "passed"], rows)
     if not any(row["passed"] for row in record["settings"][1:]):
         print("No setting passed, so all layers it is.")
