@@ -12,7 +12,8 @@ import re
 from typing import Any
 
 from train import figures, paper
-from train.claims import CLAIMS, Claim, Summaries
+from train.claim import Claim, Summaries
+from train.claims import CLAIMS
 from train.seeds import Group
 
 # Fields of config.data: how large grids and mazes are.
@@ -44,19 +45,24 @@ def entries(groups: Sequence[Group], training: Sequence[dict[str, Any]] = ()) ->
 
 
 def _beside(group: Group, groups: Sequence[Group]) -> Summaries:
-    """Summaries of a config with `curve`, the agent's over prices, and its variants' accuracies.
+    """Summaries of a config with more that claims are about.
 
-    These are VARIANT_accuracy and VARIANT_all_layers_accuracy; the variant is called model_all if
-    it is the model_L that iterates all layers, and wide_macs, deep_macs, residual_macs if it is
-    wide_2.5x, deep_2.5x, residual_2.5x, whatever the number. A first run is beside the variant's
-    first, and so on; one without such has no such key. VARIANT_largest_accuracy, and beside it the
-    config's own VARIANT_beside_largest_accuracy, are on the largest test data, larger than in
-    training, that `train.extrapolate` was asked about for both runs.
+    `curve` is the agent's over its prices, `layer_costs` are those of each layer alone, iterated
+    for every sample. Of variants there are VARIANT_accuracy and VARIANT_all_layers_accuracy; the
+    variant is called model_all if it is the model_L that iterates all layers, and wide_macs,
+    deep_macs, residual_macs if it is wide_2.5x, deep_2.5x, residual_2.5x, whatever the number. A
+    first run is beside the variant's first, and so on; one without such has no such key.
+    VARIANT_largest_accuracy, and beside it the config's own VARIANT_beside_largest_accuracy, are on
+    the largest test data, larger than in training, that `train.extrapolate` was asked about for
+    both runs.
     """
     out = [dict(summary) for summary in group.summaries]
     for summary, workdir in zip(out, group.workdirs, strict=False):
-        points = json.loads((workdir / "curve.json").read_text())["agent"]
-        summary["curve"] = sorted(points, key=lambda point: point["price"]) or None
+        curve = json.loads((workdir / "curve.json").read_text())
+        summary["curve"] = sorted(curve["agent"], key=lambda point: point["price"]) or None
+        alone = (f"layer {i + 1}" for i in range(len(summary["layer_accuracies"])))
+        points = [curve.get("routers", {}).get(name) for name in alone]
+        summary["layer_costs"] = [p["mean_cost"] for p in points] if all(points) else None
         summary["larger"] = _larger(workdir, "agent")
     for other in (other for other in groups if other.task == group.name and other.variant):
         layers = len(out[0]["layer_accuracies"])
@@ -129,12 +135,17 @@ def _training(rows: Sequence[dict[str, Any]]) -> list[Entry]:
 
 
 def _entry(claim: Claim, runs: dict[str, Summaries]) -> Entry:
-    here, held = [], []
+    here: list[str] = []
+    asked: list[dict[str, Any]] = []
     for name in claim.configs:
         known = [s for s in runs.get(name, ()) if all(s.get(k) is not None for k in claim.needs)]
         if known:
             here.append(f"{name} (n = {len(known)}): {claim.here(known)}")
-            held += [claim.holds(summary) for summary in known]
-    verdict = f"holds in {sum(held)} of {len(held)} runs" if held else "not run"
-    n = str(len(held)) if held else ""
+            asked += known
+    verdict = (
+        f"holds in {sum(map(claim.holds, asked))} of {len(asked)} runs" if asked else "not run"
+    )
+    if asked and claim.clear:
+        verdict += f", in {sum(map(claim.clear, asked))} by more than 2 standard errors"
+    n = str(len(asked)) if asked else ""
     return Entry(claim.claim, claim.paper, "; ".join(here), n, verdict, claim.why)

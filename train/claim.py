@@ -1,0 +1,126 @@
+"""What a row of the ledger is made of: a claim, and what runs show of it."""
+
+from collections.abc import Callable, Sequence
+import dataclasses
+import itertools
+from typing import Any
+
+import numpy as np
+
+from train import seeds
+
+Summaries = Sequence[dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """What is claimed, in which configs it is looked up, and how.
+
+    Attributes:
+        claim, paper: in words.
+        configs: where it is looked up.
+        needs: keys of the summary that it is about; a run in which one is missing or None has no
+            say.
+        here: what the summaries of a config show.
+        holds: whether it is so in a summary.
+        clear: whether it is so by more than two standard errors, where that can be said.
+        why: what to know of it.
+    """
+
+    claim: str
+    paper: str
+    configs: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    here: Callable[[Summaries], str] = lambda _: ""
+    holds: Callable[[dict[str, Any]], bool] = lambda _: False
+    why: str = ""
+    clear: Callable[[dict[str, Any]], bool] | None = None
+
+
+def against(*names: tuple[str, str]) -> Callable[[Summaries], str]:
+    """Accuracies side by side: (name in words, name in the summary)."""
+    return lambda summaries: ", ".join(
+        f"{words} {seeds.mean(summaries, f'{key}_accuracy')} %" for words, key in names
+    )
+
+
+def routes(summaries: Summaries) -> str:
+    layers = 100 * np.mean([summary["layer_accuracies"] for summary in summaries], axis=0)
+    alone = ", ".join(f"layer {i + 1} {accuracy:.1f} %" for i, accuracy in enumerate(layers))
+    ends = against(("none", "straight"), ("all", "all_layers"))(summaries)
+    return f"{ends}, {alone}"
+
+
+def steps(summaries: Summaries) -> str:
+    mean = lambda where: seeds.mean(summaries, f"steps_when_straight_{where}", ".1f", 1)
+    return f"{mean('wrong')} where the straight pass is wrong, {mean('right')} elsewhere"
+
+
+def shares(summaries: Summaries) -> str:
+    return f"no operation / layer 1 / …: {seeds.shares(summaries)} %"
+
+
+def ends(summaries: Summaries) -> str:
+    """Cost and accuracy at the lowest and at the highest price."""
+    ends = []
+    for end in (0, -1):
+        points = [summary["curve"][end] for summary in summaries]
+        accuracy, cost = seeds.mean(points, "accuracy"), seeds.mean(points, "mean_cost", ".2f", 1)
+        ends.append(f"{accuracy} % at a cost of {cost} (λ = {points[0]['price']:.3g})")
+    return ", ".join(ends)
+
+
+def falls(summary: dict[str, Any]) -> bool:
+    costs = [point["mean_cost"] for point in summary["curve"]]
+    return costs[-1] < costs[0] and all(a >= b for a, b in itertools.pairwise(costs))
+
+
+def share_of_cost(summaries: Summaries) -> str:
+    share = np.mean([s["mean_cost"] / s["all_layers_cost"] for s in summaries])
+    accuracies = against(("agent", "test"), ("all layers", "all_layers"))(summaries)
+    return f"{accuracies}, at {100 * share:.0f} % of their cost"
+
+
+def share_of_macs(summary: dict[str, Any]) -> float:
+    """Of the agent at its lowest price, in all layers'; costs are beyond one straight pass."""
+    return (1 + summary["curve"][0]["mean_cost"]) / (1 + summary["all_layers_cost"])
+
+
+def at_the_lowest_price(summaries: Summaries) -> str:
+    agent = seeds.mean([s["curve"][0] for s in summaries], "accuracy")
+    share = np.mean([share_of_macs(s) for s in summaries])
+    everything = against(("all layers", "all_layers"))(summaries)
+    return f"agent {agent} %, {everything}, at {100 * share:.0f} % of their MACs"
+
+
+def at_the_lowest_price_of_one(summaries: Summaries) -> str:
+    agent = seeds.mean([s["curve"][0] for s in summaries], "accuracy")
+    alone = seeds.mean([{"best": max(s["layer_accuracies"])} for s in summaries], "best")
+    share = np.mean([share_of_best_layers_macs(s) for s in summaries])
+    return f"agent {agent} %, the best layer {alone} %, at {100 * share:.0f} % of its MACs"
+
+
+def share_of_best_layers_macs(summary: dict[str, Any]) -> float:
+    """As `share_of_macs`, in those of the layer that is the most accurate by itself."""
+    best = int(np.argmax(summary["layer_accuracies"]))
+    return (1 + summary["curve"][0]["mean_cost"]) / (1 + summary["layer_costs"][best])
+
+
+def ahead(own: str, *others: str) -> Callable[[dict[str, Any]], float]:
+    """By how much own_accuracy is above the best of the others'."""
+    return lambda s: s[f"{own}_accuracy"] - max(s[f"{other}_accuracy"] for other in others)
+
+
+def clearly_ahead(own: str, *others: str) -> Callable[[dict[str, Any]], bool]:
+    """Whether that is more than two standard errors of a difference on as many test examples.
+
+    As of examples drawn for each by itself: on the same ones it is smaller.
+    """
+
+    def clear(summary: dict[str, Any]) -> bool:
+        best = max(others, key=lambda other: summary[f"{other}_accuracy"])
+        shares = np.array([summary[f"{name}_accuracy"] for name in (own, best)])
+        error = np.sqrt(np.sum(shares * (1 - shares)) / summary["test_examples"])
+        return bool(ahead(own, best)(summary) > 2 * error)
+
+    return clear
