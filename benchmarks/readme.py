@@ -24,7 +24,11 @@ def render() -> dict[str, str]:
     return {
         "runs": f"{runs.table(trained)}\n\n{_trained_on(trained)}",
         "routes": runs.routes_table(trained),
-        "calibrated": runs.calibrated_table(trained),
+        "halting": _table("Halting routers at the agent's cost"),
+        "calibrated": _table("Calibrated: the cheapest setting that keeps an error bound"),
+        "certificate": _table("The price of the certificate"),
+        "corrupted": _table("Corrupted images, by severity"),
+        "ece": _table("ECE by action"),
         "static": _static("digits"),
         "static_scales": _static("scales"),
         "static_mazes": _static("mazes"),
@@ -105,13 +109,18 @@ def _static(config: str) -> str:
 
 
 def _verdicts(claims: list[dict]) -> str:
-    """The ledger's claims, as far as anything can be said of them, and whether they hold."""
-    rows = [
-        [claim["claim"], claim["verdict"].removeprefix("holds in ")]
-        for claim in claims
-        if claim["verdict"].startswith("holds")
-    ]
+    """The ledger's claims, and whether they hold."""
+    rows = [[claim["claim"], claim["verdict"].removeprefix("holds in ")] for claim in claims]
     return measure.markdown(rows, ["claim", "holds in"])
+
+
+def _table(title: str) -> str:
+    """A table of the page, and the note below it."""
+    found = {table["title"]: table for table in _read("small/tables") or []}
+    if title not in found:
+        return "Not run."
+    table = found[title]
+    return f"{measure.markdown(table['rows'], table['columns'])}\n\n{table['note']}"
 
 
 def _read(name: str) -> Any:

@@ -14,8 +14,6 @@ from pathlib import Path
 import shutil
 from typing import Any
 
-import numpy as np
-
 from benchmarks import measure
 from train import seeds
 from train.evaluate import COMPARED
@@ -86,55 +84,46 @@ def _row(record: Record) -> list[str]:
 def routes_table(records: Records) -> str:
     """Markdown: for each config that was run, more routes that the same weights can take."""
     columns = [
-        "config", "best layer alone", "its cost", "two thresholds", "two looks", "agent",
-        "agent's cost", "no operation / layer 1 / … (%)",
+        "config", "shuffled", "two thresholds", "two looks", "agent", "gap closed: confidence (%)",
+        "agent (%)", "no operation / layer 1 / … (%)", "each layer alone (%)", "its cost",
+        "agent's cost",
     ]  # fmt: skip
     rows = []
     for name, record in records.items():
         if not record:
             continue
-        summaries = [run["summary"] for run in record["runs"]]
-        by_layer = np.array([summary["layer_accuracies"] for summary in summaries])
-        best = int(by_layer.mean(0).argmax())
-        alone = [
-            run["curve"]["routers"][f"layer {best + 1}"] for run in record["runs"] if "curve" in run
-        ]
+        summaries = [_with_shares(run["summary"]) for run in record["runs"]]
+        layers = range(len(summaries[0]["layer_accuracies"]))
+        routers = [run["curve"]["routers"] for run in record["runs"] if "curve" in run]
+        alone = [[each[f"layer {layer + 1}"] for each in routers] for layer in layers]
+        plain = lambda summaries, key, form, factor: seeds.mean(
+            summaries, key, form, factor, spread=False
+        )
         rows.append(
             [
                 f"`{name}.py`",
-                f"{best + 1}: {_accuracies(alone, '')[0]}",
-                seeds.mean(alone, "mean_cost", ".2f", 1, spread=False),
-                *_accuracies(summaries, "graded", "cascade", "test"),
-                seeds.mean(summaries, "mean_cost", ".2f", 1, spread=False),
+                *_accuracies(summaries, "shuffled", "graded", "cascade", "test"),
+                *(plain(summaries, key, "z.0f", 100) for key in ("confidence_gap", "gap_closed")),
                 seeds.shares(summaries),
+                " / ".join(plain(layer, "accuracy", ".1f", 100) for layer in alone),
+                " / ".join(plain(layer, "mean_cost", ".2f", 1) for layer in alone),
+                plain(summaries, "mean_cost", ".2f", 1),
             ]
         )
     return measure.markdown(rows, columns)
 
 
-def calibrated_table(records: Records) -> str:
-    """Markdown: the cheapest setting that keeps an error bound, see `train.calibrate`."""
-    columns = [
-        "config", "risk (points)", "agent's cost", "its extra error", "confidence's cost",
-        "its extra error", "all layers",
-    ]  # fmt: skip
-    rows = []
-    for name, record in records.items():
-        found = [run for run in record["runs"] if "calibrated_agent" in run] if record else []
-        if not found:
-            continue
-        row = [f"`{name}.py`", f"{100 * found[0]['calibrated_agent']['risk']:g}"]
-        for router in ("agent", "confidence"):
-            tests = [run[f"calibrated_{router}"]["test"] for run in found]
-            row.append(seeds.mean(tests, "cost", ".2f", 1))
-            row.append(seeds.mean(tests, "extra_error", "z.2f"))
-        rows.append([*row, seeds.mean(tests, "all_layers_cost", ".2f", 1, spread=False)])
-    return measure.markdown(rows, columns)
+def _with_shares(summary: Record) -> Record:
+    """With the share of the way from random routing to the oracle that confidence goes."""
+    random, oracle = (summary.get(f"{name}_accuracy") for name in ("random", "oracle"))
+    if summary.get("gap_closed") is None or oracle is None:
+        return summary
+    gap = (summary["confidence_accuracy"] - random) / (oracle - random)
+    return summary | {"confidence_gap": gap}
 
 
 def _accuracies(summaries: Sequence[Record], *names: str) -> list[str]:
-    keys = (f"{name}_accuracy".removeprefix("_") for name in names)
-    return [_percent(seeds.mean(summaries, key)) for key in keys]
+    return [_percent(seeds.mean(summaries, f"{name}_accuracy")) for name in names]
 
 
 def _percent(number: str) -> str:

@@ -19,7 +19,8 @@ def runs(tmp_path, count=2):
 
 def test_without_answers_there_is_no_table(tmp_path):
     group = runs(tmp_path)
-    assert asked.calibrated([group]) is None and asked.extrapolated([group]) is None
+    for answers in (asked.calibrated, asked.extrapolated, asked.corrupted):
+        assert answers([group]) is None
 
 
 def test_calibrated_settings_and_how_often_there_was_none(tmp_path):
@@ -34,6 +35,23 @@ def test_calibrated_settings_and_how_often_there_was_none(tmp_path):
         ["scales", "agent", "2, 0.1", "2", "3.00 ± 1.41", "8.00 ± 0.00", "90.0 ± 0.0",
          "1.50 ± 0.00", "1"],
     ]  # fmt: skip
+
+
+def test_corruptions_are_rows_and_severities_columns(tmp_path):
+    group = runs(tmp_path)
+    for i, workdir in enumerate(group.workdirs):
+        rows = [
+            {"severity": s, "agent_accuracy": 0.9 - s / 10, "agent_cost": i + s, "agent_ece": 0.05}
+            for s in (0, 1)
+        ]
+        (workdir / "robustness.json").write_text(json.dumps({"corruptions": {"blur": rows}}))
+    part = asked.corrupted([group, dataclasses.replace(group, workdirs=())])
+    assert part.columns == ["config", "corruption", "n", "0", "1"]
+    assert part.rows == [
+        ["scales", "blur: accuracy (%)", "2", "90.0 ± 0.0", "80.0 ± 0.0"],
+        ["scales", "blur: cost", "2", "0.50 ± 0.71", "1.50 ± 0.71"],
+        ["scales", "blur: ECE (points)", "2", "5.0 ± 0.0", "5.0 ± 0.0"],
+    ]
 
 
 def test_other_data_are_averaged_over_the_runs_that_were_asked(tmp_path):

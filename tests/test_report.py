@@ -74,7 +74,7 @@ def test_agents_and_baselines_are_told_apart(text):
     thinking, static = tables["Where the thinking goes"], tables["Against baselines"]
     assert accuracy[:2] == ["connectivity", "2"]
     assert "94.0 ± 2.8" in accuracy and accuracy[-1] == "50 (1 of 2)"
-    assert thinking[-1] == "60 / 10 / 30"
+    assert thinking[-1] == "50 / 20 / 30"
     for table in (accuracy, cost, thinking, tables["ECE by action"]):
         assert "digits_model_0" not in table
     assert static[6:] == ["digits_model_0", "1", "93.0", "2", "2.50", "1.0"]
@@ -98,6 +98,9 @@ def test_what_was_timed_with_a_run_is_in_the_page(workdirs, tmp_path, monkeypatc
     )
     assert (out / "figures" / "connectivity_times.png").exists()
     assert 'alt="connectivity_times"' in text
+    titles = [table["title"] for table in json.loads((out / "tables.json").read_text())]
+    assert titles[0] == "Accuracy (%)" and "The price of the certificate" in titles
+    assert all(f"<h2>{title}</h2>" in text for title in titles)
     assert "ledger.json and 8 figures beside it" in capsys.readouterr().out
     claims = json.loads((out / "ledger.json").read_text())
     assert all(claim["claim"].replace("'", "&#39;") in text for claim in claims)

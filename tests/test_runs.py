@@ -59,28 +59,15 @@ def test_table_averages_seeds_and_says_what_was_not_run(group):
 
 def test_more_routes_of_the_same_weights(group):
     record = runs.collect(group)
-    alone = {"layer 1": {"accuracy": 0.9, "mean_cost": 3.0}}
     for each, accuracy in zip(record["runs"], (0.95, 0.96), strict=True):
-        each["summary"]["layer_accuracies"] = [0.9, accuracy]
-        second = {"accuracy": accuracy, "mean_cost": 4.0}
-        each["curve"] = {"routers": alone | {"layer 2": second}}
+        each["summary"] |= {"layer_accuracies": [0.9, accuracy], "oracle_accuracy": 0.99}
+        points = [{"accuracy": 0.9, "mean_cost": 3}, {"accuracy": accuracy, "mean_cost": 4}]
+        each["curve"] = {"routers": dict(zip(("layer 1", "layer 2"), points, strict=True))}
     lines = runs.routes_table({"connectivity": record, "cifar10": None}).splitlines()
     assert len(lines) == 3, "what was not run has no row"
     assert [cell.strip() for cell in lines[2].strip("|").split("|")] == [
-        "`connectivity.py`", "2: 95.5 ± 0.7 %", "4.00", "—", "—", "96.0 ± 1.4 %", "1.50",
-        "25 / 0 / 75",
-    ]  # fmt: skip
-
-
-def test_calibrated_settings_are_rows(group):
-    record = runs.collect(group)
-    assert len(runs.calibrated_table({"connectivity": record}).splitlines()) == 2
-    chosen = lambda cost: {"risk": 0.02, "test": {"cost": cost, "extra_error": 0.011, **all_layers}}
-    all_layers = {"all_layers_cost": 20.0}
-    record["runs"][0] |= {"calibrated_agent": chosen(5.0), "calibrated_confidence": chosen(9.0)}
-    lines = runs.calibrated_table({"connectivity": record, "cifar10": None}).splitlines()
-    assert [cell.strip() for cell in lines[2].strip("|").split("|")] == [
-        "`connectivity.py`", "2", "5.00", "1.10", "9.00", "1.10", "20.00"
+        "`connectivity.py`", "—", "—", "—", "96.0 ± 1.4 %", "25", "60", "25 / 0 / 75",
+        "90.0 / 95.5", "3.00 / 4.00", "1.50",
     ]  # fmt: skip
 
 

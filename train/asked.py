@@ -1,4 +1,4 @@
-"""Sections of the page about what runs were asked since: halting, calibration, other test data."""
+"""Sections of the page about what runs were asked since: halting, calibration, other images."""
 
 from collections.abc import Iterator, Sequence
 import dataclasses
@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from train import figures, figures_records
+from train import figures, figures_records, seeds
 from train.sections import Columns, Row, Section, row
 from train.seeds import Group
 
@@ -101,6 +101,36 @@ def extrapolated(groups: Sequence[Group]) -> Section | None:
         ["config", "test data", "n", *columns],
         rows,
         "The same weights, price and scale of the images.",
+        kind="two",
+    )
+
+
+def corrupted(groups: Sequence[Group]) -> Section | None:
+    """Accuracy and cost of the agent by corruption and severity; None where nothing was asked."""
+    rows: list[Row] = []
+    severities: dict[str, None] = {}
+    for group in groups:
+        records = [figures.read(workdir / "robustness.json") for workdir in group.workdirs]
+        records = [record for record in records if record]
+        for name in records[0]["corruptions"] if records else ():
+            by_severity: dict[str, list[Record]] = {}
+            for at in (at for record in records for at in record["corruptions"][name]):
+                by_severity.setdefault(f"{at['severity']:g}", []).append(at)
+            severities |= dict.fromkeys(by_severity)
+            for what, key, form, factor in (
+                ("accuracy (%)", "agent_accuracy", ".1f", 100), ("cost", "agent_cost", ".2f", 1),
+                ("ECE (points)", "agent_ece", ".1f", 100),
+            ):  # fmt: skip
+                means = (seeds.mean(at, key, form, factor) for at in by_severity.values())
+                rows.append([group.name, f"{name}: {what}", str(len(records)), *means])
+    if not rows:
+        return None
+    return Section(
+        "Corrupted images, by severity",
+        ["config", "corruption", "n", *severities],
+        rows,
+        "Of the agent; severity 0 are the images as they are. Costs rise with the severity where "
+        "it makes the agent unsure, and fall where images leave all that it was trained on.",
         kind="two",
     )
 

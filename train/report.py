@@ -3,9 +3,9 @@
     python -m train.report WORKDIR ... [--out=report]
 
 A workdir is named as its config, or NAME-SEED for one of several seeds, as `train.sweep` has it.
-The page stands by itself; its figures also lie beside it, in OUT/figures, and the ledger of claims
-in OUT/ledger.json. What was asked of the runs since, and timed with their weights, is in it where
-the workdirs have it.
+The page stands by itself; its figures also lie beside it, in OUT/figures, what its tables say in
+OUT/tables.json, and the ledger of claims in OUT/ledger.json. What was asked of the runs since, and
+timed with their weights, is in it where the workdirs have it.
 """
 
 import base64
@@ -81,6 +81,21 @@ _STATIC: dict[str, tuple[str, str, float]] = {
 _WIDE = 1000
 
 
+def tables(found: Sequence[Group]) -> list[dict[str, Any]]:
+    """The tables over seeds, each with `title`, `columns`, `rows` of text, and a `note`."""
+    agents = [group for group in found if group.has_agent]
+    out = [_table(title, columns, agents, note) for title, (note, columns) in _TABLES.items()]
+    thinking = out[-1]
+    thinking["columns"].append("no operation / layer 1 / … (%)")
+    for row, group in zip(thinking["rows"], agents, strict=True):
+        row.append(seeds.shares(group.summaries))
+    parts = [asked.halting(found), asked.calibrated(found), asked.extrapolated(found)]
+    parts += [asked.corrupted(found), sections.calibration(found), sections.certificate(found)]
+    note = "Baselines are trained on one route, and have no agent."
+    static = _table("Against baselines", _STATIC, found, note)
+    return [*out, *(dataclasses.asdict(part) for part in parts if part), static]
+
+
 def page(
     found: Sequence[Group],
     training: Sequence[dict[str, Any]],
@@ -95,17 +110,6 @@ def page(
         claimed: the ledger of both.
         drawn: figures by name, as `draw` gives them.
     """
-    agents = [group for group in found if group.has_agent]
-    tables = [_table(title, columns, agents, note) for title, (note, columns) in _TABLES.items()]
-    thinking = tables[-1]
-    thinking["columns"].append("no operation / layer 1 / … (%)")
-    for row, group in zip(thinking["rows"], agents, strict=True):
-        row.append(seeds.shares(group.summaries))
-    note = "Baselines are trained on one route, and have no agent."
-    parts = [asked.halting(found), asked.calibrated(found), asked.extrapolated(found)]
-    parts += [sections.calibration(found), sections.certificate(found)]
-    tables += [dataclasses.asdict(part) for part in parts if part]
-    tables.append(_table("Against baselines", _STATIC, found, note))
     of_paper = [dataclasses.asdict(part) for part in reproduction.sections(found, training, drawn)]
     claims = {
         "title": "The paper's claims",
@@ -128,7 +132,7 @@ def page(
     template = environment.from_string(Path(__file__).with_name("report.html").read_text())
     pictures = {name: _picture(path) for name, path in drawn.items()}
     return template.render(
-        tables=tables, of_paper=of_paper, claims=claims, runs=runs, pictures=pictures
+        tables=tables(found), of_paper=of_paper, claims=claims, runs=runs, pictures=pictures
     )
 
 
@@ -210,8 +214,11 @@ def main() -> None:
     claimed = ledger.entries(found, training)
     rows = [dataclasses.asdict(entry) for entry in claimed]
     write(options.out / "ledger.json", json.dumps(rows, indent=1, ensure_ascii=False))
+    shown = json.dumps(tables(found), indent=1, ensure_ascii=False)
+    write(options.out / "tables.json", shown)
     write(options.out / "report.html", page(found, training, claimed, drawn))
-    print(f"wrote {options.out / 'report.html'}, ledger.json and {len(drawn)} figures beside it")
+    names = f"{options.out / 'report.html'}, tables.json, ledger.json"
+    print(f"wrote {names} and {len(drawn)} figures beside it")
 
 
 if __name__ == "__main__":
