@@ -46,8 +46,8 @@ def write(workdir, phases=("model warm-up", "agent warm-up", "joint"), curve=CUR
         writer.write(step, "train", values)
         if step % 30 == 0:
             accuracies = {"straight_accuracy": 0.5, "all_layers_accuracy": 0.6}
-            agent = {"agent_accuracy": 0.55} if phase != "model warm-up" else {}
-            writer.write(step, "validation", {"phase": phase, "loss": 1.5} | accuracies | agent)
+            agent = {"agent_accuracy": 0.55, "loss": 1.5}
+            writer.write(step, "validation", {"phase": phase} | accuracies | agent)
     writer.close()
     if curve is not None:
         (workdir / "curve.json").write_text(json.dumps(curve))
@@ -81,9 +81,11 @@ def test_lines(tmp_path, figures):
         "training, cross-entropy", "training, total", "validation, agent's routes"
     ]  # fmt: skip
     np.testing.assert_allclose(loss["training, total"], [(s, 1 / s) for s in range(1, 91)])
+    on_routes = loss["validation, agent's routes"]
+    np.testing.assert_allclose(on_routes, [(30, np.nan), (60, 1.5), (90, 1.5)])
     accuracy = lines(figures["accuracy"])
     assert list(accuracy) == ["agent", "straight pass", "all layers"]
-    # The first phase has no agent: a gap, not a line from nowhere.
+    # In the first phase the agent is as it began: a gap, not a line that means nothing.
     np.testing.assert_allclose(accuracy["agent"], [(30, np.nan), (60, 0.55), (90, 0.55)])
     assert list(lines(figures["reward"])) == [
         "reward", "being right, α", "− cost, β·C", "− price, λ·n·C"

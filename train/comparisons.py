@@ -58,8 +58,9 @@ def warmup(task: str, runs: Mapping[str, Group | None]) -> Figure | None:
         colours = (drawing.BLUE, drawing.RED)
         for (label, group), colour in zip(runs.items(), colours, strict=True):
             for i, workdir in enumerate(group.workdirs if group else ()):
-                records = [r for r in read_metrics(workdir) if r["split"] == "validation"]
-                points = [(r["step"], r.get("agent_accuracy", np.nan)) for r in records]
+                records = figures.of_trained_agent(read_metrics(workdir))
+                known = [r for r in records if r["split"] == "validation"]
+                points = [(r["step"], r.get("agent_accuracy", np.nan)) for r in known]
                 style: dict[str, Any] = {"color": colour, "marker": ".", "alpha": 0.8}
                 axes.plot(*zip(*points, strict=True), **style, label=None if i else label)
         axes.set(xlabel="step", ylabel="validation accuracy of the agent's routes")

@@ -77,7 +77,7 @@ def draw(workdir: Path) -> list[Path]:
             written.
     """
     workdir = Path(workdir)
-    records, curve = read_metrics(workdir), read(workdir / "curve.json")
+    records, curve = of_trained_agent(read_metrics(workdir)), read(workdir / "curve.json")
     halting, summary = read(workdir / "halting.json"), read(workdir / "summary.json")
     painters: list[tuple[str, str, Callable[[Axes], bool]]] = [
         ("loss", "Loss", lambda axes: _loss(axes, records)),
@@ -113,6 +113,18 @@ def draw(workdir: Path) -> list[Path]:
                 figure = compose(read(path))
                 written.append(_save(figure, workdir, path.stem))
     return written
+
+
+def of_trained_agent(records: Records) -> Records:
+    """Records without what was validated on the agent's routes before the agent was trained."""
+    begins = next((r["step"] for r in records if r["split"] == "train" and action_names(r)), 0)
+    of_agent = lambda key: key.startswith(("agent_", "action_")) or key in ("loss", "mean_cost")
+    return [
+        {key: value for key, value in record.items() if not of_agent(key)}
+        if record["split"] == "validation" and record["step"] < begins
+        else record
+        for record in records
+    ]
 
 
 def painted(title: str, paint: Callable[[Axes], bool]) -> Figure | None:
