@@ -43,6 +43,8 @@ HALTING = {
     "q_exit": ("Q-exit", "#332288"),
     "act": ("ACT", "#999933"),
 }
+# Their lines, which may have a point for each of many settings.
+_DASHES = ((0, (6, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (3, 3)))
 # Routers with one point each, and by what key summary.json has those at the agent's cost.
 _POINTS = {
     "none": ("s", BLACK),
@@ -220,12 +222,11 @@ def _right(axes: Axes, label: str) -> Axes:
 
 def _price_curve(axes: Axes, curve: dict, halting: dict, summary: dict) -> bool:
     axes.set_xlabel("mean cost beyond the straight pass (multiples of its MACs)")
-    for name, (label, colour) in HALTING.items():
+    for (name, (label, colour)), dash in zip(HALTING.items(), _DASHES, strict=True):
         points = sorted(halting.get(name, []), key=lambda point: point["mean_cost"])
         if points:
-            # Some have a point for each of many settings.
-            style: dict[str, Any] = {"color": colour, "marker": ".", "markersize": 2}
-            axes.plot(*_points(points, "mean_cost"), ":", **style, label=label)
+            style: dict[str, Any] = {"color": colour, "linestyle": dash, "linewidth": 0.9}
+            axes.plot(*_points(points, "mean_cost"), **style, label=label)
     at_agents = {
         name: {"mean_cost": summary[spent], "accuracy": summary[accuracy]}
         for name, (spent, accuracy) in _AT_AGENTS_COST.items()
