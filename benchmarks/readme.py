@@ -36,6 +36,8 @@ def render() -> dict[str, str]:
         "static_cifar10_small": _static("cifar10_small"),
         "ledger": _verdicts(_read("small/ledger") or []),
         "training": _timed(training, _read("small/training_cifar10_small")),
+        "training_digits": _timed(training, _read("small/training_digits")),
+        "training_scales": _timed(training, _read("small/training_scales")),
         "routers": _timed(routers, _read("small/routers_scales")),
         "harness": _overhead(_read("harness_digits")),
         "peers": f"{provenance(solved)}\n\n{fixed_point.summary(solved['results'])}",
