@@ -5,7 +5,13 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import (
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    PercentFormatter,
+    StrMethodFormatter,
+)
 import numpy as np
 
 from train import drawing, figures
@@ -90,6 +96,11 @@ def times(task: str, record: Mapping[str, Any]) -> Figure | None:
 
     def paint(axes: Axes) -> bool:
         axes.set_xlabel("time an example, in batches (milliseconds)")
+        # Before the curves, which place the prices by it.
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         return figures.curves(axes, curve, "milliseconds")
 
     return figures.painted(f"Accuracy against time: {task}", paint)

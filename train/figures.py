@@ -249,10 +249,14 @@ def curves(axes: Axes, curve: dict, key: str) -> bool:
         agent = sorted(agent, key=lambda point: point["price"])
         style: dict[str, Any] = {"color": BLUE, "marker": "o", "markersize": 4}
         axes.plot(*_points(agent, key), **style, label="agent, by price λ")
-    others = itertools.cycle(itertools.product("*XPdp", (ORANGE, PINK, SKY)))
+    halting, nets = dict(HALTING.values()), itertools.cycle("oXPsDv^<")
     for name, point in routers.items():
-        marker, colour = _POINTS[name] if name in _POINTS else next(others)
-        style = {"color": colour, "markersize": 5, "label": name, "zorder": 3}
+        if name in _POINTS:
+            marker, colour = _POINTS[name]
+        else:  # what is no router is a static net, and hollow
+            marker, colour = ("*", halting[name]) if name in halting else (next(nets), "white")
+        style = {"color": colour, "markersize": 6, "label": name, "zorder": 3}
+        style |= {"markeredgecolor": BLACK, "markeredgewidth": 0.8} if colour == "white" else {}
         axes.plot(*_points([point], key), marker, **style)
     axes.set_ylabel("accuracy")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
