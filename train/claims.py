@@ -58,17 +58,17 @@ def _more_accurate(
 
 
 def _certified(cell: str) -> Claim:
-    """Cells that are contractions by their construction lose no accuracy."""
-    key = f"cell_{cell}_all_layers"
+    """Cells that are contractions by their construction are as accurate as those that are free."""
+    key, free = f"cell_{cell}_all_layers", "cell_free_all_layers"
     return Claim(
         f"Layers can be certified contractions without loss of accuracy, {cell} (Eq. 6)",
         "not compared",
         _ALL,
-        ("all_layers_accuracy", f"{key}_accuracy"),
-        against(("all layers", "all_layers"), (f"of {cell} cells", key)),
-        lambda s: s[f"{key}_accuracy"] >= s["all_layers_accuracy"] - 0.01,
+        (f"{key}_accuracy", f"{free}_accuracy"),
+        against((f"{cell} cells", key), ("free cells", free), ("the config's", "all_layers")),
+        lambda s: s[f"{key}_accuracy"] >= s[f"{free}_accuracy"] - 0.01,
         "All layers are iterated for every sample: what an agent iterates differs with the cells. "
-        f"Counted as holding within 1 point. {_PAIRED}",
+        f"Counted as holding within 1 point of free cells. {_PAIRED}",
     )
 
 
