@@ -85,8 +85,8 @@ def routes_table(records: Records) -> str:
     """Markdown: for each config that was run, more routes that the same weights can take."""
     columns = [
         "config", "shuffled", "two thresholds", "two looks", "agent", "gap closed: confidence (%)",
-        "agent (%)", "no operation / layer 1 / … (%)", "each layer alone (%)", "its cost",
-        "agent's cost",
+        "gap closed: agent (%)", "no operation / layer 1 / … (%)", "each layer alone (%)",
+        "its cost", "agent's cost",
     ]  # fmt: skip
     rows = []
     for name, record in records.items():

@@ -45,6 +45,7 @@ def against(*names: tuple[str, str]) -> Callable[[Summaries], str]:
 
 
 def routes(summaries: Summaries) -> str:
+    """Accuracies of no operation, of all layers, and of each layer alone."""
     layers = 100 * np.mean([summary["layer_accuracies"] for summary in summaries], axis=0)
     alone = ", ".join(f"layer {i + 1} {accuracy:.1f} %" for i, accuracy in enumerate(layers))
     ends = against(("none", "straight"), ("all", "all_layers"))(summaries)
@@ -52,11 +53,13 @@ def routes(summaries: Summaries) -> str:
 
 
 def steps(summaries: Summaries) -> str:
+    """Steps spent where the straight pass is wrong, and where it is right."""
     mean = lambda where: seeds.mean(summaries, f"steps_when_straight_{where}", ".1f", 1)
     return f"{mean('wrong')} where the straight pass is wrong, {mean('right')} elsewhere"
 
 
 def shares(summaries: Summaries) -> str:
+    """Shares of the samples that iterate nothing, layer 1, …"""
     return f"no operation / layer 1 / …: {seeds.shares(summaries)} %"
 
 
@@ -71,11 +74,13 @@ def ends(summaries: Summaries) -> str:
 
 
 def falls(summary: dict[str, Any]) -> bool:
+    """Whether the cost falls over the prices, and at none rises."""
     costs = [point["mean_cost"] for point in summary["curve"]]
     return costs[-1] < costs[0] and all(a >= b for a, b in itertools.pairwise(costs))
 
 
 def share_of_cost(summaries: Summaries) -> str:
+    """The agent beside all layers, and its cost in theirs."""
     share = np.mean([s["mean_cost"] / s["all_layers_cost"] for s in summaries])
     accuracies = against(("agent", "test"), ("all layers", "all_layers"))(summaries)
     return f"{accuracies}, at {100 * share:.0f} % of their cost"
@@ -87,6 +92,7 @@ def share_of_macs(summary: dict[str, Any]) -> float:
 
 
 def at_the_lowest_price(summaries: Summaries) -> str:
+    """The agent at its lowest price beside all layers."""
     agent = seeds.mean([s["curve"][0] for s in summaries], "accuracy")
     share = np.mean([share_of_macs(s) for s in summaries])
     everything = against(("all layers", "all_layers"))(summaries)
@@ -94,6 +100,7 @@ def at_the_lowest_price(summaries: Summaries) -> str:
 
 
 def at_the_lowest_price_of_one(summaries: Summaries) -> str:
+    """The agent at its lowest price beside the best layer alone."""
     agent = seeds.mean([s["curve"][0] for s in summaries], "accuracy")
     alone = seeds.mean([{"best": max(s["layer_accuracies"])} for s in summaries], "best")
     share = np.mean([share_of_best_layers_macs(s) for s in summaries])
@@ -119,8 +126,8 @@ def clearly_ahead(own: str, *others: str) -> Callable[[dict[str, Any]], bool]:
 
     def clear(summary: dict[str, Any]) -> bool:
         best = max(others, key=lambda other: summary[f"{other}_accuracy"])
-        shares = np.array([summary[f"{name}_accuracy"] for name in (own, best)])
-        error = np.sqrt(np.sum(shares * (1 - shares)) / summary["test_examples"])
+        right = np.array([summary[f"{name}_accuracy"] for name in (own, best)])
+        error = np.sqrt(np.sum(right * (1 - right)) / summary["test_examples"])
         return bool(ahead(own, best)(summary) > 2 * error)
 
     return clear
