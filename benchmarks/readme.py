@@ -8,6 +8,8 @@ import textwrap
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from benchmarks import backward, fixed_point, measure, routers, runs, training
 from train import seeds
 
@@ -20,9 +22,10 @@ def render() -> dict[str, str]:
     """Name of each generated part of the pages, and its text."""
     solved, gradients = _read("fixed_point"), _read("backward")
     trained = {name: _read(f"small/{name}") or _read(f"full/{name}") for name in runs.SHOWN}
+    matched = {name: _matched(name) for name in runs.SHOWN}
     shown = [row for row in gradients["rows"] if row["steps"] in (10, 50, 200)]
     return {
-        "runs": f"{runs.table(trained)}\n\n{_trained_on(trained)}",
+        "runs": f"{runs.table(trained, matched)}\n\n{_trained_on(trained)}",
         "routes": runs.routes_table(trained),
         "halting": _table("Halting routers at the agent's cost"),
         "calibrated": _table("Calibrated: the cheapest setting that keeps an error bound"),
@@ -103,6 +106,15 @@ def _nets(config: str) -> dict[str, dict]:
     static = lambda record: record["runs"][0]["summary"]["router"] == "none"
     family = _family(config).items()
     return {name: record for name, record in family if name == config or static(record)}
+
+
+def _matched(config: str) -> list[dict]:
+    """Static nets with as many MACs as its agent has, to 20 %."""
+    family = _nets(config)
+    macs = lambda record: np.mean([run["summary"]["mean_macs"] for run in record["runs"]])
+    own = family.get(config)
+    others = [record for record in family.values() if record is not own]
+    return [net for net in others if own and abs(macs(net) / macs(own) - 1) <= 0.2]
 
 
 def _static(config: str) -> str:

@@ -14,6 +14,8 @@ from pathlib import Path
 import shutil
 from typing import Any
 
+import numpy as np
+
 from benchmarks import measure
 from train import seeds
 from train.evaluate import COMPARED
@@ -53,28 +55,37 @@ def collect(group: seeds.Group) -> Record:
     return record
 
 
-def table(records: Records) -> str:
-    """Markdown: a row for each config; one without a record says that it was not run."""
+def table(records: Records, nets: Mapping[str, Sequence[Record]]) -> str:
+    """Markdown: a row for each config; one without a record says that it was not run.
+
+    Args:
+        records: by config.
+        nets: by config, records of static nets with as many MACs as its agent; the best is shown.
+    """
     columns = [
         "config", "test examples", "seeds", "no operation", "random", "confidence", "agent",
-        "all layers", "gap closed (%)", "cost: agent / all", "minutes",
+        "static net", "all layers", "gap closed (%)", "cost: agent / all", "minutes",
     ]  # fmt: skip
     rows = [
-        [f"`{name}.py`", *(_row(record) if record else ["not run"])]
+        [f"`{name}.py`", *(_row(record, nets.get(name, ())) if record else ["not run"])]
         for name, record in records.items()
     ]
     return measure.markdown(rows, columns)
 
 
-def _row(record: Record) -> list[str]:
+def _row(record: Record, nets: Sequence[Record]) -> list[str]:
     summaries = [run["summary"] for run in record["runs"]]
     # Only accuracies show their spread, to keep the table readable.
     plain = lambda key, form, factor=1: seeds.mean(summaries, key, form, factor, spread=False)
     costs = (plain(key, ".2f") for key in ("mean_cost", "all_layers_cost"))
+    static = [[run["summary"] for run in net["runs"]] for net in nets]
+    mean = lambda summaries: np.mean([summary["test_accuracy"] for summary in summaries])
     return [
         plain("test_examples", ".0f"),
         str(len(summaries)),
-        *_accuracies(summaries, "straight", "random", "confidence", "test", "all_layers"),
+        *_accuracies(summaries, "straight", "random", "confidence", "test"),
+        *_accuracies(max(static, key=mean, default=[]), "test"),
+        *_accuracies(summaries, "all_layers"),
         plain("gap_closed", "z.0f", 100),
         " / ".join(costs),
         plain("train_seconds", ".1f", 1 / 60),

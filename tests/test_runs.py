@@ -48,12 +48,16 @@ def test_record_holds_every_seed_and_where_it_ran(group):
 
 
 def test_table_averages_seeds_and_says_what_was_not_run(group):
-    lines = runs.table({"connectivity": runs.collect(group), "cifar10": None}).splitlines()
+    nets = [{"runs": [{"summary": {"test_accuracy": share}}]} for share in (0.91, 0.98)]
+    records = {"connectivity": runs.collect(group), "cifar10": None}
+    lines = runs.table(records, {"connectivity": nets}).splitlines()
     cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
     assert cells[:4] == ["`connectivity.py`", "500", "2", "90.0 ± 0.0 %"]
-    assert cells[-6:] == [
-        "93.0 ± 0.0 %", "96.0 ± 1.4 %", "96.0 ± 0.0 %", "60", "1.50 / 20.00", "1.5"
+    assert cells[-7:] == [
+        "93.0 ± 0.0 %", "96.0 ± 1.4 %", "98.0 %", "96.0 ± 0.0 %", "60", "1.50 / 20.00", "1.5"
     ]  # fmt: skip
+    lines = runs.table(records, {}).splitlines()
+    assert lines[2].split("|")[-6].strip() == "—", "no such net was trained"
     assert "`cifar10.py`" in lines[3] and "not run" in lines[3]
 
 
