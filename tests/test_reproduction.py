@@ -75,7 +75,7 @@ def test_selection_pretraining_and_rewards(groups):
     selection = found["Fig. 3: how often each layer is chosen (%)"]
     assert selection.rows == [
         ["paper", "—", "most", "25", "20"],
-        ["digits", "2", "60.0 ± 0.0", "10.0 ± 0.0", "30.0 ± 0.0"],
+        ["digits", "2", "50.0 ± 0.0", "20.0 ± 0.0", "30.0 ± 0.0"],
     ]
     warmup = [row[:4] for row in found["Fig. 4: with and without pre-training"].rows]
     assert warmup[:2] == [
