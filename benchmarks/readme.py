@@ -1,6 +1,7 @@
 """`python -m benchmarks.readme`: writes into pages and configs what the committed results say."""
 
 from collections.abc import Sequence
+import functools
 import json
 from pathlib import Path
 import re
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import backward, fixed_point, measure, routers, runs, training
+from configs import baselines
 from train import seeds
 
 HERE = Path(__file__).parent
@@ -23,15 +25,16 @@ def render() -> dict[str, str]:
     solved, gradients = _read("fixed_point"), _read("backward")
     trained = {name: _read(f"small/{name}") or _read(f"full/{name}") for name in runs.SHOWN}
     matched = {name: _matched(name) for name in runs.SHOWN}
+    tables = {table["title"]: table for table in _read("small/tables") or []}
     shown = [row for row in gradients["rows"] if row["steps"] in (10, 50, 200)]
     return {
         "runs": f"{runs.table(trained, matched)}\n\n{_trained_on(trained)}",
         "routes": runs.routes_table(trained),
-        "halting": _table("Halting routers at the agent's cost"),
-        "calibrated": _table("Calibrated: the cheapest setting that keeps an error bound"),
-        "certificate": _table("The price of the certificate"),
-        "corrupted": _table("Corrupted images, by severity"),
-        "ece": _table("ECE by action"),
+        "halting": _table(tables, "Halting routers at the agent's cost"),
+        "calibrated": _table(tables, "Calibrated: the cheapest setting that keeps an error bound"),
+        "certificate": _table(tables, "The price of the certificate"),
+        "corrupted": _table(tables, "Corrupted images, by severity"),
+        "ece": _table(tables, "ECE by action"),
         "static": _static("digits"),
         "static_scales": _static("scales"),
         "static_mazes": _static("mazes"),
@@ -53,23 +56,23 @@ def measured(name: str, record: dict) -> str:
     """What a config reached, the paragraph of its docstring that starts with "Measured"."""
     summaries = [run["summary"] for run in record["runs"]]
     accuracy = lambda key: f"{seeds.mean(summaries, f'{key}_accuracy')} %"
-    plain = lambda key, form, factor=1: seeds.mean(summaries, key, form, factor, spread=False)
+    plain = functools.partial(runs.plain, summaries)
     numbers = ", ".join(str(summary["seed"]) for summary in summaries)
     text = (
         f"Measured on {plain('test_examples', ',.0f')} test examples with seed"
         f"{'s' if len(summaries) > 1 else ''} {numbers}, trained in "
         f"{plain('train_seconds', '.0f', 1 / 60)} minutes on half of 2 CPU cores, beside other "
-        f"work: agent "
-        f"{accuracy('test')} at a cost of {plain('mean_cost', '.2f')} straight passes, at which "
-        f"random routing has {accuracy('random')} and a threshold on confidence "
+        f"work: agent {accuracy('test')} at a cost of {plain('mean_cost', '.2f')} straight "
+        f"passes, at which random routing has {accuracy('random')} and a threshold on confidence "
         f"{accuracy('confidence')}; straight pass {accuracy('straight')}, all layers "
         f"{accuracy('all_layers')} at a cost of {plain('all_layers_cost', '.2f')}. More in "
         f"benchmarks/results/small/{name}.json."
     )
-    # What belongs together is kept on one line.
-    joined = re.sub(" (±|%) ?", lambda m: m[0].replace(" ", "_", 1 + (m[1] == "±")), text)
+    # What belongs together stays on one line: a no-break space is no place to wrap at.
+    joined = text.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
+    joined = joined.replace(" %", "\N{NO-BREAK SPACE}%")
     filled = textwrap.fill(joined, 100, break_long_words=False, break_on_hyphens=False)
-    return re.sub("_(±|%)_?", lambda m: m[0].replace("_", " "), filled)
+    return filled.replace("\N{NO-BREAK SPACE}", " ")
 
 
 def retold(source: str, paragraph: str) -> str:
@@ -98,7 +101,8 @@ def configs() -> dict[Path, str]:
 def _family(config: str) -> dict[str, dict]:
     """Records of a config, which comes first, and of its variants."""
     paths = sorted((measure.RESULTS / "small").glob(f"{config}*.json"), key=lambda path: path.stem)
-    return {path.stem: json.loads(path.read_text()) for path in paths}
+    own = (path for path in paths if baselines.split(path.stem)[0] == config)
+    return {path.stem: json.loads(path.read_text()) for path in own}
 
 
 def _nets(config: str) -> dict[str, dict]:
@@ -128,12 +132,11 @@ def _verdicts(claims: list[dict]) -> str:
     return measure.markdown(rows, ["claim", "holds in"])
 
 
-def _table(title: str) -> str:
+def _table(tables: dict[str, dict], title: str) -> str:
     """A table of the page, and the note below it."""
-    found = {table["title"]: table for table in _read("small/tables") or []}
-    if title not in found:
+    if title not in tables:
         return "Not run."
-    table = found[title]
+    table = tables[title]
     return f"{measure.markdown(table['rows'], table['columns'])}\n\n{table['note']}"
 
 

@@ -76,19 +76,18 @@ def table(records: Records, nets: Mapping[str, Sequence[Record]]) -> str:
 def _row(record: Record, nets: Sequence[Record]) -> list[str]:
     summaries = [run["summary"] for run in record["runs"]]
     # Only accuracies show their spread, to keep the table readable.
-    plain = lambda key, form, factor=1: seeds.mean(summaries, key, form, factor, spread=False)
-    costs = (plain(key, ".2f") for key in ("mean_cost", "all_layers_cost"))
+    costs = (plain(summaries, key, ".2f") for key in ("mean_cost", "all_layers_cost"))
     static = [[run["summary"] for run in net["runs"]] for net in nets]
     mean = lambda summaries: np.mean([summary["test_accuracy"] for summary in summaries])
     return [
-        plain("test_examples", ".0f"),
+        plain(summaries, "test_examples", ".0f"),
         str(len(summaries)),
         *_accuracies(summaries, "straight", "random", "confidence", "test"),
         *_accuracies(max(static, key=mean, default=[]), "test"),
         *_accuracies(summaries, "all_layers"),
-        plain("gap_closed", "z.0f", 100),
+        plain(summaries, "gap_closed", "z.0f", 100),
         " / ".join(costs),
-        plain("train_seconds", ".1f", 1 / 60),
+        plain(summaries, "train_seconds", ".1f", 1 / 60),
     ]
 
 
@@ -107,9 +106,6 @@ def routes_table(records: Records) -> str:
         layers = range(len(summaries[0]["layer_accuracies"]))
         routers = [run["curve"]["routers"] for run in record["runs"] if "curve" in run]
         alone = [[each[f"layer {layer + 1}"] for each in routers] for layer in layers]
-        plain = lambda summaries, key, form, factor: seeds.mean(
-            summaries, key, form, factor, spread=False
-        )
         rows.append(
             [
                 f"`{name}.py`",
@@ -133,6 +129,11 @@ def _with_shares(summary: Record) -> Record:
     return summary | {"confidence_gap": gap}
 
 
+def plain(summaries: Sequence[Record], key: str, form: str, factor: float = 1) -> str:
+    """As `seeds.mean`, without the spread."""
+    return seeds.mean(summaries, key, form, factor, spread=False)
+
+
 def _accuracies(summaries: Sequence[Record], *names: str) -> list[str]:
     return [_percent(seeds.mean(summaries, f"{name}_accuracy")) for name in names]
 
@@ -150,14 +151,13 @@ def static_table(records: Mapping[str, Record]) -> str:
     rows = []
     for name, record in records.items():
         summaries = [run["summary"] for run in record["runs"]]
-        plain = lambda *what, summaries=summaries: seeds.mean(summaries, *what, spread=False)
         rows.append(
             [
                 f"`{name}`",
                 str(len(summaries)),
                 f"{seeds.mean(summaries, 'test_accuracy')} %",
-                plain("parameters", ",.1f", 1e-3),
-                plain("mean_macs", ",.3f", 1e-6),
+                plain(summaries, "parameters", ",.1f", 1e-3),
+                plain(summaries, "mean_macs", ",.3f", 1e-6),
             ]
         )
     rows.sort(key=lambda row: float(row[-1].replace(",", "")))
