@@ -21,7 +21,8 @@ def finished(folder, seed=0, cell="concave", **changes):
 
 
 def page(found, out):
-    return report.page(found, [], ledger.entries(found), report.draw(found, out / "figures"))
+    drawn = report.draw(found, out / "figures")
+    return report.page(found, [], ledger.entries(found), drawn, report.tables(found))
 
 
 @pytest.fixture

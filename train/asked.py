@@ -1,4 +1,4 @@
-"""Sections of the page about what runs were asked since: halting, calibration, other images."""
+"""Sections of the page about what runs were asked since: halting, calibration, other data."""
 
 from collections.abc import Iterator, Sequence
 import dataclasses

@@ -101,6 +101,7 @@ def page(
     training: Sequence[dict[str, Any]],
     claimed: Sequence[Entry],
     drawn: dict[str, Path],
+    shown: Sequence[dict[str, Any]],
 ) -> str:
     """The page as HTML, with all pictures in it.
 
@@ -109,6 +110,7 @@ def page(
         training: what training steps cost, as of `timings.training`.
         claimed: the ledger of both.
         drawn: figures by name, as `draw` gives them.
+        shown: the tables, as of `tables`.
     """
     of_paper = [dataclasses.asdict(part) for part in reproduction.sections(found, training, drawn)]
     claims = {
@@ -132,7 +134,7 @@ def page(
     template = environment.from_string(Path(__file__).with_name("report.html").read_text())
     pictures = {name: _picture(path) for name, path in drawn.items()}
     return template.render(
-        tables=tables(found), of_paper=of_paper, claims=claims, runs=runs, pictures=pictures
+        tables=shown, of_paper=of_paper, claims=claims, runs=runs, pictures=pictures
     )
 
 
@@ -214,9 +216,9 @@ def main() -> None:
     claimed = ledger.entries(found, training)
     rows = [dataclasses.asdict(entry) for entry in claimed]
     write(options.out / "ledger.json", json.dumps(rows, indent=1, ensure_ascii=False))
-    shown = json.dumps(tables(found), indent=1, ensure_ascii=False)
-    write(options.out / "tables.json", shown)
-    write(options.out / "report.html", page(found, training, claimed, drawn))
+    shown = tables(found)
+    write(options.out / "tables.json", json.dumps(shown, indent=1, ensure_ascii=False))
+    write(options.out / "report.html", page(found, training, claimed, drawn, shown))
     names = f"{options.out / 'report.html'}, tables.json, ledger.json"
     print(f"wrote {names} and {len(drawn)} figures beside it")
 
