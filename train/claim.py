@@ -10,6 +10,8 @@ import numpy as np
 from train import seeds
 
 Summaries = Sequence[dict[str, Any]]
+# Accuracy and cost of a route, by the summary.
+Route = Callable[[dict[str, Any]], tuple[float, float]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,31 +88,39 @@ def share_of_cost(summaries: Summaries) -> str:
     return f"{accuracies}, at {100 * share:.0f} % of their cost"
 
 
-def share_of_macs(summary: dict[str, Any]) -> float:
-    """Of the agent at its lowest price, in all layers'; costs are beyond one straight pass."""
-    return (1 + summary["curve"][0]["mean_cost"]) / (1 + summary["all_layers_cost"])
+def everything(summary: dict[str, Any]) -> tuple[float, float]:
+    """Accuracy and cost of all layers, iterated for every sample."""
+    return summary["all_layers_accuracy"], summary["all_layers_cost"]
 
 
-def at_the_lowest_price(summaries: Summaries) -> str:
-    """The agent at its lowest price beside all layers."""
-    agent = seeds.mean([s["curve"][0] for s in summaries], "accuracy")
-    share = np.mean([share_of_macs(s) for s in summaries])
-    everything = against(("all layers", "all_layers"))(summaries)
-    return f"agent {agent} %, {everything}, at {100 * share:.0f} % of their MACs"
-
-
-def at_the_lowest_price_of_one(summaries: Summaries) -> str:
-    """The agent at its lowest price beside the best layer alone."""
-    agent = seeds.mean([s["curve"][0] for s in summaries], "accuracy")
-    alone = seeds.mean([{"best": max(s["layer_accuracies"])} for s in summaries], "best")
-    share = np.mean([share_of_best_layers_macs(s) for s in summaries])
-    return f"agent {agent} %, the best layer {alone} %, at {100 * share:.0f} % of its MACs"
-
-
-def share_of_best_layers_macs(summary: dict[str, Any]) -> float:
-    """As `share_of_macs`, in those of the layer that is the most accurate by itself."""
+def best_layer(summary: dict[str, Any]) -> tuple[float, float]:
+    """Accuracy and cost of the layer that is the most accurate by itself."""
     best = int(np.argmax(summary["layer_accuracies"]))
-    return (1 + summary["curve"][0]["mean_cost"]) / (1 + summary["layer_costs"][best])
+    return summary["layer_accuracies"][best], summary["layer_costs"][best]
+
+
+def at_the_lowest_price(words: str, whose: str, route: Route) -> Callable[[Summaries], str]:
+    """The agent at its lowest price beside a route, and its MACs in the route's."""
+
+    def here(summaries: Summaries) -> str:
+        agent = seeds.mean([s["curve"][0] for s in summaries], "accuracy")
+        other = seeds.mean([{"accuracy": route(s)[0]} for s in summaries], "accuracy")
+        share = np.mean([_share_of_macs(s, route) for s in summaries])
+        return f"agent {agent} %, {words} {other} %, at {100 * share:.0f} % of {whose} MACs"
+
+    return here
+
+
+def matched_at_half(route: Route) -> Callable[[dict[str, Any]], bool]:
+    """Whether the agent at its lowest price is within 1 point of it, with half of its MACs."""
+    return lambda s: (
+        s["curve"][0]["accuracy"] >= route(s)[0] - 0.01 and _share_of_macs(s, route) <= 0.5
+    )
+
+
+def _share_of_macs(summary: dict[str, Any], route: Route) -> float:
+    """Of the agent at its lowest price, in the route's; costs are beyond one straight pass."""
+    return (1 + summary["curve"][0]["mean_cost"]) / (1 + route(summary)[1])
 
 
 def ahead(own: str, *others: str) -> Callable[[dict[str, Any]], float]:

@@ -10,14 +10,14 @@ from train.claim import (
     against,
     ahead,
     at_the_lowest_price,
-    at_the_lowest_price_of_one,
+    best_layer,
     clearly_ahead,
     ends,
+    everything,
     falls,
+    matched_at_half,
     routes,
-    share_of_best_layers_macs,
     share_of_cost,
-    share_of_macs,
     shares,
     steps,
 )
@@ -179,10 +179,8 @@ CLAIMS = (
         "in words",
         _GAINING,
         ("curve", "all_layers_accuracy", "all_layers_cost"),
-        at_the_lowest_price,
-        lambda s: (
-            s["curve"][0]["accuracy"] >= s["all_layers_accuracy"] - 0.01 and share_of_macs(s) <= 0.5
-        ),
+        at_the_lowest_price("all layers", "their", everything),
+        matched_at_half(everything),
         "All layers are iterated by uniform iteration. Counted as holding within 1 point, at half "
         f"of the MACs, straight pass included, or less. {_NOT_TEXTS}",
     ),
@@ -191,11 +189,8 @@ CLAIMS = (
         "not compared",
         _GAINING,
         ("curve", "layer_accuracies", "layer_costs"),
-        at_the_lowest_price_of_one,
-        lambda s: (
-            s["curve"][0]["accuracy"] >= max(s["layer_accuracies"]) - 0.01
-            and share_of_best_layers_macs(s) <= 0.5
-        ),
+        at_the_lowest_price("the best layer", "its", best_layer),
+        matched_at_half(best_layer),
         "As before, against one layer iterated for every sample: the best, chosen on test data.",
     ),
     Claim(
