@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from benchmarks.router_arms import Arm
 from dynalay_jax import cost, routers
 from dynalay_jax.model import DynaLay, call
-from train import exits, figures, halting, loop, pondering
+from train import curves, exits, figures, halting, loop, pondering
 from train import state as state_lib
 from train.pondering import HaltingNet
 from train.step import Task
@@ -134,7 +134,7 @@ def arms(workdir: Path, run: loop.Run, params: PyTree) -> dict[str, Arm]:
         if rule.loss:
             fitted = pondering.fit(net, rule.loss, seen, [point[rule.setting]], run.config.seed)
             given["halting"] = jax.tree.map(lambda leaf: leaf[0], fitted)
-        label = figures.HALTING[name][0]
+        label = curves.HALTING[name][0]
         program = functools.partial(halted, run.task, net, rule, point)
         found[f"{label}, {_words(point)}"] = Arm(program, given, label)
     return found

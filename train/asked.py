@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from train import figures, figures_records, seeds
+from train import curves, figures, figures_records, seeds
 from train.sections import Columns, Row, Section, row
 from train.seeds import Group
 
@@ -18,7 +18,7 @@ def halting(groups: Sequence[Group]) -> Section | None:
     """Accuracy of the halting routers at the agent's cost; None where they were not compared."""
     columns: Columns = {
         "confidence": ("confidence_accuracy", ".1f", 100),
-        **{label: (name, ".1f", 100) for name, (label, _) in figures.HALTING.items()},
+        **{label: (name, ".1f", 100) for name, (label, _) in curves.HALTING.items()},
         "agent": ("agent", ".1f", 100),
     }
     rows = []

@@ -14,7 +14,7 @@ from matplotlib.ticker import (
 )
 import numpy as np
 
-from train import drawing, figures
+from train import curves, drawing, figures
 from train.metrics import read_metrics
 from train.seeds import Group
 
@@ -101,6 +101,6 @@ def times(task: str, record: Mapping[str, Any]) -> Figure | None:
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
-        return figures.curves(axes, curve, "milliseconds")
+        return curves.draw(axes, curve, "milliseconds")
 
     return figures.painted(f"Accuracy against time: {task}", paint)

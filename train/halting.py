@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dynalay_jax import agent, cost
-from train import exits, figures, finished, setup, state
+from train import curves, exits, figures, finished, setup, state
 from train.command import friendly
 from train.data import Dataset, Split
 from train.exits import Exits
@@ -218,7 +218,7 @@ def compare(workdir: str | Path, data_dir: str | None = None) -> dict[str, Any]:
 
 
 def _say(record: dict[str, Any]) -> None:
-    names = {"agent": "agent"} | {name: label for name, (label, _) in figures.HALTING.items()}
+    names = {"agent": "agent"} | {name: label for name, (label, _) in curves.HALTING.items()}
     rows = [
         [names[name], percent(at["accuracy"]), f"{at['mean_cost']:.2f}"]
         for name, at in record["at_agent_cost"].items()
