@@ -47,8 +47,13 @@ class Cell(nn.Module):
 
     @nn.nowrap
     def step(self, z: jax.Array, w: PyTree, u: PyTree) -> jax.Array:
-        """g(z, u), the map to iterate: z → same shape and dtype."""
+        """g(z, u), the map whose fixed point is sought: z → same shape and dtype."""
         return self.respond(self.mix(z, w), w, u)
+
+    @nn.nowrap
+    def iterate(self, z: jax.Array, w: PyTree, u: PyTree) -> jax.Array:
+        """What solvers iterate: `step`, or a map with its fixed points that gets there sooner."""
+        return self.step(z, w, u)
 
     @nn.nowrap
     def straight(self, w: PyTree, u: PyTree) -> jax.Array:

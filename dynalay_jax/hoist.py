@@ -23,12 +23,14 @@ class Hoisted(NamedTuple):
         consts: the values that f closed over.
         jaxpr: what f was traced to, the constants among its inputs.
         types: the types of f's output leaves, as `jax.typeof` gives them.
+        reads_first: whether f reads its first argument; False only where it certainly does not.
     """
 
     call: Callable
     consts: list[Any]
     jaxpr: jex.Jaxpr
     types: list[Any]
+    reads_first: bool
 
 
 def hoist(f: Callable, *example: PyTree) -> Hoisted:
@@ -46,4 +48,15 @@ def hoist(f: Callable, *example: PyTree) -> Hoisted:
         return jax.tree.unflatten(out_tree, jex.jaxpr_as_fun(closed)(*leaves))
 
     types = [aval.strip_weak_type() for aval in traced.out_avals]
-    return Hoisted(call, consts, closed.jaxpr, types)
+    first = closed.jaxpr.invars[len(consts) :][: len(jax.tree.leaves(example[0]))]
+    return Hoisted(call, consts, closed.jaxpr, types, _reaches_output(closed.jaxpr, first))
+
+
+def _reaches_output(jaxpr: jex.Jaxpr, variables: list[Any]) -> bool:
+    """Whether an output may depend on one of the variables."""
+    reached = set(variables)
+    is_reached = lambda atom: isinstance(atom, jex.Var) and atom in reached
+    for eqn in jaxpr.eqns:
+        if any(map(is_reached, eqn.invars)):
+            reached.update(eqn.outvars)
+    return any(map(is_reached, jaxpr.outvars))

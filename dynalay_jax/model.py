@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from dynalay_jax import agent as agent_lib
 from dynalay_jax import cost, lanes
-from dynalay_jax.adjoints import Implicit
+from dynalay_jax.adjoints import Implicit, Unrolled
 from dynalay_jax.cell import Cell
 from dynalay_jax.cells import CELLS, ConcaveConv
 from dynalay_jax.compaction import Compaction
@@ -286,8 +286,9 @@ class DynaLay(nn.Module):
         self, layer: Cell, start: jax.Array, w: Any, u: Any, mask: jax.Array, probe: Stats | None
     ) -> Solution:
         compact = Compaction(self.compact, arg_axes=(None, 0)) if self.compact else False
+        # Unrolled are the paper's steps: a map that is there at once leaves nothing to unroll.
         return fixed_point(
-            layer.step,
+            layer.step if isinstance(self.adjoint, Unrolled) else layer.iterate,
             start,
             w,
             u,

@@ -87,7 +87,8 @@ def pose(
         compaction: None for a single, full bucket.
 
     Returns:
-        The problem, z0 with the type of f's output, and the operands with `consts`.
+        The problem, z0 with the type of f's output, and the operands with `consts`, and with limits
+        under which one evaluation has converged if f does not read z.
     """
     args = operands.args
     z0 = lanes.vary_like(z0, operands.limits)
@@ -109,5 +110,8 @@ def pose(
         if len(levels) > 1:
             check_sources(full, levels[1])
     problem = Problem(tuple(level.call for level in levels), sizes, per_sample, solver, length)
-    consts = tuple(level.consts for level in levels)
-    return problem, z0, operands._replace(consts=consts)
+    consts, limits = tuple(level.consts for level in levels), operands.limits
+    if not full.reads_first:
+        # Wherever z is, f(z) is the fixed point: no second evaluation has to show it.
+        limits = limits._replace(floor=jnp.full_like(limits.floor, jnp.inf))
+    return problem, z0, operands._replace(consts=consts, limits=limits)

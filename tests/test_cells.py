@@ -3,11 +3,12 @@
 import functools
 import itertools
 
+import chex
 import jax
 import jax.numpy as jnp
 import pytest
 
-from dynalay_jax import fixed_point
+from dynalay_jax import cost, fixed_point
 from dynalay_jax.cells import CELLS, lipschitz_activation
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
@@ -140,9 +141,27 @@ def test_cascade_is_at_its_fixed_point_after_as_many_steps_as_groups():
     assert jnp.array_equal(cell.step(straight, w, u), straight)
     assert jnp.array_equal(straight, other)
     assert not jnp.allclose(straight, cell.straight(w, u), atol=0.1)
-    solution = fixed_point(cell.step, cell.straight(w, u), w, u, tol=1e-5, max_steps=cell.groups)
-    assert solution.stats.steps.tolist() == [cell.groups] * 4
-    assert bool((solution.stats.status == 0).all()) and not solution.stats.residual.any()
+    assert jnp.array_equal(cell.iterate(far, w, u), straight), "in one sweep, from anywhere"
+
+
+def test_a_sweep_of_a_cascade_solves_it_and_its_gradient():
+    """Values and gradients as those of the steps that it takes the place of."""
+    cell, params, below, (w, u) = built("cascade")
+
+    def loss(params, turn):
+        w, u = cell.apply(params, below)
+        solution = fixed_point(turn, cell.straight(w, u), w, u, tol=1e-5, max_steps=10)
+        return jnp.sum(jnp.sin(solution.value)), solution.stats
+
+    swept, stepped = (
+        jax.value_and_grad(loss, has_aux=True)(params, turn) for turn in (cell.iterate, cell.step)
+    )
+    close = functools.partial(chex.assert_trees_all_close, rtol=1e-4, atol=1e-4)
+    close((swept[0][0], swept[1]), (stepped[0][0], stepped[1]))
+    stats = swept[0][1]
+    assert stats.steps.tolist() == [1] * 4 and not stats.residual.any()
+    assert stepped[0][1].steps.tolist() == [cell.groups] * 4
+    assert cost.macs(cell.iterate, u, w, u) == cost.macs(cell.step, u, w, u)
 
 
 def test_cascade_needs_equal_groups():

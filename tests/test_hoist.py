@@ -7,7 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dynalay_jax import Compaction, Implicit, ImplicitJVP, JacobianFree, Unrolled, fixed_point
+from dynalay_jax import (
+    Compaction,
+    Implicit,
+    ImplicitJVP,
+    JacobianFree,
+    Status,
+    Unrolled,
+    fixed_point,
+)
 
 ADJOINTS = [Implicit(), ImplicitJVP(), JacobianFree(), Unrolled()]
 
@@ -158,3 +166,35 @@ def test_inner_custom_derivatives_are_kept():
     half.defjvp(lambda p, t: (half(p[0]), 0.25 * t[0]))
     loss = lambda b: jnp.sum(fixed_point(lambda z: half(z) + b, jnp.zeros(2)).value)
     np.testing.assert_allclose(jax.grad(loss)(jnp.ones(2)), 1 / (1 - 0.25), rtol=1e-4)
+
+
+@pytest.mark.parametrize("adjoint", ADJOINTS, ids=repr)
+def test_map_that_does_not_read_its_state_needs_one_evaluation(adjoint):
+    """Its value is the fixed point, wherever it is evaluated; a NaN is still told."""
+    u = jnp.asarray([[1.0, 2.0], [3.0, 4.0], [0.0, jnp.nan]])
+    mask = jnp.asarray([True, False, True])
+
+    def solve(u):
+        f = lambda z, u: jnp.where(z.shape[0] > 0, u**2, z.shape[0])
+        solution = fixed_point(f, jnp.ones((3, 2)), u, mask=mask, max_steps=9, adjoint=adjoint)
+        return jnp.sum(solution.value[0]), solution
+
+    grad, (value, stats) = jax.grad(solve, has_aux=True)(u)
+    assert value[:2].tolist() == [[1.0, 4.0], [1.0, 1.0]]
+    assert stats.steps.tolist() == [1, 0, 1] and stats.residual[0] == 0
+    assert stats.status.tolist() == [Status.CONVERGED, Status.SKIPPED, Status.DIVERGED]
+    assert grad[0].tolist() == [2.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda z: jax.lax.fori_loop(0, 3, lambda i, x: x + 0.1 * z[:, :1], jnp.zeros((2, 1))),
+        lambda z: jax.lax.cond(z[0, 0] > 0, lambda: jnp.ones((2, 1)), lambda: jnp.zeros((2, 1))),
+        lambda z: jax.jit(lambda a, b: a)(0.5 * z, 1.0),
+    ],
+    ids=["loop", "cond", "jit"],
+)
+def test_map_that_reads_its_state_within_is_iterated(f):
+    stats = fixed_point(f, jnp.full((2, 1), 0.5), tol=1e-3, max_steps=50).stats
+    assert stats.steps.min() > 1
