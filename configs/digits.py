@@ -27,8 +27,7 @@ def get_config(baseline: str = "") -> ConfigDict:
     config.model.widths = (32, 32, 32)
     config.model.strides = (2, 1, 1)
     config.model.windows = (2, 2, 1)
-    # Solves take 4 steps; costs are shares of this budget, and where it is small (30), some seeds
-    # find nothing worth its price.
+    # Solves take one step; costs are shares of this budget, which says what a step costs.
     config.model.max_steps = 100
     config.model.agent_hidden = 32
     config.objective.fraction = 1.0

@@ -1,4 +1,7 @@
-"""Sections of the page about what runs were asked since: halting, calibration, other data."""
+"""Sections of the page about what runs were asked since: halting, calibration, other data.
+
+They have no rows where nothing was asked.
+"""
 
 from collections.abc import Iterator, Sequence
 import dataclasses
@@ -14,8 +17,8 @@ from train.seeds import Group
 Record = dict[str, Any]
 
 
-def halting(groups: Sequence[Group]) -> Section | None:
-    """Accuracy of the halting routers at the agent's cost; None where they were not compared."""
+def halting(groups: Sequence[Group]) -> Section:
+    """Accuracy of the halting routers at the agent's cost, where they were compared."""
     columns: Columns = {
         "confidence": ("confidence_accuracy", ".1f", 100),
         **{label: (name, ".1f", 100) for name, (label, _) in curves.HALTING.items()},
@@ -30,8 +33,6 @@ def halting(groups: Sequence[Group]) -> Section | None:
         )
         if compared:
             rows.append([group.name, *row(dataclasses.replace(group, summaries=compared), columns)])
-    if not rows:
-        return None
     return Section(
         "Halting routers at the agent's cost",
         ["config", "n", *columns],
@@ -40,8 +41,8 @@ def halting(groups: Sequence[Group]) -> Section | None:
     )
 
 
-def calibrated(groups: Sequence[Group]) -> Section | None:
-    """What `train.calibrate` chose for the agent and for confidence routing; None where nowhere."""
+def calibrated(groups: Sequence[Group]) -> Section:
+    """What `train.calibrate` chose for the agent and for confidence routing."""
     columns: Columns = {
         "cost": ("cost", ".2f", 1),
         "cost of all layers": ("all_layers_cost", ".2f", 1),
@@ -56,8 +57,6 @@ def calibrated(groups: Sequence[Group]) -> Section | None:
             fell = sum(record["choice"]["router"] == "all" for record in records)
             at = row(dataclasses.replace(group, summaries=tuple(tests)), columns)
             rows.append([group.name, name, ", ".join(sorted(bounds)), *at, str(fell)])
-    if not rows:
-        return None
     return Section(
         "Calibrated: the cheapest setting that keeps an error bound",
         ["config", "router", "risk (points), δ", "n", *columns, "all layers chosen"],
@@ -70,8 +69,8 @@ def calibrated(groups: Sequence[Group]) -> Section | None:
     )
 
 
-def extrapolated(groups: Sequence[Group]) -> Section | None:
-    """Accuracy on other test data than in training; None where nothing was asked."""
+def extrapolated(groups: Sequence[Group]) -> Section:
+    """Accuracy on other test data than in training."""
     columns: Columns = {
         **{
             f"{name} (%)": (f"{key}_accuracy", ".1f", 100)
@@ -94,8 +93,6 @@ def extrapolated(groups: Sequence[Group]) -> Section | None:
                 about = f"{field} = {value}" + " as in training" * as_trained
                 at_value = dataclasses.replace(group, summaries=tuple(found))
                 rows.append([group.name, about, *row(at_value, columns)])
-    if not rows:
-        return None
     return Section(
         "Other test data than in training",
         ["config", "test data", "n", *columns],
@@ -105,8 +102,8 @@ def extrapolated(groups: Sequence[Group]) -> Section | None:
     )
 
 
-def corrupted(groups: Sequence[Group]) -> Section | None:
-    """Accuracy and cost of the agent by corruption and severity; None where nothing was asked."""
+def corrupted(groups: Sequence[Group]) -> Section:
+    """Accuracy and cost of the agent by corruption and severity."""
     rows: list[Row] = []
     severities: dict[str, None] = {}
     for group in groups:
@@ -123,8 +120,6 @@ def corrupted(groups: Sequence[Group]) -> Section | None:
             ):  # fmt: skip
                 means = (seeds.mean(at, key, form, factor) for at in by_severity.values())
                 rows.append([group.name, f"{name}: {what}", str(len(records)), *means])
-    if not rows:
-        return None
     return Section(
         "Corrupted images, by severity",
         ["config", "corruption", "n", *severities],

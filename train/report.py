@@ -93,7 +93,7 @@ def tables(found: Sequence[Group]) -> list[dict[str, Any]]:
     parts += [asked.corrupted(found), sections.calibration(found), sections.certificate(found)]
     note = "Baselines are trained on one route, and have no agent."
     static = _table("Against baselines", _STATIC, found, note)
-    return [*out, *(dataclasses.asdict(part) for part in parts if part), static]
+    return [*out, *(dataclasses.asdict(part) for part in parts if part.rows), static]
 
 
 def page(

@@ -138,8 +138,8 @@ def certificate(groups: Sequence[Group]) -> Section:
         rows,
         "Contraction: whether the cell has a certified Euclidean factor below 1 (Eq. 6). The first "
         "row of a config is its own cell; the others differ in the cell alone, free ones are "
-        "solved by Anderson's method. Cascade cells reach their one fixed point exactly. Configs "
-        "that were run with one cell alone are left out.",
+        "solved by Anderson's method. Cascade cells reach their one fixed point exactly, in one "
+        "sweep. Configs that were run with one cell alone are left out.",
         kind="two",
     )
 
