@@ -70,7 +70,7 @@ def _variants(macs: float) -> tuple[str, ...]:
 
 _SMALL = (
     # Nothing was chosen by these seeds, but for how long mazes are trained. The longest come first.
-    Study("digits", (10, 11, 12), _variants(1.7), _DEAR, robustness=True, risk=0.05, timed=True),
+    Study("digits", (10, 11, 12), _variants(1.3), _DEAR, robustness=True, risk=0.05, timed=True),
     Study("cifar10_small", (10,), once=("model_0", "deep_1.9x"), robustness=True, timed=True),
     Study(
         "scales",
@@ -148,6 +148,8 @@ def _questions(study: Study, out: Path) -> Iterator[tuple[tuple[str, ...], Path]
         for router in ("agent", "confidence") if study.asked else ():
             command = ask("calibrate", f"--risk={study.risk}", f"--router={router}")
             yield command, folder / f"calibrated_{router}.json"
+        for judge in _static(study, out)[-1:]:
+            yield ask("agreement", str(judge)), folder / "agreement.json"
     for folder in (*(out / f"{study.config}-{seed}" for seed in study.seeds), *_static(study, out)):
         for values in study.beyond:
             makes = folder / f"extrapolation_{values.partition('=')[0]}.json"

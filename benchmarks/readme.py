@@ -35,6 +35,7 @@ def render() -> dict[str, str]:
         "certificate": _table(tables, "The price of the certificate"),
         "corrupted": _table(tables, "Corrupted images, by severity"),
         "ece": _table(tables, "ECE by action"),
+        "judged": _table(tables, "What another model finds hard"),
         "static": _static("digits"),
         "static_scales": _static("scales"),
         "static_mazes": _static("mazes"),

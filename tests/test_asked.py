@@ -19,7 +19,7 @@ def runs(tmp_path, count=2):
 
 def test_without_answers_there_is_no_table(tmp_path):
     group = runs(tmp_path)
-    for answers in (asked.calibrated, asked.extrapolated, asked.corrupted):
+    for answers in (asked.calibrated, asked.extrapolated, asked.corrupted, asked.judged):
         assert not answers([group]).rows
 
 
@@ -90,3 +90,15 @@ def test_figures_have_the_static_nets_that_were_asked_about_the_same_data(tmp_pa
     assert figures.keys() == {"scales_extrapolation_grid"}
     assert figures["scales_extrapolation_grid"].get_suptitle().startswith("scales-0: ")
     assert drawn[0][1] == {"wide_2x": [0.1, 0.2]}
+
+
+def test_cost_by_fifths_of_what_another_model_finds_hard(tmp_path):
+    group = runs(tmp_path)
+    for i, workdir in enumerate(group.workdirs):
+        parts = [{"agent_cost": float(i + part)} for part in range(5)]
+        record = {"judge": f"net-{i}", "cost_spearman": 0.5, "unsure_spearman": None}
+        (workdir / "agreement.json").write_text(json.dumps({**record, "parts": parts}))
+    assert asked.judged([group, dataclasses.replace(group, workdirs=())]).rows == [
+        ["scales", "net-0, net-1", "2", "0.50 ± 0.00", "—", "0.50 ± 0.71", "1.50 ± 0.71",
+         "2.50 ± 0.71", "3.50 ± 0.71", "4.50 ± 0.71"],
+    ]  # fmt: skip

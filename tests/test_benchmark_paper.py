@@ -34,6 +34,8 @@ def test_every_run_is_trained_and_asked():
             assert any(c.startswith(f"train.{name} runs/digits-{seed}") for c in rest)
         calibrated = [c for c in rest if c.startswith(f"train.calibrate runs/digits-{seed} ")]
         assert [c.rpartition("=")[2] for c in calibrated] == ["agent", "confidence"]
+        judge = "runs/digits_residual_1.7x-1"
+        assert f"train.agreement runs/digits-{seed} {judge}" in rest
     static = [f"runs/digits_{net}-1 grid=8,9" for net in ("model_0", "residual_1.7x")]
     assert [c.partition(" ")[2] for c in rest if c.startswith("train.extrapolate")][2:] == static
     assert rest[-2:] == [

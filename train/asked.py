@@ -130,6 +130,31 @@ def corrupted(groups: Sequence[Group]) -> Section:
     )
 
 
+def judged(groups: Sequence[Group]) -> Section:
+    """The agent's cost along the order of difficulty that another model gives the test set."""
+    rows: list[Row] = []
+    for group in groups:
+        found = [figures.read(workdir / "agreement.json") for workdir in group.workdirs]
+        records = [record for record in found if record]
+        if records:
+            keys = "cost_spearman", "unsure_spearman"
+            spearman = (seeds.mean(records, key, ".2f", 1) for key in keys)
+            fifths = zip(*(record["parts"] for record in records), strict=True)
+            costs = (seeds.mean(fifth, "agent_cost", ".2f", 1) for fifth in fifths)
+            judges = ", ".join(dict.fromkeys(record["judge"] for record in records))
+            rows.append([group.name, judges, str(len(records)), *spearman, *costs])
+    return Section(
+        "What another model finds hard",
+        ["config", "judge", "n", "Spearman: agent's cost", "Spearman: straight pass unsure",
+         "cost: easiest fifth", "second", "third", "fourth", "hardest"],
+        rows,
+        "The judge is a static net trained by itself; how hard an example is, is its loss there. "
+        "Spearman: correlation of that with the agent's cost, and with how unsure the straight "
+        "pass is, which is as much as routing by a threshold could know.",
+        kind="two",
+    )  # fmt: skip
+
+
 def extrapolation_figures(groups: Sequence[Group]) -> dict[str, Figure]:
     """Of each config's first run, with its static nets beside it: by CONFIG_extrapolation_FIELD."""
     out = {}
