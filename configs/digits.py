@@ -33,9 +33,10 @@ def get_config(baseline: str = "") -> ConfigDict:
     config.objective.fraction = 1.0
     config.price = 0.03
     config.train.batch_size = 64
-    config.train.epochs.main = 150.0
-    config.train.epochs.agent = 20.0
-    config.train.epochs.joint = 60.0
+    # The longer the weights are trained for the agent's own routes, the better it is on them.
+    config.train.epochs.main = 40.0
+    config.train.epochs.agent = 10.0
+    config.train.epochs.joint = 170.0
     config.train.learning_rate = 3e-3
     config.train.agent_learning_rate = 3e-3
     config.train.steps_per_call = 17
