@@ -69,7 +69,8 @@ def _variants(macs: float) -> tuple[str, ...]:
 
 
 _SMALL = (
-    # Nothing was chosen by these seeds, but for how long mazes are trained. The longest come first.
+    # By these seeds two things were chosen: for how long mazes are trained, and that digits are
+    # mostly trained jointly. The longest come first.
     Study("digits", (10, 11, 12), _variants(1.3), _DEAR, robustness=True, risk=0.05, timed=True),
     Study("cifar10_small", (10,), once=("model_0", "deep_1.6x"), robustness=True, timed=True),
     Study(
