@@ -52,7 +52,10 @@ class Cell(nn.Module):
 
     @nn.nowrap
     def iterate(self, z: jax.Array, w: PyTree, u: PyTree) -> jax.Array:
-        """What solvers iterate: `step`, or a map with its fixed points that gets there sooner."""
+        """What solvers iterate: `step`, or a map with its fixed points that gets there sooner.
+
+        It takes as many multiplications as `step`, so that `cost.Costs` counts either.
+        """
         return self.step(z, w, u)
 
     @nn.nowrap

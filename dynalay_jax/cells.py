@@ -10,7 +10,7 @@ injection: a network of straight outputs is the paper's plain CNN, or its LSTM.
     cell = ConcaveConv(features=32)
     params = cell.init(key, below)
     w, u = cell.apply(params, below)
-    z = fixed_point(cell.step, cell.straight(w, u), w, u).value
+    z = fixed_point(cell.iterate, cell.straight(w, u), w, u).value
 
 What each cell promises about its iteration is in its docstring and in `contraction_factor`.
 """
