@@ -33,7 +33,7 @@ def get_config(baseline: str = "") -> ConfigDict:
     config.objective.fraction = 1.0
     config.price = 0.03
     config.train.batch_size = 64
-    # The longer the weights are trained for the agent's own routes, the better it is on them.
+    # The paper's shares: most epochs are joint, on the agent's own routes.
     config.train.epochs.main = 40.0
     config.train.epochs.agent = 10.0
     config.train.epochs.joint = 170.0
