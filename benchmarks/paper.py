@@ -149,7 +149,7 @@ def _questions(study: Study, out: Path) -> Iterator[tuple[tuple[str, ...], Path]
         for router in ("agent", "confidence") if study.asked else ():
             command = ask("calibrate", f"--risk={study.risk}", f"--router={router}")
             yield command, folder / f"calibrated_{router}.json"
-        for judge in _static(study, out)[-1:]:
+        for judge in _static(study, out)[-1:]:  # at most one, the last that is trained
             yield ask("agreement", str(judge)), folder / "agreement.json"
     for folder in (*(out / f"{study.config}-{seed}" for seed in study.seeds), *_static(study, out)):
         for values in study.beyond:

@@ -59,10 +59,11 @@ def measured(name: str, record: dict) -> str:
     accuracy = lambda key: f"{seeds.mean(summaries, f'{key}_accuracy')} %"
     plain = functools.partial(runs.plain, summaries)
     numbers = ", ".join(str(summary["seed"]) for summary in summaries)
+    minutes = plain("train_seconds", ".0f", 1 / 60)
     text = (
         f"Measured on {plain('test_examples', ',.0f')} test examples with seed"
         f"{'s' if len(summaries) > 1 else ''} {numbers}, trained in "
-        f"{plain('train_seconds', '.0f', 1 / 60)} minutes on half of 2 CPU cores, beside other "
+        f"{minutes} minute{'s' if minutes != '1' else ''} on half of 2 CPU cores, beside other "
         f"work: agent {accuracy('test')} at a cost of {plain('mean_cost', '.2f')} straight "
         f"passes, at which random routing has {accuracy('random')} and a threshold on confidence "
         f"{accuracy('confidence')}; straight pass {accuracy('straight')}, all layers "

@@ -107,8 +107,7 @@ def corrupted(groups: Sequence[Group]) -> Section:
     rows: list[Row] = []
     severities: dict[str, None] = {}
     for group in groups:
-        records = [figures.read(workdir / "robustness.json") for workdir in group.workdirs]
-        records = [record for record in records if record]
+        records = _answers(group, "robustness")
         for name in records[0]["corruptions"] if records else ():
             by_severity: dict[str, list[Record]] = {}
             for at in (at for record in records for at in record["corruptions"][name]):
@@ -134,9 +133,7 @@ def judged(groups: Sequence[Group]) -> Section:
     """The agent's cost along the order of difficulty that another model gives the test set."""
     rows: list[Row] = []
     for group in groups:
-        found = [figures.read(workdir / "agreement.json") for workdir in group.workdirs]
-        records = [record for record in found if record]
-        if records:
+        if records := _answers(group, "agreement"):
             keys = "cost_spearman", "unsure_spearman"
             spearman = (seeds.mean(records, key, ".2f", 1) for key in keys)
             fifths = zip(*(record["parts"] for record in records), strict=True)
@@ -187,5 +184,10 @@ def _records(group: Group, kind: str) -> Iterator[tuple[str, list[Record]]]:
         for path in workdir.glob(f"{kind}_*.json")
     }
     for name in sorted(names):
-        found = [figures.read(workdir / f"{kind}_{name}.json") for workdir in group.workdirs]
-        yield name, [record for record in found if record]
+        yield name, _answers(group, f"{kind}_{name}")
+
+
+def _answers(group: Group, name: str) -> list[Record]:
+    """Contents of NAME.json, over the runs that have it."""
+    found = (figures.read(workdir / f"{name}.json") for workdir in group.workdirs)
+    return [record for record in found if record]
