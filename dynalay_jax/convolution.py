@@ -3,23 +3,25 @@
 from collections.abc import Callable, Sequence
 import functools
 import itertools
+import math
 import operator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-# Samples at a time in the gradient of a kernel. XLA's CPU backend lays the windows of the whole
-# batch out in memory: of 128 samples it is two to five times slower than of 16, which stay in the
-# processor's cache (jaxlib 0.10.2).
-_CHUNK = 16
+# At a time in the gradient of a kernel: so many samples, and of small images so many pixels. XLA's
+# CPU backend lays the windows of the whole batch out in memory: of 128 samples of 16×16 it is up to
+# twice as slow as of 16, which stay in the processor's cache, and as fast again on 128 of 4×4 as on
+# 16 (jaxlib 0.10.2).
+_CHUNK, _CHUNK_PIXELS = 16, 2048
 
 
 def convolve(z: jax.Array, kernel: jax.Array, groups: int = 1) -> jax.Array:
     """z [B, H, W, C] ∗ kernel [h, w, C / groups, C'], stride 1, zero padding to the same size.
 
-    There is one group, with odd kernels and reverse-mode derivatives only (no `jax.jvp`), or as
-    many groups as channels on either side.
+    There is one group, with reverse-mode derivatives only (no `jax.jvp`), or as many groups as
+    channels on either side.
     """
     kernel = kernel.astype(z.dtype)
     return _convolve(z, kernel) if groups == 1 else _depthwise(z, kernel)
@@ -48,10 +50,7 @@ def fast_convolution(
         product = jnp.dot(flat, kernel.reshape(-1, features), precision=rest["precision"])
         return product.reshape(batch, rows, columns, features)
     if padding == "SAME" and rest["precision"] is None:
-        if max(strides) > 1:
-            return _strided(x, kernel, tuple(strides))
-        if all(size % 2 for size in window):
-            return convolve(x, kernel)
+        return _strided(x, kernel, tuple(strides)) if max(strides) > 1 else convolve(x, kernel)
     return jax.lax.conv_general_dilated(x, kernel, strides, padding, **rest)
 
 
@@ -161,26 +160,30 @@ def _convolve_forward(z: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple
 
 def _convolve_backward(saved: tuple, v: jax.Array) -> tuple[jax.Array, jax.Array]:
     z, kernel = saved
-    dz = _convolution(v, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), "SAME")
-    whole = functools.partial(_kernel_cotangent, kernel.shape[:2])
-    if len(z) <= _CHUNK:
+    (*image, _), window = z.shape[1:], kernel.shape[:2]
+    padding = jax.lax.padtype_to_pads(image, window, (1, 1), "SAME")
+    # Of even kernels the other side is padded going back.
+    swapped = [(after, before) for before, after in padding]
+    dz = _convolution(v, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), swapped)
+    whole = functools.partial(_kernel_cotangent, padding)
+    size = max(_CHUNK, _CHUNK_PIXELS // math.prod(z.shape[1:3]))
+    if len(z) <= size:
         return dz, whole(z, v)
-    in_chunks = functools.partial(_sum_over_chunks, whole)
+    in_chunks = functools.partial(_sum_over_chunks, whole, size)
     return dz, jax.lax.platform_dependent(z, v, cpu=in_chunks, default=whole)
 
 
-def _kernel_cotangent(window: tuple[int, int], z: jax.Array, v: jax.Array) -> jax.Array:
-    half = [(size // 2, size // 2) for size in window]
-    d_kernel = _convolution(z.transpose(3, 1, 2, 0), v.transpose(1, 2, 0, 3), half)
+def _kernel_cotangent(padding: Any, z: jax.Array, v: jax.Array) -> jax.Array:
+    d_kernel = _convolution(z.transpose(3, 1, 2, 0), v.transpose(1, 2, 0, 3), padding)
     return d_kernel.transpose(1, 2, 0, 3)
 
 
-def _sum_over_chunks(function: Callable, *batches: jax.Array) -> jax.Array:
+def _sum_over_chunks(function: Callable, size: int, *batches: jax.Array) -> jax.Array:
     """Σ function(chunk) over chunks of the batches; the last one is filled up with zeros."""
 
     def chunks(x: jax.Array) -> jax.Array:
-        x = jnp.pad(x, ((0, -len(x) % _CHUNK), *[(0, 0)] * (x.ndim - 1)))
-        return x.reshape(-1, _CHUNK, *x.shape[1:])
+        x = jnp.pad(x, ((0, -len(x) % size), *[(0, 0)] * (x.ndim - 1)))
+        return x.reshape(-1, size, *x.shape[1:])
 
     return jax.lax.map(lambda each: function(*each), tuple(map(chunks, batches))).sum(0)
 
