@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from dynalay_jax import lanes
+from dynalay_jax.buckets import gather
 from dynalay_jax.solution import Solution, Stats, Status
 from dynalay_jax.solvers import Solver
 
@@ -59,20 +60,6 @@ class _Loop(NamedTuple):
     weight: jax.Array
 
 
-def bucket_sizes(batch: int, min_bucket: int) -> tuple[int, ...]:
-    """Sizes of the buckets: batch, batch/2, ..., none below `min_bucket` but the batch itself."""
-    sizes = [batch]
-    while (half := (sizes[-1] + 1) // 2) >= min_bucket and half < sizes[-1]:
-        sizes.append(half)
-    return tuple(sizes)
-
-
-def smallest(sizes: Sequence[int], count: jax.Array) -> jax.Array:
-    """Index, int32, of the smallest of the falling sizes that holds so many."""
-    held = jnp.asarray(sizes[1:], jnp.int32) >= count
-    return jnp.sum(held, dtype=jnp.int32)
-
-
 def solve(
     bind: Bind,
     z0: PyTree,
@@ -87,7 +74,7 @@ def solve(
         z0: start, a pytree with the lanes on axis 0 and the type of f's output.
         solver: makes the next iterate.
         limits: when each lane stops.
-        sizes: bucket sizes from `bucket_sizes`; a single one runs one masked loop.
+        sizes: of the buckets, from `bucket_sizes`; a single one runs one masked loop.
 
     Returns:
         Solution with the lanes on axis 0.
@@ -160,13 +147,6 @@ def unroll(
 
     # The last chunk may run past `length`: by then every budget is spent.
     return _finish(jax.lax.scan(remat(chunk), carry, None, length=-(-length // inner))[0])
-
-
-def gather(tree: PyTree, ids: jax.Array | None) -> PyTree:
-    """Lanes `ids` of every leaf; all of them where that is None."""
-    if ids is None:
-        return tree
-    return jax.tree.map(lambda x: jnp.take(x, ids, axis=0, mode="clip"), tree)
 
 
 def relative_residual(

@@ -16,7 +16,7 @@ from typing import Any
 
 import jax
 
-from dynalay_jax import active_set, lanes, validate
+from dynalay_jax import active_set, buckets, lanes, validate
 from dynalay_jax.derivative_rules import (
     Adjoint,
     ImplicitSettings,
@@ -82,7 +82,7 @@ class Implicit(ImplicitSettings, Reverse):
         self, problem: Problem, at: PyTree, operands: Operands, v: PyTree, run: jax.Array
     ) -> tuple[PyTree, Stats]:
         def bind(level: int, ids: jax.Array | None) -> active_set.Map:
-            _, pull = jax.vjp(problem.at(operands, level, ids), active_set.gather(at, ids))
+            _, pull = jax.vjp(problem.at(operands, level, ids), buckets.gather(at, ids))
             return lambda w: pull(w)[0]
 
         return self.linear_solve(bind, v, lanes.fill(at, 0), run, problem, operands, compact=True)

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax import active_set, lanes, validate
+from dynalay_jax import active_set, buckets, lanes, validate
 from dynalay_jax.linear_solve import solve_linear
 from dynalay_jax.problem import Operands, Problem
 from dynalay_jax.solution import Solution, Stats, Status
@@ -241,14 +241,14 @@ def _pull(
         def outer(smooth: PyTree) -> PyTree:
             args, consts = operands.with_smooth(smooth)
             gathered = problem.gather(args, ids)
-            return problem.maps[level](consts, active_set.gather(at, ids), *gathered)
+            return problem.maps[level](consts, buckets.gather(at, ids), *gathered)
 
         _, pull = jax.vjp(outer, operands.smooth())
-        return pull(active_set.gather(w, ids))[0]
+        return pull(buckets.gather(w, ids))[0]
 
     if not may_branch:
         return in_bucket(0)
-    level = active_set.smallest(problem.sizes, jnp.sum(run, dtype=jnp.int32))
+    level = buckets.smallest(problem.sizes, jnp.sum(run, dtype=jnp.int32))
     return jax.lax.switch(
         level, [functools.partial(in_bucket, i) for i in range(len(problem.sizes))]
     )

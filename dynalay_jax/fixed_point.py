@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dynalay_jax import lanes, validate
+from dynalay_jax import explicit, lanes, validate
 from dynalay_jax.active_set import Limits
 from dynalay_jax.adjoints import Implicit, Unrolled
 from dynalay_jax.compaction import Compaction
@@ -43,7 +43,8 @@ def fixed_point(
 
     Samples stop by themselves: each has its own tolerance, budget, residual and status, and what
     happens to one has no effect on another. Where f does not read z, one evaluation is the fixed
-    point, and counts as converged with residual 0. Call it under `jax.jit`. f is traced once (again
+    point, converged with residual 0, and autodiff of it the gradient, whatever solver and adjoint
+    are. Call it under `jax.jit`. f is traced once (again
     for the bucket sizes of `compact`, and for mesh axes of a `shard_map` that z0 does not vary
     over); it may close over traced values of any dtype.
 
@@ -104,7 +105,8 @@ def fixed_point(
         limits, probe = lanes.lift((limits, probe))
     length = None if budget is None else int(np.max(budget, initial=0))
     problem, z0, operands = pose(f, z0, Operands(args, (), limits), solver, length, compaction)
-    value, stats = adjoint.solve(problem, z0, operands, probe)
+    solve = adjoint.solve if problem.reads_state else explicit.solve
+    value, stats = solve(problem, z0, operands, probe)
     return Solution(leave(value), stats if batched else lanes.drop(stats))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax import active_set, lanes
+from dynalay_jax import active_set, buckets, lanes
 from dynalay_jax.solution import Stats, Status
 from dynalay_jax.solvers import Solver
 
@@ -55,7 +55,7 @@ def solve_linear(
 
         def affine(level: int, ids: jax.Array | None) -> active_set.Map:
             apply = linear(level, ids)
-            shift = active_set.gather(unit, ids)
+            shift = buckets.gather(unit, ids)
             return lambda x: jax.tree.map(jnp.add, shift, apply(x))
 
         # Relative to ‖b‖: relative to ‖x‖, which grows with its error where A does not contract, a

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax import active_set, lanes
+from dynalay_jax import active_set, buckets, lanes
 from dynalay_jax.compaction import Compaction, check_sources, follows_samples, take_bucket
 from dynalay_jax.hoist import hoist
 from dynalay_jax.solution import Solution
@@ -45,6 +45,7 @@ class Problem:
         per_sample: for every leaf of `args`, whether it is gathered with the samples.
         solver: of the forward solve.
         length: bound on the number of steps, where it is known at trace time.
+        reads_state: whether f reads z; where it does not, `explicit` solves it.
     """
 
     maps: tuple[Callable, ...]
@@ -52,10 +53,11 @@ class Problem:
     per_sample: PyTree
     solver: Solver
     length: int | None
+    reads_state: bool
 
     def gather(self, args: tuple, ids: jax.Array | None) -> tuple:
         """`args` of the lanes `ids`; of all where that is None."""
-        take = lambda x, flag: active_set.gather(x, ids) if flag else x
+        take = lambda x, flag: buckets.gather(x, ids) if flag else x
         return jax.tree.map(take, args, self.per_sample)
 
     def at(self, operands: Operands, level: int = 0, ids: jax.Array | None = None) -> Callable:
@@ -87,8 +89,7 @@ def pose(
         compaction: None for a single, full bucket.
 
     Returns:
-        The problem, z0 with the type of f's output, and the operands with `consts`, and with limits
-        under which one evaluation has converged if f does not read z.
+        The problem, z0 with the type of f's output, and the operands with `consts`.
     """
     args = operands.args
     z0 = lanes.vary_like(z0, operands.limits)
@@ -102,16 +103,14 @@ def pose(
     levels, per_sample = [full], jax.tree.map(lambda _: False, args)
     sizes: tuple[int, ...] = (batch,)
     if compaction is not None:
-        sizes = active_set.bucket_sizes(batch, compaction.min_bucket)
+        # A solve that goes on from bucket to bucket passes through all of them.
+        sizes = buckets.bucket_sizes(batch, compaction.min_bucket, between=not full.reads_first)
         per_sample = follows_samples(compaction, f, z0, args, batch, sizes)
         for size in sizes[1:]:
             small = take_bucket((z0, args), (True, per_sample), size)
             levels.append(hoist(f, small[0], *small[1]))
         if len(levels) > 1:
             check_sources(full, levels[1])
-    problem = Problem(tuple(level.call for level in levels), sizes, per_sample, solver, length)
-    consts, limits = tuple(level.consts for level in levels), operands.limits
-    if not full.reads_first:
-        # Wherever z is, f(z) is the fixed point: no second evaluation has to show it.
-        limits = limits._replace(floor=jnp.full_like(limits.floor, jnp.inf))
-    return problem, z0, operands._replace(consts=consts, limits=limits)
+    maps = tuple(level.call for level in levels)
+    problem = Problem(maps, sizes, per_sample, solver, length, full.reads_first)
+    return problem, z0, operands._replace(consts=tuple(level.consts for level in levels))

@@ -15,7 +15,8 @@ from dynalay_jax import (
     backward_probe,
     fixed_point,
 )
-from dynalay_jax.active_set import bucket_sizes, relative_residual
+from dynalay_jax.active_set import relative_residual
+from dynalay_jax.buckets import bucket_sizes
 
 
 def f(z, w, x, gain):

@@ -1,0 +1,75 @@
+"""Maps that do not read their state: f(z) is the fixed point, wherever z is.
+
+One evaluation is the solve, J = 0, and the gradient is that of any function, by autodiff itself:
+what the gradient needs of the evaluation is kept, and there is no adjoint equation to solve.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dynalay_jax import buckets, lanes
+from dynalay_jax.problem import Operands, Problem
+from dynalay_jax.solution import Solution, Stats, Status
+
+PyTree = Any
+
+
+def solve(problem: Problem, z0: PyTree, operands: Operands, probe: Stats | None) -> Solution:
+    """The solution of a problem with `reads_state` False.
+
+    Args:
+        problem: f, hoisted.
+        z0: start, canonical; returned where a lane is skipped.
+        operands: all else that the solution depends on.
+        probe: None, or `Stats` of float32 [B] whose cotangent is to be the backward account.
+
+    Returns:
+        Solution with the lanes on axis 0.
+    """
+    limits = operands.limits
+    run = limits.mask & (limits.max_steps > 0)
+
+    def compute(level: int, ids: jax.Array | None, given: tuple) -> PyTree:
+        smooth, z = given
+        args, consts = operands.with_smooth(smooth)
+        evaluate = problem.maps[level]
+        return evaluate(consts, buckets.gather(z, ids), *problem.gather(args, ids))
+
+    # No lane's f reads z, and none differentiates it.
+    given = operands.smooth(), jax.lax.stop_gradient(z0)
+    value = buckets.update(compute, run, z0, given, problem.sizes)
+    if probe is not None:
+        value = _accounted(value, run, probe)
+    finite = jnp.isfinite(lanes.square_norm(jax.lax.stop_gradient(value)))
+    outcome = jnp.where(finite, Status.CONVERGED, Status.DIVERGED)
+    stats = Stats(
+        steps=jnp.where(run, 1, 0).astype(jnp.int32),
+        residual=jnp.where(run & finite, 0.0, jnp.inf).astype(jnp.float32),
+        status=jnp.where(run, outcome, Status.SKIPPED).astype(jnp.int32),
+    )
+    return Solution(lanes.select(run & ~finite, jax.lax.stop_gradient(z0), value), stats)
+
+
+@jax.custom_vjp
+def _accounted(value: PyTree, run: jax.Array, probe: Stats) -> PyTree:
+    """`value`; going back, the probe's cotangent says that there was nothing to solve."""
+    return value
+
+
+def _accounted_forward(value: PyTree, run: jax.Array, probe: Stats) -> tuple[PyTree, jax.Array]:
+    return value, run
+
+
+def _accounted_backward(run: jax.Array, v: PyTree) -> tuple[PyTree, None, Stats]:
+    peak = lanes.largest(v)
+    outcome = jnp.where(jnp.isfinite(peak), Status.CONVERGED, Status.DIVERGED)
+    status = jnp.where(run & (peak != 0), outcome, Status.SKIPPED)
+    as_float = lambda x: x.astype(jnp.float32)
+    nothing = as_float(jnp.zeros_like(status))
+    residual = jnp.where(status == Status.CONVERGED, nothing, jnp.inf)
+    return v, None, Stats(steps=nothing, residual=residual, status=as_float(status))
+
+
+_accounted.defvjp(_accounted_forward, _accounted_backward)
