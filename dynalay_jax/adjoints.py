@@ -41,6 +41,8 @@ class ImplicitJVP(ImplicitSettings, Adjoint):
     Args and Raises are those of `Implicit`.
     """
 
+    forward_mode = True
+
     def solve(
         self, problem: Problem, z0: PyTree, operands: Operands, probe: Stats | None
     ) -> Solution:
@@ -157,6 +159,8 @@ class Unrolled(Adjoint):
         checkpoint: False stores every step: memory O(max_steps · activations of f). True stores
             the state of √max_steps steps and computes the others again.
     """
+
+    forward_mode = True
 
     checkpoint: bool = False
 

@@ -60,7 +60,9 @@ def update(
             with ids None, of the full batch, which is level 0.
         run: bool [B].
         old: pytree with the lanes on axis 0, and the type of what `compute` gives.
-        operands: what new values are differentiated with respect to.
+        operands: what new values are differentiated with respect to. In a `shard_map` they vary
+            over all axes that `run` does, as a sum of cotangents over devices must not be in a
+            branch.
         sizes: of the buckets, from `bucket_sizes`. With several, where no lane runs nothing is
             computed, and there are no forward-mode derivatives.
 
@@ -69,8 +71,6 @@ def update(
     """
     if len(sizes) == 1:
         return lanes.select(run, compute(0, None, operands), old)
-    # In a `shard_map` the sum of cotangents over devices must not be in a branch.
-    operands, old = lanes.vary_like((operands, old), run, operands, old)
     batch, count = len(run), jnp.sum(run, dtype=jnp.int32)
     # Those that run come first. Past them there is nobody: such places are not written to.
     order, place = jnp.argsort(~run, stable=True), jnp.arange(batch)

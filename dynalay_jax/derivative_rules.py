@@ -8,7 +8,7 @@ import abc
 from collections.abc import Callable
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,13 @@ _ON_FAILURE = ("nan", "jacobian_free")
 
 
 class Adjoint(abc.ABC):
-    """Base class: how `fixed_point` is differentiated."""
+    """Base class: how `fixed_point` is differentiated.
+
+    Attributes:
+        forward_mode: whether it can be in forward mode.
+    """
+
+    forward_mode: ClassVar[bool] = False
 
     @abc.abstractmethod
     def solve(
@@ -194,11 +200,7 @@ class Reverse(Adjoint):
             run: the lanes that were iterated, bool [B].
         """
         given = operands.smooth()
-        # A `shard_map` that shares something smooth between devices sums its cotangents over them,
-        # which must not be in a branch that they may not all take.
-        axes: Callable[[Any], frozenset] = lambda x: getattr(jax.typeof(x), "vma", frozenset())
-        shared = any(axes(run) - axes(leaf) for leaf in jax.tree.leaves(given))
-        may_branch = len(problem.sizes) > 1 and not shared
+        may_branch = len(problem.sizes) > 1 and not operands.shared(run)
 
         def somebody() -> tuple[PyTree, Stats]:
             at = lanes.finite_or_zero(value)

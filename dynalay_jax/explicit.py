@@ -1,7 +1,7 @@
 """Maps that do not read their state: f(z) is the fixed point, wherever z is.
 
-One evaluation is the solve, J = 0, and the gradient is that of any function, by autodiff itself:
-what the gradient needs of the evaluation is kept, and there is no adjoint equation to solve.
+One evaluation is the solve. With J = 0 there is no adjoint equation, and the gradient is what
+autodiff makes of the evaluation, as of any function.
 """
 
 from typing import Any
@@ -16,7 +16,9 @@ from dynalay_jax.solution import Solution, Stats, Status
 PyTree = Any
 
 
-def solve(problem: Problem, z0: PyTree, operands: Operands, probe: Stats | None) -> Solution:
+def solve(
+    problem: Problem, z0: PyTree, operands: Operands, probe: Stats | None, forward_mode: bool
+) -> Solution:
     """The solution of a problem with `reads_state` False.
 
     Args:
@@ -24,6 +26,7 @@ def solve(problem: Problem, z0: PyTree, operands: Operands, probe: Stats | None)
         z0: start, canonical; returned where a lane is skipped.
         operands: all else that the solution depends on.
         probe: None, or `Stats` of float32 [B] whose cotangent is to be the backward account.
+        forward_mode: whether to allow forward-mode derivatives, which takes the full batch.
 
     Returns:
         Solution with the lanes on axis 0.
@@ -37,9 +40,11 @@ def solve(problem: Problem, z0: PyTree, operands: Operands, probe: Stats | None)
         evaluate = problem.maps[level]
         return evaluate(consts, buckets.gather(z, ids), *problem.gather(args, ids))
 
-    # No lane's f reads z, and none differentiates it.
+    full = forward_mode or operands.shared(run)
+    sizes = problem.sizes[:1] if full else problem.sizes
+    # What f does not read needs no derivative either.
     given = operands.smooth(), jax.lax.stop_gradient(z0)
-    value = buckets.update(compute, run, z0, given, problem.sizes)
+    value = buckets.update(compute, run, z0, given, sizes)
     if probe is not None:
         value = _accounted(value, run, probe)
     finite = jnp.isfinite(lanes.square_norm(jax.lax.stop_gradient(value)))

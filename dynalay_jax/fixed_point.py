@@ -105,8 +105,10 @@ def fixed_point(
         limits, probe = lanes.lift((limits, probe))
     length = None if budget is None else int(np.max(budget, initial=0))
     problem, z0, operands = pose(f, z0, Operands(args, (), limits), solver, length, compaction)
-    solve = adjoint.solve if problem.reads_state else explicit.solve
-    value, stats = solve(problem, z0, operands, probe)
+    if problem.reads_state:
+        value, stats = adjoint.solve(problem, z0, operands, probe)
+    else:
+        value, stats = explicit.solve(problem, z0, operands, probe, adjoint.forward_mode)
     return Solution(leave(value), stats if batched else lanes.drop(stats))
 
 

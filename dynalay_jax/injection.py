@@ -29,6 +29,7 @@ def injected_again(
     if not min_bucket:
         return lanes.select(changed, layer(below)[1], u)
     module, variables = layer.unbind()
+    variables, u = lanes.vary_like((variables, u), below, changed)
 
     def inject(level: int, ids: jax.Array | None, operands: tuple) -> PyTree:
         variables, below = operands

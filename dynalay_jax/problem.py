@@ -28,6 +28,15 @@ class Operands(NamedTuple):
         keep = lambda leaf: leaf if jnp.issubdtype(leaf.dtype, jnp.inexact) else None
         return jax.tree.map(keep, (self.args, self.consts[0]))
 
+    def shared(self, run: jax.Array) -> bool:
+        """Whether a `shard_map` shares something smooth among devices that `run` tells apart.
+
+        Its cotangents are summed over them, which must not be in a branch that they may not all
+        take.
+        """
+        axes: Callable[[jax.Array], frozenset] = lambda x: jax.typeof(x).mat.varying
+        return any(axes(run) - axes(leaf) for leaf in jax.tree.leaves(self.smooth()))
+
     def with_smooth(self, smooth: PyTree) -> tuple[tuple, list[Any]]:
         """(args, consts of the full batch), with the leaves of `smooth` in place of their own."""
         either = lambda new, own: own if new is None else new

@@ -16,7 +16,6 @@ from dynalay_jax import (
     fixed_point,
 )
 from dynalay_jax.active_set import relative_residual
-from dynalay_jax.buckets import bucket_sizes
 
 
 def f(z, w, x, gain):
@@ -263,14 +262,6 @@ def test_per_sample_closure_is_refused_with_the_cure():
     u = jnp.ones((32, 2))
     with pytest.raises(ValueError, match=r"come in through \*args"):
         fixed_point(lambda z: 0.5 * z + u, jnp.zeros((32, 2)), compact=True)
-
-
-def test_bucket_sizes():
-    assert bucket_sizes(256, 16) == (256, 128, 64, 32, 16)
-    assert bucket_sizes(37, 2) == (37, 19, 10, 5, 3, 2)
-    assert bucket_sizes(10, 16) == (10,)
-    assert bucket_sizes(3, 1) == (3, 2, 1)
-    assert bucket_sizes(0, 1) == (0,)
 
 
 def test_residual_of_bfloat16_is_taken_in_float32():

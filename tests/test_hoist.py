@@ -12,7 +12,6 @@ from dynalay_jax import (
     Implicit,
     ImplicitJVP,
     JacobianFree,
-    Status,
     Unrolled,
     fixed_point,
 )
@@ -166,24 +165,6 @@ def test_inner_custom_derivatives_are_kept():
     half.defjvp(lambda p, t: (half(p[0]), 0.25 * t[0]))
     loss = lambda b: jnp.sum(fixed_point(lambda z: half(z) + b, jnp.zeros(2)).value)
     np.testing.assert_allclose(jax.grad(loss)(jnp.ones(2)), 1 / (1 - 0.25), rtol=1e-4)
-
-
-@pytest.mark.parametrize("adjoint", ADJOINTS, ids=repr)
-def test_map_that_does_not_read_its_state_needs_one_evaluation(adjoint):
-    """Its value is the fixed point, wherever it is evaluated; a NaN is still told."""
-    u = jnp.asarray([[1.0, 2.0], [3.0, 4.0], [0.0, jnp.nan]])
-    mask = jnp.asarray([True, False, True])
-
-    def solve(u):
-        f = lambda z, u: jnp.where(z.shape[0] > 0, u**2, z.shape[0])
-        solution = fixed_point(f, jnp.ones((3, 2)), u, mask=mask, max_steps=9, adjoint=adjoint)
-        return jnp.sum(solution.value[0]), solution
-
-    grad, (value, stats) = jax.grad(solve, has_aux=True)(u)
-    assert value[:2].tolist() == [[1.0, 4.0], [1.0, 1.0]]
-    assert stats.steps.tolist() == [1, 0, 1] and stats.residual[0] == 0
-    assert stats.status.tolist() == [Status.CONVERGED, Status.SKIPPED, Status.DIVERGED]
-    assert grad[0].tolist() == [2.0, 4.0]
 
 
 @pytest.mark.parametrize(
