@@ -10,6 +10,7 @@ same for all arms, augmentation and optimiser, is left out. The arms:
     nobody iterates          DynaLay's program on the plain CNN's route, not known beforehand
     DynaLay, main, joint     these phases of training; joint is with the agent's loss
     DynaLay, agent's routes  the main model's loss, each sample on the route that the agent prefers
+                             at the price of evaluation, and at a dearer one
     all layers               config:model_L, uniform FPI
     unrolled                 every layer iterated 4 times, gradients through all iterations
     DEQ, one layer           config:deq_*, as wide and small as the middle layer
@@ -46,6 +47,7 @@ from train.progress import human
 
 PyTree = Any
 PLAIN, DYNALAY = "plain CNN", ("DynaLay, main", "DynaLay, joint", "DynaLay, agent's routes")
+DEARER = 1.0  # λ of the agent's other routes
 
 
 class Arm(NamedTuple):
@@ -78,6 +80,7 @@ def straight_loss(
 
 def routed_loss(
     router: Callable,
+    price: float,
     task: step.Task,
     params: PyTree,
     probe: Any,
@@ -85,14 +88,14 @@ def routed_loss(
     labels: jax.Array,
     key: jax.Array,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The main model's loss on a router's routes, at the price of evaluation."""
+    """The main model's loss on a router's routes, at a price λ."""
     return objective.main_loss(
         task.model,
         state_lib.join(params),
         x,
         labels,
         router,
-        jnp.full(labels.shape, task.config.price, jnp.float32),
+        jnp.full(labels.shape, price, jnp.float32),
         key,
         task.costs,
         task.config.train.smoothing,
@@ -123,15 +126,18 @@ def arms(run: loop.Run) -> dict[str, Arm]:
         return phase_arm(setup.task(frozen, run.dataset), "main")
 
     main, joint, routed = DYNALAY
-    # Draws all the same: of a constant, XLA would drop all that iterates.
-    nobody = routers.Random(0.0)
+    routes = lambda router, price=run.config.price: Arm(
+        run.task, functools.partial(routed_loss, router, price)
+    )
     deq = {"cell": "free", "max_steps": 30}
     return {
         PLAIN: Arm(run.task, straight_loss),
-        "nobody iterates": Arm(run.task, functools.partial(routed_loss, nobody)),
+        # Draws all the same: of a constant, XLA would drop all that iterates.
+        "nobody iterates": routes(routers.Random(0.0)),
         main: phase_arm(run.task, "main"),
         joint: phase_arm(run.task, "joint"),
-        routed: Arm(run.task, functools.partial(routed_loss, routers.Agent())),
+        routed: routes(routers.Agent()),
+        f"{routed}, λ = {DEARER:g}": routes(routers.Agent(), DEARER),
         "all layers": baseline(every),
         "unrolled": baseline("unrolled"),
         "DEQ, one layer, Anderson": baseline("deq_anderson"),

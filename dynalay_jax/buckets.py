@@ -26,8 +26,8 @@ def bucket_sizes(batch: int, min_bucket: int, between: bool = False) -> tuple[in
     while (half := (sizes[-1] + 1) // 2) >= min_bucket and half < sizes[-1]:
         sizes.append(half)
     if between:
-        thirds = (-(-3 * size // 4) for size in sizes)
-        sizes = sorted({*sizes, *(size for size in thirds if size >= min_bucket)}, reverse=True)
+        more = (-(-3 * size // 4) for size in sizes)
+        sizes = sorted({*sizes, *(size for size in more if size >= min_bucket)}, reverse=True)
     return tuple(sizes)
 
 

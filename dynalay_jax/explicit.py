@@ -1,7 +1,7 @@
 """Maps that do not read their state: f(z) is the fixed point, wherever z is.
 
-One evaluation is the solve. With J = 0 there is no adjoint equation, and the gradient is what
-autodiff makes of the evaluation, as of any function.
+One evaluation is the solve. With J = 0 the adjoint equation w = v + Jᵀ w has nothing to solve, and
+the gradient is what autodiff makes of the evaluation, as of any function.
 """
 
 from typing import Any

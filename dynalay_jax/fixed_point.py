@@ -42,11 +42,10 @@ def fixed_point(
     """Solves z = f(z, *args), each sample until it has converged, and differentiates it.
 
     Samples stop by themselves: each has its own tolerance, budget, residual and status, and what
-    happens to one has no effect on another. Where f does not read z, one evaluation is the fixed
-    point, converged with residual 0, and autodiff of it the gradient, whatever solver and adjoint
-    are. Call it under `jax.jit`. f is traced once (again
-    for the bucket sizes of `compact`, and for mesh axes of a `shard_map` that z0 does not vary
-    over); it may close over traced values of any dtype.
+    happens to one has no effect on another. Call it under `jax.jit`. f is traced once (again for
+    the bucket sizes of `compact`, and for mesh axes of a `shard_map` that z0 does not vary over);
+    it may close over traced values of any dtype. Where f does not read z, one evaluation is the
+    fixed point, with residual 0, and its gradient is autodiff's, by any solver and adjoint.
 
     Args:
         f: `f(z, *args)` returns a pytree like z. With `batched`, sample i of the result may depend

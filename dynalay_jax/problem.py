@@ -25,7 +25,8 @@ class Operands(NamedTuple):
 
     def smooth(self) -> PyTree:
         """(args, consts of the full batch), with None for leaves that have no derivative."""
-        keep = lambda leaf: leaf if jnp.issubdtype(leaf.dtype, jnp.inexact) else None
+        inexact = lambda leaf: jnp.issubdtype(jax.typeof(leaf).dtype, jnp.inexact)
+        keep = lambda leaf: leaf if inexact(leaf) else None
         return jax.tree.map(keep, (self.args, self.consts[0]))
 
     def shared(self, run: jax.Array) -> bool:

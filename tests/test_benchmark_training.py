@@ -7,7 +7,7 @@ from short_run import tiny
 
 from benchmarks import training
 from configs import digits
-from dynalay_jax import Anderson, Broyden, Stats, Unrolled
+from dynalay_jax import Anderson, Broyden, Stats, Unrolled, routers
 from train import loop
 from train.errors import UserError
 
@@ -80,6 +80,9 @@ def test_the_rest_are_what_they_are_called(run, arms):
         assert arm.task.model.tol == (0 if arm is arms["unrolled"] else run.task.model.tol)
     assert arms["unrolled"].task.model.adjoint == Unrolled()
     assert len(arms["DEQ, one layer, Broyden"].task.model.widths) == 1
+    routed = "DynaLay, agent's routes"
+    for name, price in {routed: run.config.price, f"{routed}, λ = 1": 1.0}.items():
+        assert arms[name].loss.args == (routers.Agent(), price)
     params = run.initial().params
     for name, given in {"unrolled": True, "DEQ, one layer, Anderson": False}.items():
         assert training.weights(run, arms[name], params)[1] == given

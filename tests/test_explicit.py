@@ -98,6 +98,32 @@ def test_forward_mode(adjoint, compact):
         np.testing.assert_allclose(ours, wanted, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("transform", [lambda g: g, jax.jit], ids=["eager", "jit"])
+def test_what_f_reads_may_be_of_any_kind(transform):
+    """Integers, keys and Python numbers, by argument and by closure, under vmap."""
+    count, key = jnp.arange(8, dtype=jnp.int32), jax.random.key(0)
+
+    def g(z, w, x, count, key, factor):
+        noise = factor * jax.random.normal(key, (1, 3))
+        return f(z, w, x) * count[:, None].astype(jnp.float32) + noise
+
+    def of_solution(w, count):
+        scale = jnp.sum(w)
+        by_closure = lambda *args: scale * g(*args)
+        axes = Compaction(min_bucket=2, arg_axes=(None, 0, 0, None, None))
+        sol = fixed_point(by_closure, Z0, w, X, count, key, 2.0, mask=MASK, compact=axes)
+        return jnp.sum(sol.value**2)
+
+    def plain(w, count):
+        return jnp.sum(jnp.where(MASK[:, None], jnp.sum(w) * g(Z0, w, X, count, key, 2.0), Z0) ** 2)
+
+    counts = jnp.stack([count, count + 1])
+    got, wanted = (
+        transform(jax.vmap(jax.grad(loss), (None, 0)))(W, counts) for loss in (of_solution, plain)
+    )
+    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-3)
+
+
 def test_second_derivatives():
     value = lambda w: jnp.sum(solve(w, X, compact=COMPACT).value ** 2)
     plain = lambda w: jnp.sum(jnp.where(MASK[:, None], f(Z0, w, X), Z0) ** 2)
