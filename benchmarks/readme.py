@@ -23,9 +23,9 @@ PAGES = (HERE.parent / "README.md", HERE / "README.md")
 def render() -> dict[str, str]:
     """Name of each generated part of the pages, and its text."""
     solved, gradients = _read("fixed_point"), _read("backward")
-    trained = {name: _read(f"small/{name}") or _read(f"full/{name}") for name in runs.SHOWN}
+    trained = {name: _read(f"medium/{name}") or _read(f"full/{name}") for name in runs.SHOWN}
     matched = {name: _matched(name) for name in runs.SHOWN}
-    tables = {table["title"]: table for table in _read("small/tables") or []}
+    tables = {table["title"]: table for table in _read("medium/tables") or []}
     shown = [row for row in gradients["rows"] if row["steps"] in (10, 50, 200)]
     return {
         "runs": f"{runs.table(trained, matched)}\n\n{_trained_on(trained)}",
@@ -41,11 +41,11 @@ def render() -> dict[str, str]:
         "static_mazes": _static("mazes"),
         "larger_mazes": runs.larger_table(_nets("mazes"), "side"),
         "static_cifar10_small": _static("cifar10_small"),
-        "ledger": _verdicts(_read("small/ledger") or []),
-        "training": _timed(training, _read("small/training_cifar10_small")),
-        "training_digits": _timed(training, _read("small/training_digits")),
-        "training_scales": _timed(training, _read("small/training_scales")),
-        "routers": _timed(routers, _read("small/routers_scales")),
+        "ledger": _verdicts(_read("medium/ledger") or []),
+        "training": _timed(training, _read("medium/training_cifar10_small")),
+        "training_digits": _timed(training, _read("medium/training_digits")),
+        "training_scales": _timed(training, _read("medium/training_scales")),
+        "routers": _timed(routers, _read("medium/routers_scales")),
         "harness": _overhead(_read("harness_digits")),
         "peers": f"{provenance(solved)}\n\n{fixed_point.summary(solved['results'])}",
         "fixed_point": f"{provenance(solved)}\n\n{fixed_point.table(solved['results'])}",
@@ -68,7 +68,7 @@ def measured(name: str, record: dict) -> str:
         f"passes, at which random routing has {accuracy('random')} and a threshold on confidence "
         f"{accuracy('confidence')}; straight pass {accuracy('straight')}, all layers "
         f"{accuracy('all_layers')} at a cost of {plain('all_layers_cost', '.2f')}. More in "
-        f"benchmarks/results/small/{name}.json."
+        f"benchmarks/results/medium/{name}.json."
     )
     # What belongs together stays on one line: a no-break space is no place to wrap at.
     joined = text.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
@@ -94,7 +94,7 @@ def configs() -> dict[Path, str]:
     """Configs that were run, each with its source as the results would have it."""
     out = {}
     for name in runs.SHOWN:
-        if record := _read(f"small/{name}"):
+        if record := _read(f"medium/{name}"):
             path = HERE.parent / "configs" / f"{name}.py"
             out[path] = retold(path.read_text(), measured(name, record))
     return out
@@ -102,7 +102,7 @@ def configs() -> dict[Path, str]:
 
 def _family(config: str) -> dict[str, dict]:
     """Records of a config, which comes first, and of its variants."""
-    paths = sorted((measure.RESULTS / "small").glob(f"{config}*.json"), key=lambda path: path.stem)
+    paths = sorted((measure.RESULTS / "medium").glob(f"{config}*.json"), key=lambda path: path.stem)
     own = (path for path in paths if baselines.split(path.stem)[0] == config)
     return {path.stem: json.loads(path.read_text()) for path in own}
 

@@ -5,7 +5,7 @@
 Measured on 10,000 test examples with seed 10, trained in 56 minutes on half of 2 CPU cores, beside
 other work: agent 78.0 % at a cost of 0.60 straight passes, at which random routing has 75.0 % and a
 threshold on confidence 77.1 %; straight pass 72.3 %, all layers 79.2 % at a cost of 2.06. More in
-benchmarks/results/small/cifar10_small.json.
+benchmarks/results/medium/cifar10_small.json.
 """
 
 from ml_collections import ConfigDict

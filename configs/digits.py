@@ -5,7 +5,7 @@
 Measured on 500 test examples with seeds 10, 11, 12, trained in 1 minute on half of 2 CPU cores,
 beside other work: agent 98.3 ± 0.5 % at a cost of 0.35 straight passes, at which random routing has
 95.6 ± 0.6 % and a threshold on confidence 98.2 ± 0.6 %; straight pass 94.5 ± 1.2 %, all layers
-97.6 ± 0.8 % at a cost of 2.94. More in benchmarks/results/small/digits.json.
+97.6 ± 0.8 % at a cost of 2.94. More in benchmarks/results/medium/digits.json.
 """
 
 from ml_collections import ConfigDict

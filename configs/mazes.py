@@ -5,7 +5,7 @@
 Measured on 5,000 test examples with seeds 31, 32, trained in 23 minutes on half of 2 CPU cores,
 beside other work: agent 97.7 ± 0.6 % at a cost of 15.92 straight passes, at which random routing
 has 80.4 ± 0.3 % and a threshold on confidence 97.7 ± 0.6 %; straight pass 69.2 ± 2.1 %, all layers
-97.9 ± 0.7 % at a cost of 30.19. More in benchmarks/results/small/mazes.json.
+97.9 ± 0.7 % at a cost of 30.19. More in benchmarks/results/medium/mazes.json.
 
 python -m train.extrapolate WORKDIR side=7,10 evaluates on larger mazes.
 """

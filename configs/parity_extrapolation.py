@@ -5,7 +5,7 @@
 Measured on 5,000 test examples with seed 10, trained in 5 minutes on half of 2 CPU cores, beside
 other work: agent 94.0 % at a cost of 41.23 straight passes, at which random routing has 94.0 % and
 a threshold on confidence 94.0 %; straight pass 49.8 %, all layers 94.0 % at a cost of 40.75. More
-in benchmarks/results/small/parity_extrapolation.json.
+in benchmarks/results/medium/parity_extrapolation.json.
 
 It fails from some number of entries on, see difficulty.png in its workdir.
 """

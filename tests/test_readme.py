@@ -51,9 +51,9 @@ def test_configs_tell_the_results():
 
 def test_a_family_is_a_config_and_its_variants(tmp_path, monkeypatch):
     monkeypatch.setattr(readme.measure, "RESULTS", tmp_path)
-    (tmp_path / "small").mkdir()
+    (tmp_path / "medium").mkdir()
     for name in ("cifar10", "cifar10_small", "cifar10_model_0", "cifar10_small_deep_1.9x"):
-        (tmp_path / "small" / f"{name}.json").write_text("{}")
+        (tmp_path / "medium" / f"{name}.json").write_text("{}")
     assert list(readme._family("cifar10")) == ["cifar10", "cifar10_model_0"]
 
 
