@@ -36,7 +36,7 @@ class Study:
         seeds: of the config and of its variants.
         variants: baselines, see `configs.baselines`.
         once: further variants, of the first seed alone.
-        asked: whether halting routers are trained and settings calibrated.
+        asked: whether halting routers are trained, solves checked, and settings calibrated.
         robustness: whether corrupted images are evaluated.
         risk: greatest extra error that `calibrate` allows.
         beyond: other test data, as `extrapolate` takes them; static nets are asked, too.
@@ -153,6 +153,7 @@ def _questions(study: Study, out: Path) -> Iterator[tuple[tuple[str, ...], Path]
         ask = lambda name, *rest, folder=folder: (f"train.{name}", str(folder), *rest)
         if study.asked:
             yield ask("halting"), folder / "halting.json"
+            yield ask("solves"), folder / "solves.json"
         if study.robustness:
             yield ask("robustness"), folder / "robustness.json"
         for router in ("agent", "confidence") if study.asked else ():

@@ -41,10 +41,10 @@ def render() -> dict[str, str]:
         "static_mazes": _static("mazes"),
         "larger_mazes": runs.larger_table(_nets("mazes"), "side"),
         "static_cifar10_small": _static("cifar10_small"),
-        "ledger": _verdicts(_read("medium/ledger") or []),
-        "training": _timed(training, _read("medium/training_cifar10_small")),
-        "training_digits": _timed(training, _read("medium/training_digits")),
-        "training_scales": _timed(training, _read("medium/training_scales")),
+        "ledger": _verdicts({scale: _read(f"{scale}/ledger") for scale in ("small", "medium")}),
+        "training": _timed(training, _read("small/training_cifar10_small")),
+        "training_digits": _timed(training, _read("small/training_digits")),
+        "training_scales": _timed(training, _read("small/training_scales")),
         "routers": _timed(routers, _read("medium/routers_scales")),
         "harness": _overhead(_read("harness_digits")),
         "peers": f"{provenance(solved)}\n\n{fixed_point.summary(solved['results'])}",
@@ -128,10 +128,18 @@ def _static(config: str) -> str:
     return runs.static_table(_family(config))
 
 
-def _verdicts(claims: list[dict]) -> str:
-    """The ledger's claims, and whether they hold."""
-    rows = [[claim["claim"], claim["verdict"].removeprefix("holds in ")] for claim in claims]
-    return measure.markdown(rows, ["claim", "holds in"])
+def _verdicts(ledgers: dict[str, list[dict] | None]) -> str:
+    """The ledgers' claims, and whether they hold, by scale."""
+    found: dict[str, dict[str, str]] = {}
+    for scale, claims in ledgers.items():
+        for claim in claims or []:
+            found.setdefault(claim["claim"], {})[scale] = claim["verdict"]
+    told = lambda verdict: verdict.removeprefix("holds in ")
+    rows = [
+        [claim, *(told(verdicts.get(scale, "not run")) for scale in ledgers)]
+        for claim, verdicts in found.items()
+    ]
+    return measure.markdown(rows, ["claim", *(f"holds in: {scale}" for scale in ledgers)])
 
 
 def _table(tables: dict[str, dict], title: str) -> str:

@@ -23,7 +23,15 @@ from train.evaluate import COMPARED
 Record = dict[str, Any]
 Records = Mapping[str, Record | None]
 # Records of a run that hold numbers alone; the gallery has images.
-_RECORDS = ("curve", "halting", "robustness", "residuals", "calibrated_*", "extrapolation_*")
+_RECORDS = (
+    "curve",
+    "halting",
+    "robustness",
+    "residuals",
+    "solves",
+    "calibrated_*",
+    "extrapolation_*",
+)
 # What was timed with a run's weights is a file of its own.
 _TIMED = ("training_*", "routers_*")
 SHOWN = (

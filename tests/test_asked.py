@@ -19,7 +19,9 @@ def runs(tmp_path, count=2):
 
 def test_without_answers_there_is_no_table(tmp_path):
     group = runs(tmp_path)
-    for answers in (asked.calibrated, asked.extrapolated, asked.corrupted, asked.judged):
+    for answers in (
+        asked.calibrated, asked.extrapolated, asked.corrupted, asked.judged, asked.solved
+    ):  # fmt: skip
         assert not answers([group]).rows
 
 
@@ -102,3 +104,16 @@ def test_cost_by_fifths_of_what_another_model_finds_hard(tmp_path):
         ["scales", "net-0, net-1", "2", "0.50 ± 0.00", "—", "0.50 ± 0.71", "1.50 ± 0.71",
          "2.50 ± 0.71", "3.50 ± 0.71", "4.50 ± 0.71"],
     ]  # fmt: skip
+
+
+def test_solves_are_told_layer_by_layer(tmp_path):
+    group = runs(tmp_path)
+    for i, workdir in enumerate(group.workdirs):
+        layer = {"converged": 1.0, "median_distance": 1e-3, "far_distance": 0.02}
+        layer |= {"same_answer": 0.9 + 0.1 * i, "gradient_error": 1e-4}
+        record = {"layers": [layer, layer | {"converged": 0.5}]}
+        (workdir / "solves.json").write_text(json.dumps(record))
+    first, second = asked.solved([group, dataclasses.replace(group, workdirs=())]).rows
+    rest = ["1e-03 ± 0e+00", "2e-02 ± 0e+00", "95.0 ± 7.1", "1e-04 ± 0e+00"]
+    assert first == ["scales", "layer 1", "2", "100.0 ± 0.0", *rest]
+    assert second == ["scales", "layer 2", "2", "50.0 ± 0.0", *rest]

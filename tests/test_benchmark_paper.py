@@ -30,7 +30,7 @@ def test_every_run_is_trained_and_asked():
     configs = "digits,digits:model_0,digits:residual_1.7x"
     assert first == f"train.sweep --configs={configs} --seeds=1,2 --out=runs"
     for seed in (1, 2):
-        for name in ("halting", "robustness", "calibrate", "extrapolate"):
+        for name in ("halting", "solves", "robustness", "calibrate", "extrapolate"):
             assert any(c.startswith(f"train.{name} runs/digits-{seed}") for c in rest)
         calibrated = [c for c in rest if c.startswith(f"train.calibrate runs/digits-{seed} ")]
         assert [c.rpartition("=")[2] for c in calibrated] == ["agent", "confidence"]

@@ -152,6 +152,33 @@ def judged(groups: Sequence[Group]) -> Section:
     )  # fmt: skip
 
 
+def solved(groups: Sequence[Group]) -> Section:
+    """Where solves end that begin at random, and how far gradients are from unrolled ones."""
+    columns: Columns = {
+        "converged (%)": ("converged", ".1f", 100),
+        "median distance": ("median_distance", ".0e", 1),
+        "99 % within": ("far_distance", ".0e", 1),
+        "same answer (%)": ("same_answer", ".1f", 100),
+        "gradient's error": ("gradient_error", ".0e", 1),
+    }
+    rows: list[Row] = []
+    for group in groups:
+        by_layer = zip(*(record["layers"] for record in _answers(group, "solves")), strict=True)
+        for number, layers in enumerate(by_layer, 1):
+            of_layer = dataclasses.replace(group, summaries=layers)
+            rows.append([group.name, f"layer {number}", *row(of_layer, columns)])
+    return Section(
+        "Solves from random starts, and their gradients",
+        ["config", "iterated", "n", *columns],
+        rows,
+        "Each layer iterated alone for every test example, from a random start beside the straight "
+        "pass: the relative distance of where they end, and whether the answer is the same. "
+        "The gradient's error is its relative distance to that through twice as many iterations as "
+        "are allowed, of the loss of the first 64 examples.",
+        kind="two",
+    )
+
+
 def extrapolation_figures(groups: Sequence[Group]) -> dict[str, Figure]:
     """Of each config's first run, with its static nets beside it: by CONFIG_extrapolation_FIELD."""
     out = {}

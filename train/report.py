@@ -90,7 +90,7 @@ def tables(found: Sequence[Group]) -> list[dict[str, Any]]:
     for row, group in zip(thinking["rows"], agents, strict=True):
         row.append(seeds.shares(group.summaries))
     parts = [asked.halting(found), asked.calibrated(found), asked.extrapolated(found)]
-    parts += [asked.corrupted(found), asked.judged(found)]
+    parts += [asked.corrupted(found), asked.judged(found), asked.solved(found)]
     parts += [sections.calibration(found), sections.certificate(found)]
     note = "Baselines are trained on one route, and have no agent."
     static = _table("Against baselines", _STATIC, found, note)

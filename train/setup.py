@@ -218,8 +218,8 @@ def claim(
 
 # What is evaluated at the end of a run, or of it later.
 RECORDS = (
-    "summary", "curve", "difficulty", "gallery", "residuals", "robustness", "halting",
-    "extrapolation_*", "routers_*", "training_*",
+    "summary", "curve", "difficulty", "gallery", "residuals", "robustness", "halting", "agreement",
+    "solves", "calibrated_*", "extrapolation_*", "routers_*", "training_*",
 )  # fmt: skip
 # What may change between two starts of the same run: it does not touch the training.
 FREE = ("router", "price", "prices", "eval_batch", "checkpoint", "data.data_dir")
