@@ -46,11 +46,6 @@ class ImplicitJVP(ImplicitSettings, Adjoint):
     def solve(
         self, problem: Problem, z0: PyTree, operands: Operands, probe: Stats | None
     ) -> Solution:
-        if probe is not None:
-            raise ValueError(
-                "probe: expected None with adjoint=ImplicitJVP(), which has no backward solve to "
-                "report on; use adjoint=Implicit()."
-            )
         return with_tangent(problem, self)(z0, operands)
 
 
@@ -167,11 +162,6 @@ class Unrolled(Adjoint):
     def solve(
         self, problem: Problem, z0: PyTree, operands: Operands, probe: Stats | None
     ) -> Solution:
-        if probe is not None:
-            raise ValueError(
-                "probe: expected None with adjoint=Unrolled(), which has no backward solve to "
-                "report on; use adjoint=Implicit()."
-            )
         if problem.length is None:
             raise ValueError(
                 "max_steps: expected a number known at trace time with adjoint=Unrolled(), got a "

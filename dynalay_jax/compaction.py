@@ -22,7 +22,8 @@ class Compaction:
 
     Args:
         min_bucket: size below which a bucket is not halved any more, ≥ 1. Smaller buckets save
-            more when few samples are slow, and cost compile time.
+            more when few samples are slow, and cost compile time. Where f does not read its state
+            there are also buckets of three quarters of each size.
         arg_axes: which of `*args` hold one entry a sample, as `jax.vmap`'s `in_axes`: a tuple with
             0 (sample axis first), None (shared by all samples) or a tree prefix of these for each
             argument. None infers it: of the ways to read the leaves whose leading axis is the

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 
 # At a time in the gradient of a kernel: so many samples, and of small images so many pixels. XLA's
-# CPU backend lays the windows of the whole batch out in memory: of 128 samples of 16×16 it is up to
-# twice as slow as of 16, which stay in the processor's cache, and as fast again on 128 of 4×4 as on
-# 16 (jaxlib 0.10.2).
+# CPU backend lays the windows of the whole batch out in memory. Of 128 samples of 16×16 that takes
+# up to twice as long as in chunks of 16, which stay in the processor's cache, but of 128 of 4×4
+# half as long (jaxlib 0.10.2).
 _CHUNK, _CHUNK_PIXELS = 16, 2048
 
 

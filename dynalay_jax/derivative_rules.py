@@ -27,7 +27,7 @@ class Adjoint(abc.ABC):
     """Base class: how `fixed_point` is differentiated.
 
     Attributes:
-        forward_mode: whether it can be in forward mode.
+        forward_mode: whether `jax.jvp` goes through it; no backward solve can then be reported on.
     """
 
     forward_mode: ClassVar[bool] = False

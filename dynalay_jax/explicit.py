@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from dynalay_jax import buckets, lanes
+from dynalay_jax.derivative_rules import stats_as_float
 from dynalay_jax.problem import Operands, Problem
 from dynalay_jax.solution import Solution, Stats, Status
 
@@ -34,17 +35,18 @@ def solve(
     limits = operands.limits
     run = limits.mask & (limits.max_steps > 0)
 
-    def compute(level: int, ids: jax.Array | None, given: tuple) -> PyTree:
-        smooth, z = given
+    def compute(level: int, ids: jax.Array | None, smooth: PyTree, fixed: tuple) -> PyTree:
+        operands, z = fixed
         args, consts = operands.with_smooth(smooth)
         evaluate = problem.maps[level]
         return evaluate(consts, buckets.gather(z, ids), *problem.gather(args, ids))
 
+    # In a branch there is no forward mode, nor a sum of cotangents over devices.
     full = forward_mode or operands.shared(run)
     sizes = problem.sizes[:1] if full else problem.sizes
     # What f does not read needs no derivative either.
-    given = operands.smooth(), jax.lax.stop_gradient(z0)
-    value = buckets.update(compute, run, z0, given, sizes)
+    fixed = jax.lax.stop_gradient((operands, z0))
+    value = buckets.update(compute, run, z0, operands.smooth(), sizes, fixed)
     if probe is not None:
         value = _accounted(value, run, probe)
     finite = jnp.isfinite(lanes.square_norm(jax.lax.stop_gradient(value)))
@@ -71,10 +73,8 @@ def _accounted_backward(run: jax.Array, v: PyTree) -> tuple[PyTree, None, Stats]
     peak = lanes.largest(v)
     outcome = jnp.where(jnp.isfinite(peak), Status.CONVERGED, Status.DIVERGED)
     status = jnp.where(run & (peak != 0), outcome, Status.SKIPPED)
-    as_float = lambda x: x.astype(jnp.float32)
-    nothing = as_float(jnp.zeros_like(status))
-    residual = jnp.where(status == Status.CONVERGED, nothing, jnp.inf)
-    return v, None, Stats(steps=nothing, residual=residual, status=as_float(status))
+    residual = jnp.where(status == Status.CONVERGED, 0.0, jnp.inf)
+    return v, None, stats_as_float(Stats(jnp.zeros_like(status), residual, status))
 
 
 _accounted.defvjp(_accounted_forward, _accounted_backward)

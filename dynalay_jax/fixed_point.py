@@ -97,6 +97,11 @@ def fixed_point(
         weight=jnp.ones(shape, real),
     )
     validate.probe(probe, shape)
+    if probe is not None and adjoint.forward_mode:
+        raise ValueError(
+            f"probe: expected None with adjoint={type(adjoint).__name__}(), which has no backward "
+            "solve to report on; use adjoint=Implicit()."
+        )
     compaction = _compaction(compact, batched, adjoint, z0)
 
     f, z0, leave = lanes.canonical(validate.same_type(f), z0, batched)

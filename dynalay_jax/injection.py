@@ -31,7 +31,7 @@ def injected_again(
     module, variables = layer.unbind()
     variables, u = lanes.vary_like((variables, u), below, changed)
 
-    def inject(level: int, ids: jax.Array | None, operands: tuple) -> PyTree:
+    def inject(level: int, ids: jax.Array | None, operands: tuple, fixed: tuple) -> PyTree:
         variables, below = operands
         return module.apply(variables, buckets.gather(below, ids))[1]
 

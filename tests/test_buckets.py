@@ -28,7 +28,7 @@ def test_bucket_sizes_with_others_between():
     assert bucket_sizes(0, 1, between=True) == (0,)
 
 
-def compute(level, ids, operands):
+def compute(level, ids, operands, fixed):
     w, x = operands
     return {"z": jnp.sin(gather(x, ids) @ w)}
 
@@ -42,7 +42,7 @@ def test_values_and_gradients_are_those_of_a_select(count):
         return jnp.sum(new * jnp.cos(jnp.arange(new.size)).reshape(new.shape)), new
 
     in_buckets = lambda old, x: update(compute, run, old, x, bucket_sizes(BATCH, 2, between=True))
-    plain = lambda old, x: {"z": jnp.where(run[:, None], compute(0, None, x)["z"], old["z"])}
+    plain = lambda old, x: {"z": jnp.where(run[:, None], compute(0, None, x, ())["z"], old["z"])}
     of = lambda select: jax.grad(lambda *args: loss(select, *args), (0, 1), has_aux=True)
     got, expected = (jax.jit(of(select))(OLD, (W, X)) for select in (in_buckets, plain))
     close = lambda a, b: bool(jnp.allclose(a, b, atol=1e-5))
@@ -52,7 +52,7 @@ def test_values_and_gradients_are_those_of_a_select(count):
 def test_as_few_ride_along_as_can_be():
     """The level says in which bucket it was computed: the smallest that holds the samples."""
     sizes = bucket_sizes(BATCH, 2, between=True)
-    level = lambda level, ids, x: jnp.full_like(gather(x, ids), float(level))
+    level = lambda level, ids, x, fixed: jnp.full_like(gather(x, ids), float(level))
     for count in range(1, BATCH + 1):
         run = jnp.arange(BATCH) < count
         taken = update(level, run, jnp.full(BATCH, -1.0), jnp.zeros(BATCH), sizes)
@@ -63,7 +63,7 @@ def test_as_few_ride_along_as_can_be():
 
 def test_where_nobody_runs_nothing_is_computed():
     """The derivative of a square root at 0 is infinite: 0 · inf would be NaN."""
-    root = lambda level, ids, x: jnp.sqrt(gather(x, ids))
+    root = lambda level, ids, x, fixed: jnp.sqrt(gather(x, ids))
     nobody, zeros = jnp.zeros(BATCH, bool), jnp.zeros(BATCH)
     loss = lambda x: jnp.sum(update(root, nobody, jnp.ones(BATCH), x, bucket_sizes(BATCH, 2)))
     assert jax.jit(jax.grad(loss))(zeros).tolist() == zeros.tolist()

@@ -98,9 +98,24 @@ def test_forward_mode(adjoint, compact):
         np.testing.assert_allclose(ours, wanted, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("transform", [lambda g: g, jax.jit], ids=["eager", "jit"])
-def test_what_f_reads_may_be_of_any_kind(transform):
-    """Integers, keys and Python numbers, by argument and by closure, under vmap."""
+def scanned(loss):
+    """Gradient of a sum of losses in a loop, which the counts come from."""
+    total = lambda w, counts: jax.lax.scan(lambda sum, c: (sum + loss(w, c), None), 0.0, counts)[0]
+    return lambda w, counts: jax.grad(total)(w, counts)
+
+
+GRADIENTS = {
+    "vmap": lambda loss: jax.vmap(jax.grad(loss), (None, 0)),
+    "jit of vmap": lambda loss: jax.jit(jax.vmap(jax.grad(loss), (None, 0))),
+    "of jit": lambda loss: jax.vmap(jax.grad(jax.jit(loss)), (None, 0)),
+    "of checkpoint": lambda loss: jax.vmap(jax.grad(jax.checkpoint(loss)), (None, 0)),
+    "of scan": scanned,
+}
+
+
+@pytest.mark.parametrize("way", GRADIENTS)
+def test_what_f_reads_may_be_of_any_kind(way):
+    """Integers, keys and Python numbers, by argument and by closure."""
     count, key = jnp.arange(8, dtype=jnp.int32), jax.random.key(0)
 
     def g(z, w, x, count, key, factor):
@@ -108,19 +123,18 @@ def test_what_f_reads_may_be_of_any_kind(transform):
         return f(z, w, x) * count[:, None].astype(jnp.float32) + noise
 
     def of_solution(w, count):
-        scale = jnp.sum(w)
-        by_closure = lambda *args: scale * g(*args)
+        scale, turns = jnp.sum(w), count[0] + 1
+        by_closure = lambda *args: scale * turns.astype(jnp.float32) * g(*args)
         axes = Compaction(min_bucket=2, arg_axes=(None, 0, 0, None, None))
         sol = fixed_point(by_closure, Z0, w, X, count, key, 2.0, mask=MASK, compact=axes)
         return jnp.sum(sol.value**2)
 
     def plain(w, count):
-        return jnp.sum(jnp.where(MASK[:, None], jnp.sum(w) * g(Z0, w, X, count, key, 2.0), Z0) ** 2)
+        scale = jnp.sum(w) * (count[0] + 1).astype(jnp.float32)
+        return jnp.sum(jnp.where(MASK[:, None], scale * g(Z0, w, X, count, key, 2.0), Z0) ** 2)
 
     counts = jnp.stack([count, count + 1])
-    got, wanted = (
-        transform(jax.vmap(jax.grad(loss), (None, 0)))(W, counts) for loss in (of_solution, plain)
-    )
+    got, wanted = (GRADIENTS[way](loss)(W, counts) for loss in (of_solution, plain))
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-3)
 
 
@@ -129,6 +143,23 @@ def test_second_derivatives():
     plain = lambda w: jnp.sum(jnp.where(MASK[:, None], f(Z0, w, X), Z0) ** 2)
     twice = lambda loss: jax.grad(lambda w: jnp.sum(jax.grad(loss)(w) ** 2))(W)
     np.testing.assert_allclose(twice(value), twice(plain), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(jax.hessian(value)(W), jax.hessian(plain)(W), rtol=1e-4, atol=1e-4)
+
+
+def test_few_samples_are_evaluated_in_a_small_bucket():
+    """Forward and backward."""
+    sizes = []
+
+    def counted(z, w, x):
+        jax.debug.callback(lambda x: sizes.append(x.shape[0]), x)
+        return f(z, w, x)
+
+    x, mask = jnp.ones((64, 3)), jnp.arange(64) % 13 == 0
+    options = {"mask": mask, "compact": Compaction(min_bucket=4, arg_axes=(None, 0))}
+    loss = lambda w: jnp.sum(fixed_point(counted, jnp.zeros((64, 3)), w, x, **options).value)
+    jax.jit(jax.grad(loss))(W)
+    jax.effects_barrier()
+    assert set(sizes) == {6}
 
 
 @pytest.mark.parametrize("shared", [True, False])

@@ -21,7 +21,7 @@ PLACES = jax.random.permutation(jax.random.key(2), BATCH)
 
 @functools.cache
 def differentiated(min_bucket):
-    """Compiled value and gradients; the buckets are of 12, 6 and 3 samples, or one of 12."""
+    """Compiled value and gradients; the buckets are of 12, 9, 6, 5 and 3 samples, or one of 12."""
 
     def loss(params, below, u, changed):
         again = CELL.apply(params, below, changed, u, min_bucket, method=injected_again)
@@ -31,7 +31,7 @@ def differentiated(min_bucket):
     return jax.jit(jax.value_and_grad(loss, (0, 1, 2), has_aux=True))
 
 
-@pytest.mark.parametrize("count", [0, 1, 3, 4, 6, 7, 12])
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 6, 7, 9, 12])
 def test_values_and_gradients(count):
     changed = jnp.isin(jnp.arange(BATCH), PLACES[:count])
     u = CELL.apply(PARAMS, BEFORE)[1]
