@@ -25,7 +25,8 @@ def render() -> dict[str, str]:
     solved, gradients = _read("fixed_point"), _read("backward")
     trained = {name: _read(f"medium/{name}") or _read(f"full/{name}") for name in runs.SHOWN}
     matched = {name: _matched(name) for name in runs.SHOWN}
-    tables = {table["title"]: table for table in _read("medium/tables") or []}
+    by_title = lambda scale: {t["title"]: t for t in _read(f"{scale}/tables") or []}
+    tables = by_title("medium")
     shown = [row for row in gradients["rows"] if row["steps"] in (10, 50, 200)]
     return {
         "runs": f"{runs.table(trained, matched)}\n\n{_trained_on(trained)}",
@@ -33,6 +34,7 @@ def render() -> dict[str, str]:
         "halting": _table(tables, "Halting routers at the agent's cost"),
         "calibrated": _table(tables, "Calibrated: the cheapest setting that keeps an error bound"),
         "certificate": _table(tables, "The price of the certificate"),
+        "solves": _table(by_title("small"), "Solves from random starts, and their gradients"),
         "corrupted": _table(tables, "Corrupted images, by severity"),
         "ece": _table(tables, "ECE by action"),
         "judged": _table(tables, "What another model finds hard"),
