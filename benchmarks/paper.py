@@ -5,11 +5,12 @@
 Two configs are at work at a time, each on half of the cores; what is timed has the machine to
 itself afterwards. What is done is skipped, so the same command goes on where it was stopped. Where
 a command fails, for want of data perhaps, the rest of its config is left out, and the others go on.
-`--scale=small` takes two hours on the two threads of one core, and can be spread out; `medium`,
-with more seeds, static nets and the texts, takes six to seven; `full` adds the paper's own
-settings, which want a GPU. TFDS looks for data where the environment variable TFDS_DATA_DIR says.
-Writes JSON, figures and report.html to results/SCALE; `python -m benchmarks.readme` then brings the
-README's tables up to date.
+`--scale=small` takes two to two and a half hours on the two threads of one core, and can be spread
+out; `medium`, with more seeds, static nets and the texts, takes six to seven; `full` adds the
+paper's own settings, which want a GPU. TFDS looks for data where the environment variable
+TFDS_DATA_DIR says. Writes JSON, figures and report.html to results/SCALE, from which
+`python -m benchmarks.readme` brings the README's tables up to date: most from medium, times and
+solves from small.
 """
 
 import argparse
@@ -76,7 +77,7 @@ _CIFAR10 = Study("cifar10_small", (10,), robustness=True, timed=True)
 _SCALES = Study("scales", (41,), beyond=("blocks=(1,),(2,)", "grid=12,16,20"), timed=True)
 _MAZES = Study("mazes", (31,), beyond=("side=5,7,10",))
 _PARITY = (Study("parity", (10,)), Study("parity_extrapolation", (10,)))
-# Of each scale, the longest come first.
+# The longest come first.
 _SMALL = (
     _CIFAR10,
     dataclasses.replace(
