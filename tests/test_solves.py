@@ -41,10 +41,13 @@ def test_a_biased_gradient_is_told():
     assert min(measured(JacobianFree())[1]) > 1e-2
 
 
-def test_what_is_written(tmp_path, capsys):
+def test_what_is_written(tmp_path, capsys, monkeypatch):
+    end = {"converged": 1.0, "same_answer": 0.9, "median_distance": 1e-4, "far_distance": 0.01}
+    monkeypatch.setattr(solves, "starts", lambda *_: [end, end])
+    monkeypatch.setattr(solves, "gradient_errors", lambda *_: [1e-3, 2e-3])
     workdir = begun(tiny(), tmp_path)
     record = solves.solves(workdir)
     assert json.loads((workdir / "solves.json").read_text()) == record
     assert (record["test_examples"], record["gradient_examples"]) == (500, 64)
-    assert len(record["layers"]) == 2 and record["layers"][0]["converged"] == 1
+    assert record["layers"] == [end | {"gradient_error": error} for error in (1e-3, 2e-3)]
     assert "from random starts" in capsys.readouterr().out
