@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dynalay_jax import agent, cost, routers
-from dynalay_jax.model import DynaLay, State, call
+from dynalay_jax.model import DynaLay, State, Sweep, call
 from train.data import Split, evaluation_batches
 from train.errors import UserError
 from train.step import PyTree, Task
@@ -87,14 +87,22 @@ def sequence(task: Task, variables: PyTree, x: jax.Array) -> tuple[agent.Phi, ja
     states = [call(model, variables, DynaLay.begin, x)]
     macs = [jnp.zeros((batch,), jnp.float32)]
     for layer in range(1, layers + 1):
-        iterate = routers.as_mask(jnp.full((batch,), layer, jnp.int32), layers)
-        state, sweep = call(model, variables, DynaLay.sweep, states[-1], iterate)
+        state, sweep = iterated(model, variables, states[-1], layer)
         states.append(state)
-        macs.append(macs[-1] + cost.spent(task.costs, iterate[None], sweep.steps[None]))
+        macs.append(macs[-1] + cost.spent(task.costs, sweep.iterate[None], sweep.steps[None]))
     phis = (features(state, model.last) for state in states)
     log_probs = jax.nn.log_softmax(jnp.stack([state.logits for state in states], 1))
     phi = jax.tree.map(lambda *leaves: jnp.stack(leaves, 1), *phis)
     return phi, log_probs, jnp.stack(macs, 1)
+
+
+def iterated(
+    model: DynaLay, variables: PyTree, state: State, layer: jax.Array | int
+) -> tuple[State, Sweep]:
+    """The sweep that iterates one layer, 1 … L, for every sample."""
+    actions = jnp.full((state.logits.shape[0],), layer, jnp.int32)
+    iterate = routers.as_mask(actions, len(model.widths))
+    return call(model, variables, DynaLay.sweep, state, iterate)
 
 
 def features(state: State, last: bool) -> agent.Phi:

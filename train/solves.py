@@ -20,11 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dynalay_jax import Status, Unrolled, lanes, routers
-from dynalay_jax.model import DynaLay, State, Sweep, call
+from dynalay_jax import Status, Unrolled, lanes
+from dynalay_jax.model import DynaLay, call
 from train import finished, setup, state
 from train.command import friendly
 from train.data import Split, evaluation_batches
+from train.exits import iterated
 from train.progress import percent, print_table
 from train.step import PyTree, Task, unreplicate
 
@@ -86,8 +87,9 @@ def starts(task: Task, variables: PyTree, split: Split) -> list[dict[str, float]
             # Activations are not negative, and what cells promise may hold for such states alone.
             noise = jnp.abs(jax.random.normal(key, h.shape, h.dtype))
             hs.append(jnp.where(i == layer, noise * jnp.sqrt(jnp.mean(h**2)), h))
-        own, _ = iterated(task.model, variables, begun, layer)
-        other, sweep = iterated(task.model, variables, begun._replace(hs=tuple(hs)), layer)
+        moved = begun._replace(hs=tuple(hs))
+        own, _ = iterated(task.model, variables, begun, layer + 1)
+        other, sweep = iterated(task.model, variables, moved, layer + 1)
         pairs = zip(own.hs[1:], other.hs[1:], strict=True)
         distance = [lanes.norm(b - a) / jnp.maximum(lanes.norm(a), 1e-12) for a, b in pairs]
         return (
@@ -122,7 +124,7 @@ def gradient_errors(task: Task, variables: PyTree, split: Split) -> list[float]:
     def gradient(model: DynaLay) -> Callable[[int], jax.Array]:
         def loss(variables: PyTree, layer: int) -> jax.Array:
             begun = call(model, variables, DynaLay.begin, task.normalise(jnp.asarray(split.images)))
-            logits = iterated(model, variables, begun, layer)[0].logits
+            logits = iterated(model, variables, begun, layer + 1)[0].logits
             each = optax.softmax_cross_entropy_with_integer_labels(logits, split.labels)
             return jnp.mean(each)
 
@@ -134,15 +136,6 @@ def gradient_errors(task: Task, variables: PyTree, split: Split) -> list[float]:
     ours, reference = gradient(model), gradient(unrolled)
     error = lambda a, b: float(jnp.linalg.norm(a - b) / jnp.linalg.norm(b))
     return [error(ours(layer), reference(layer)) for layer in range(len(model.widths))]
-
-
-def iterated(
-    model: DynaLay, variables: PyTree, begun: State, layer: jax.Array | int
-) -> tuple[State, Sweep]:
-    """The sweep that iterates one layer, from 0, for every sample."""
-    action = jnp.full((begun.logits.shape[0],), layer + 1, jnp.int32)
-    iterate = routers.as_mask(action, len(model.widths))
-    return call(model, variables, DynaLay.sweep, begun, iterate)
 
 
 def _say(record: dict[str, Any]) -> None:
