@@ -91,9 +91,8 @@ def _newton_schulz(v: jax.Array, steps: int) -> jax.Array:
     # Converges for singular values in (0, √3): divide by a bound on the largest.
     q = v / jax.lax.stop_gradient(dense_bound(v))
     dot = functools.partial(jnp.matmul, precision="highest")
-    for _ in range(steps):
-        q = 1.5 * q - 0.5 * dot(q, dot(q.T, q))
-    return q
+    # A loop is traced and compiled once, not so many times.
+    return jax.lax.fori_loop(0, steps, lambda _, q: 1.5 * q - 0.5 * dot(q, dot(q.T, q)), q)
 
 
 def _cayley(v: jax.Array) -> jax.Array:
