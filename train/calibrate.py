@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import ml_collections
 import numpy as np
-from scipy import stats
+import scipy
 
 from train import evaluate, finished, setup
 from train.command import friendly
@@ -126,7 +126,7 @@ def tested(report: evaluate.Reports, setting: Setting) -> dict[str, Any]:
         "cost": chosen.mean_cost,
         "accuracy": chosen.accuracy,
         "extra_error": float(x.mean()),
-        "standard_error": float(stats.sem(x)),
+        "standard_error": float(scipy.stats.sem(x)),
         "all_layers_cost": everything.mean_cost,
         "all_layers_accuracy": everything.accuracy,
     }

@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from scipy import stats
+import scipy
 
 # As Berger & Boos propose.
 _BETA = 1e-3
@@ -34,7 +34,7 @@ def p_value(x: np.ndarray, risk: float) -> float:
         risk: in (0, 1).
     """
     n, total, differing = len(x), int(x.sum()), int(np.count_nonzero(x))
-    interval = stats.binomtest(differing, n, alternative="less").proportion_ci(1 - _BETA)
+    interval = scipy.stats.binomtest(differing, n, alternative="less").proportion_ci(1 - _BETA)
     most = max(float(interval.high), risk)
     if most > 0.5 or total + 1 > (n - 1) * risk:
         return 1.0
@@ -42,5 +42,5 @@ def p_value(x: np.ndarray, risk: float) -> float:
     root = math.sqrt(1 + risk**2 - 2 * most)
     first, second = ((1 + risk + sign * root) / 2 for sign in (1, -1))
     k = np.arange(n + 1)
-    tail = stats.binom.pmf(k, n, first) @ stats.binom.cdf(total + n - k, n, second)
+    tail = scipy.stats.binom.pmf(k, n, first) @ scipy.stats.binom.cdf(total + n - k, n, second)
     return min(1.0, _BETA + float(tail))

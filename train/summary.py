@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from train import hindsight
 from train.evaluate import Reports
@@ -72,7 +72,7 @@ def correlation(difficulty: np.ndarray, steps: np.ndarray) -> float | None:
     known = difficulty >= 0
     if np.ptp(difficulty[known]) == 0 or np.ptp(steps[known]) == 0:
         return None
-    return float(stats.spearmanr(difficulty[known], steps[known]).statistic)
+    return float(scipy.stats.spearmanr(difficulty[known], steps[known]).statistic)
 
 
 def curve(report: Reports, prices: Sequence[float], route: str, rounds: int) -> dict[str, Any]:
