@@ -1,16 +1,16 @@
 """All evidence with one command: trains, compares, times, and writes the page about it.
 
-    python -m benchmarks.paper --scale=small [--workdir=workdir/paper]
+    python -m benchmarks.paper --scale=small [--workdir=workdir/paper] [--seeds=3]
 
 Two configs are at work at a time, each on half of the cores; what is timed has the machine to
 itself afterwards. What is done is skipped, so the same command goes on where it was stopped. Where
 a command fails, for want of data perhaps, the rest of its config is left out, and the others go on.
-`--scale=small` takes two to two and a half hours on the two threads of one core, and can be spread
-out; `medium`, with more seeds, static nets and the texts, takes six to seven; `full` adds the
-paper's own settings, which want a GPU. TFDS looks for data where the environment variable
+`--scale=small` takes about two hours on the two threads of one core, and can be spread out;
+`medium`, with more seeds, static nets and the texts, takes six to seven; `full` adds the paper's
+own settings, which want a GPU. With --seeds there are so many of each config, from its first on:
+what small has done is not done again. TFDS looks for data where the environment variable
 TFDS_DATA_DIR says. Writes JSON, figures and report.html to results/SCALE, from which
-`python -m benchmarks.readme` brings the README's tables up to date: most from medium, times and
-solves from small.
+`python -m benchmarks.readme` brings the README's tables up to date.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import queue
 import re
 import subprocess
 import sys
+import time
 
 from benchmarks import measure
 from train.main import label
@@ -83,7 +84,7 @@ _SMALL = (
     dataclasses.replace(
         _DIGITS, variants=("wide_1.3x", "deep_1.3x"), once=(*_MODELS, "no_warmup", *_DEAR)
     ),
-    _SCALES,
+    dataclasses.replace(_SCALES, timed=False),
     _MAZES,
     *_PARITY,
 )
@@ -120,6 +121,12 @@ class Step:
     command: tuple[str, ...]
     makes: Path | None = None
     alone: bool = False
+
+
+def with_seeds(study: Study, count: int) -> Study:
+    """The study with so many seeds, from its first on."""
+    first = study.seeds[0]
+    return dataclasses.replace(study, seeds=tuple(range(first, first + count)))
 
 
 def sweeps(study: Study) -> dict[tuple[int, ...], list[str]]:
@@ -228,11 +235,13 @@ def carry_out(steps: Sequence[Step], jobs: int = 1, programs: Path | None = None
             print(f"{name}: left out", flush=True)
         else:
             print(name, flush=True)
+            begun = time.monotonic()
             environment = dict(os.environ)
             if programs and not step.alone:
                 # A folder each: two processes that write at a time may spoil each other's files.
                 environment["JAX_COMPILATION_CACHE_DIR"] = str((programs / step.study).absolute())
             code = subprocess.call([sys.executable, "-m", *step.command], env=environment)
+            print(f"{name}: took {time.monotonic() - begun:.0f} s", flush=True)
             if code:
                 failed[step.study] = f"{name}: ended with {code}"
 
@@ -271,11 +280,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--scale", choices=SCALES, default="small")
     parser.add_argument("--workdir", type=Path, default=Path("workdir/paper"))
+    parser.add_argument("--seeds", type=int, choices=range(1, 10), help="of each config")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="configs at a time")
     parser.add_argument("--dry_run", action="store_true", help="only say what would be run")
     options = parser.parse_args()
     results = measure.RESULTS / options.scale
     studies = SCALES[options.scale]
+    if options.seeds:
+        studies = tuple(with_seeds(study, options.seeds) for study in studies)
     steps = [step for study in studies for step in plan(study, options.workdir)]
     if options.dry_run:
         for step in steps:

@@ -2,62 +2,62 @@
 
 from collections.abc import Sequence
 import functools
-import json
 from pathlib import Path
 import re
 import textwrap
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
-from benchmarks import backward, fixed_point, measure, routers, runs, training
-from configs import baselines
+from benchmarks import backward, committed, fixed_point, measure, routers, runs, training
 from train import seeds
 
 HERE = Path(__file__).parent
 # The project's, and the results in full.
 PAGES = (HERE.parent / "README.md", HERE / "README.md")
+# Parts of them, and the tables that they are.
+_TABLES = {
+    "halting": "Halting routers at the agent's cost",
+    "calibrated": "Calibrated: the cheapest setting that keeps an error bound",
+    "certificate": "The price of the certificate",
+    "solves": "Solves from random starts, and their gradients",
+    "corrupted": "Corrupted images, by severity",
+    "ece": "ECE by action",
+    "judged": "What another model finds hard",
+}
+# Configs beside their variants, and those whose training steps are timed.
+_COMPARED = ("digits", "scales", "mazes", "cifar10_small")
+_TIMED = ("cifar10_small", "digits", "scales")
 
 
 def render() -> dict[str, str]:
     """Name of each generated part of the pages, and its text."""
-    solved, gradients = _read("fixed_point"), _read("backward")
-    trained = {name: _read(f"medium/{name}") or _read(f"full/{name}") for name in runs.SHOWN}
+    solved, gradients = committed.read("fixed_point"), committed.read("backward")
+    trained = {name: committed.record(name) for name in runs.SHOWN}
     matched = {name: _matched(name) for name in runs.SHOWN}
-    by_title = lambda scale: {t["title"]: t for t in _read(f"{scale}/tables") or []}
-    tables = by_title("medium")
     shown = [row for row in gradients["rows"] if row["steps"] in (10, 50, 200)]
+    steps = {name: committed.newest(f"training_{name}") for name in _TIMED}
     return {
         "runs": f"{runs.table(trained, matched)}\n\n{_trained_on(trained)}",
         "routes": runs.routes_table(trained),
-        "halting": _table(tables, "Halting routers at the agent's cost"),
-        "calibrated": _table(tables, "Calibrated: the cheapest setting that keeps an error bound"),
-        "certificate": _table(tables, "The price of the certificate"),
-        "solves": _table(by_title("small"), "Solves from random starts, and their gradients"),
-        "corrupted": _table(tables, "Corrupted images, by severity"),
-        "ece": _table(tables, "ECE by action"),
-        "judged": _table(tables, "What another model finds hard"),
-        "static": _static("digits"),
-        "static_scales": _static("scales"),
-        "static_mazes": _static("mazes"),
+        **{name: committed.table(title) for name, title in _TABLES.items()},
+        **{f"static_{name}": runs.static_table(committed.family(name)) for name in _COMPARED},
         "larger_mazes": runs.larger_table(_nets("mazes"), "side"),
-        "static_cifar10_small": _static("cifar10_small"),
-        "ledger": _verdicts({scale: _read(f"{scale}/ledger") for scale in ("small", "medium")}),
-        "training": _timed(training, _read("small/training_cifar10_small")),
-        "training_digits": _timed(training, _read("small/training_digits")),
-        "training_scales": _timed(training, _read("small/training_scales")),
-        "routers": _timed(routers, _read("medium/routers_scales")),
-        "harness": _overhead(_read("harness_digits")),
+        "ledger": _verdicts(("small", "medium")),
+        **{f"training_{name}": _timed(training, record) for name, record in steps.items()},
+        # With the static nets that small does not train.
+        "routers": _timed(routers, committed.read("medium/routers_scales")),
+        "harness": _overhead(committed.read("harness_digits")),
         "peers": f"{provenance(solved)}\n\n{fixed_point.summary(solved['results'])}",
         "fixed_point": f"{provenance(solved)}\n\n{fixed_point.table(solved['results'])}",
         "backward": f"{provenance(gradients)}\n\n{backward.table(shown)}",
     }
 
 
-def measured(name: str, record: dict) -> str:
+def measured(name: str) -> str:
     """What a config reached, the paragraph of its docstring that starts with "Measured"."""
-    summaries = [run["summary"] for run in record["runs"]]
+    scale = committed.scales(name)[0]
+    summaries = [run["summary"] for run in committed.read(f"{scale}/{name}")["runs"]]
     accuracy = lambda key: f"{seeds.mean(summaries, f'{key}_accuracy')} %"
     plain = functools.partial(runs.plain, summaries)
     numbers = ", ".join(str(summary["seed"]) for summary in summaries)
@@ -70,7 +70,7 @@ def measured(name: str, record: dict) -> str:
         f"passes, at which random routing has {accuracy('random')} and a threshold on confidence "
         f"{accuracy('confidence')}; straight pass {accuracy('straight')}, all layers "
         f"{accuracy('all_layers')} at a cost of {plain('all_layers_cost', '.2f')}. More in "
-        f"benchmarks/results/medium/{name}.json."
+        f"benchmarks/results/{scale}/{name}.json."
     )
     # What belongs together stays on one line: a no-break space is no place to wrap at.
     joined = text.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
@@ -96,23 +96,16 @@ def configs() -> dict[Path, str]:
     """Configs that were run, each with its source as the results would have it."""
     out = {}
     for name in runs.SHOWN:
-        if record := _read(f"medium/{name}"):
+        if committed.record(name):
             path = HERE.parent / "configs" / f"{name}.py"
-            out[path] = retold(path.read_text(), measured(name, record))
+            out[path] = retold(path.read_text(), measured(name))
     return out
-
-
-def _family(config: str) -> dict[str, dict]:
-    """Records of a config, which comes first, and of its variants."""
-    paths = sorted((measure.RESULTS / "medium").glob(f"{config}*.json"), key=lambda path: path.stem)
-    own = (path for path in paths if baselines.split(path.stem)[0] == config)
-    return {path.stem: json.loads(path.read_text()) for path in own}
 
 
 def _nets(config: str) -> dict[str, dict]:
     """A config and its variants that iterate nothing."""
     static = lambda record: record["runs"][0]["summary"]["router"] == "none"
-    family = _family(config).items()
+    family = committed.family(config).items()
     return {name: record for name, record in family if name == config or static(record)}
 
 
@@ -125,13 +118,9 @@ def _matched(config: str) -> list[dict]:
     return [net for net in others if own and abs(macs(net) / macs(own) - 1) <= 0.2]
 
 
-def _static(config: str) -> str:
-    """A config's variants beside it."""
-    return runs.static_table(_family(config))
-
-
-def _verdicts(ledgers: dict[str, list[dict] | None]) -> str:
+def _verdicts(scales: Sequence[str]) -> str:
     """The ledgers' claims, and whether they hold, by scale."""
+    ledgers = {scale: committed.read(f"{scale}/ledger") for scale in scales}
     found: dict[str, dict[str, str]] = {}
     for scale, claims in ledgers.items():
         for claim in claims or []:
@@ -142,19 +131,6 @@ def _verdicts(ledgers: dict[str, list[dict] | None]) -> str:
         for claim, verdicts in found.items()
     ]
     return measure.markdown(rows, ["claim", *(f"holds in: {scale}" for scale in ledgers)])
-
-
-def _table(tables: dict[str, dict], title: str) -> str:
-    """A table of the page, and the note below it."""
-    if title not in tables:
-        return "Not run."
-    table = tables[title]
-    return f"{measure.markdown(table['rows'], table['columns'])}\n\n{table['note']}"
-
-
-def _read(name: str) -> Any:
-    path = measure.RESULTS / f"{name}.json"
-    return json.loads(path.read_text()) if path.exists() else None
 
 
 def _timed(benchmark: ModuleType, record: dict | None) -> str:

@@ -110,10 +110,10 @@ def test_solves_are_told_layer_by_layer(tmp_path):
     group = runs(tmp_path)
     for i, workdir in enumerate(group.workdirs):
         layer = {"converged": 1.0, "median_distance": 1e-3, "far_distance": 0.02}
-        layer |= {"same_answer": 0.9 + 0.1 * i, "gradient_error": 1e-4}
+        layer |= {"same_answer": 0.9 + 0.1 * i, "gradient_error": 1e-4, "stopped_error": 3e-4}
         record = {"layers": [layer, layer | {"converged": 0.5}]}
         (workdir / "solves.json").write_text(json.dumps(record))
     first, second = asked.solved([group, dataclasses.replace(group, workdirs=())]).rows
-    rest = ["1e-03 ± 0e+00", "2e-02 ± 0e+00", "95.0 ± 7.1", "1e-04 ± 0e+00"]
+    rest = ["1e-03 ± 0e+00", "2e-02 ± 0e+00", "95.0 ± 7.1", "1e-04 ± 0e+00", "3e-04 ± 0e+00"]
     assert first == ["scales", "layer 1", "2", "100.0 ± 0.0", *rest]
     assert second == ["scales", "layer 2", "2", "50.0 ± 0.0", *rest]

@@ -74,6 +74,12 @@ def test_dear_variants_are_trained_with_one_seed():
     )
 
 
+def test_more_seeds_begin_with_those_that_are_done():
+    more = paper.with_seeds(STUDY, 3)
+    assert more.seeds == (1, 2, 3)
+    assert set(commands(STUDY)[1:-2]) < set(commands(more))
+
+
 @pytest.mark.parametrize("scale", paper.SCALES)
 def test_every_config_and_variant_of_a_scale_exists(scale):
     for study in paper.SCALES[scale]:

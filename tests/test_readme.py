@@ -49,14 +49,6 @@ def test_configs_tell_the_results():
         readme.retold('"""A config."""', "Measured: much.")
 
 
-def test_a_family_is_a_config_and_its_variants(tmp_path, monkeypatch):
-    monkeypatch.setattr(readme.measure, "RESULTS", tmp_path)
-    (tmp_path / "medium").mkdir()
-    for name in ("cifar10", "cifar10_small", "cifar10_model_0", "cifar10_small_deep_1.9x"):
-        (tmp_path / "medium" / f"{name}.json").write_text("{}")
-    assert list(readme._family("cifar10")) == ["cifar10", "cifar10_model_0"]
-
-
 def test_a_part_has_one_place():
     page = "<!-- a: by a command -->\nold\n<!-- end -->"
     assert readme.insert(["", page], {"a": "new"}) == ["", page.replace("old", "new")]

@@ -160,6 +160,7 @@ def solved(groups: Sequence[Group]) -> Section:
         "99 % within": ("far_distance", ".0e", 1),
         "same answer (%)": ("same_answer", ".1f", 100),
         "gradient's error": ("gradient_error", ".0e", 1),
+        "unrolled to the stop": ("stopped_error", ".0e", 1),
     }
     rows: list[Row] = []
     for group in groups:
@@ -174,7 +175,8 @@ def solved(groups: Sequence[Group]) -> Section:
         "Each layer iterated alone for every test example, from a random start beside the straight "
         "pass: the relative distance of where they end, and whether the answer is the same. "
         "The gradient's error is its relative distance to that through twice as many iterations as "
-        "are allowed, of the loss of the first 64 examples.",
+        "are allowed, of the loss of the first 64 examples; beside it, that of unrolling to where "
+        "the solves stop. Where both are as large, what is at fault is the tolerance.",
         kind="two",
     )
 

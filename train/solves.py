@@ -6,7 +6,9 @@ A fixed point that is the only one does not depend on where its solve began, and
 gradient there is that of unrolled iterations. For each layer, iterated alone for every test
 example: where does it end if it begins at random, and is the answer another? And for the loss of
 the first test examples, how far is the gradient of training from that through twice as many
-iterations, none of which is left out? Writes solves.json into WORKDIR.
+iterations, none of which is left out? Unrolled iterations that stop where the solves do are asked,
+too: where they are as far from it, what is at fault is the tolerance. Writes solves.json into
+WORKDIR.
 """
 
 from collections.abc import Callable
@@ -42,7 +44,7 @@ def solves(workdir: str | Path, data_dir: str | None = None) -> dict:
 
     Returns:
         What is written: `tolerance` of the solves; `test_examples`, and how many of them had
-        `gradient_examples`; and `layers`, each with what `starts` says, and `gradient_error`.
+        `gradient_examples`; and `layers`, each with what `starts` and `gradients` say.
 
     Raises:
         UserError: workdir is not a trained run's, or of one without an agent.
@@ -51,14 +53,12 @@ def solves(workdir: str | Path, data_dir: str | None = None) -> dict:
     task, test = run.task, run.dataset.test
     variables = state.join(unreplicate(run.restored()[1]))
     some = test.take(slice(_EXAMPLES))
-    ends, errors = starts(task, variables, test), gradient_errors(task, variables, some)
+    parts = zip(starts(task, variables, test), gradients(task, variables, some), strict=True)
     record = {
         "tolerance": task.model.tol,
         "test_examples": len(test.labels),
         "gradient_examples": len(some.labels),
-        "layers": [
-            end | {"gradient_error": error} for end, error in zip(ends, errors, strict=True)
-        ],
+        "layers": [end | errors for end, errors in parts],
     }
     setup.write(run.workdir / "solves.json", json.dumps(record, indent=1))
     _say(record)
@@ -115,10 +115,14 @@ def starts(task: Task, variables: PyTree, split: Split) -> list[dict[str, float]
     return [end(layer) for layer in range(len(task.model.widths))]
 
 
-def gradient_errors(task: Task, variables: PyTree, split: Split) -> list[float]:
-    """‖∇ − ∇'‖ / ‖∇'‖ of the loss with each layer iterated: as in training, ∇, and unrolled, ∇'.
+def gradients(task: Task, variables: PyTree, split: Split) -> list[dict[str, float]]:
+    """‖∇ − ∇'‖ / ‖∇'‖ of the loss with each layer iterated, ∇' unrolled to the fixed point.
 
     Args are those of `starts`; the loss is the mean cross-entropy of the split's examples.
+
+    Returns:
+        For each layer, `gradient_error`, ∇ as in training, and `stopped_error`, ∇ unrolled to where
+        the solves stop.
     """
 
     def gradient(model: DynaLay) -> Callable[[int], jax.Array]:
@@ -131,11 +135,17 @@ def gradient_errors(task: Task, variables: PyTree, split: Split) -> list[float]:
         whole = jax.jit(jax.grad(loss))
         return lambda layer: ravel_pytree(whole(variables, layer))[0]
 
-    model, unrolling = task.model, Unrolled(checkpoint=True)
-    unrolled = model.clone(adjoint=unrolling, compact=0, tol=0.0, max_steps=2 * model.max_steps)
-    ours, reference = gradient(model), gradient(unrolled)
+    model = task.model
+    stopped = model.clone(adjoint=Unrolled(checkpoint=True), compact=0)
+    ours, theirs = gradient(model), gradient(stopped)
+    reference = gradient(stopped.clone(tol=0.0, max_steps=2 * model.max_steps))
     error = lambda a, b: float(jnp.linalg.norm(a - b) / jnp.linalg.norm(b))
-    return [error(ours(layer), reference(layer)) for layer in range(len(model.widths))]
+    out = []
+    for layer in range(len(model.widths)):
+        true = reference(layer)
+        errors = error(ours(layer), true), error(theirs(layer), true)
+        out.append(dict(zip(("gradient_error", "stopped_error"), errors, strict=True)))
+    return out
 
 
 def _say(record: dict[str, Any]) -> None:
@@ -147,12 +157,13 @@ def _say(record: dict[str, Any]) -> None:
             f"{layer['far_distance']:.0e}",
             percent(layer["same_answer"]),
             f"{layer['gradient_error']:.0e}",
+            f"{layer['stopped_error']:.0e}",
         ]
         for number, layer in enumerate(record["layers"], 1)
     ]
     columns = ["layer", "converged", "median distance", "99 % within", "same answer"]
     title = f"Test set of {record['test_examples']}, from random starts and from the straight pass"
-    print_table(title, [*columns, "gradient's error"], rows)
+    print_table(title, [*columns, "gradient's error", "unrolled to the stop"], rows)
 
 
 def main() -> None:
