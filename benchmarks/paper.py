@@ -61,8 +61,9 @@ _DEAR = (
     "resnet20", "unrolled", "deq_anderson", "deq_broyden", "cell_concave", "cell_orthogonal",
     "cell_bounded", "cell_free",
 )  # fmt: skip
-# Variants with nothing to iterate.
+# Variants with nothing to iterate, and those that have an agent and other solves.
 _STATIC = re.compile(r"model_0|wide_|deep_|residual_|resnet20")
+_SOLVED = re.compile(r"cell_|tight")
 
 
 def _variants(macs: float) -> tuple[str, ...]:
@@ -76,7 +77,7 @@ def _variants(macs: float) -> tuple[str, ...]:
 _DIGITS = Study("digits", (10, 11, 12), robustness=True, risk=0.05, timed=True)
 _CIFAR10 = Study("cifar10_small", (10,), robustness=True, timed=True)
 _SCALES = Study("scales", (41,), beyond=("blocks=(1,),(2,)", "grid=12,16,20"), timed=True)
-_MAZES = Study("mazes", (31,), beyond=("side=5,7,10",))
+_MAZES = Study("mazes", (30,), beyond=("side=5,7,10",))
 _PARITY = (Study("parity", (10,)), Study("parity_extrapolation", (10,)))
 # The longest come first.
 _SMALL = (
@@ -93,7 +94,7 @@ _MEDIUM = (
     dataclasses.replace(_CIFAR10, once=("model_0", "deep_1.6x")),
     dataclasses.replace(_SCALES, seeds=(41, 42, 43), once=("wide_9.9x", "deep_9.9x")),
     Study("connectivity", (30,), beyond=("grid=12,16,20",)),
-    dataclasses.replace(_MAZES, seeds=(31, 32), once=("residual_17.2x",)),
+    dataclasses.replace(_MAZES, seeds=(30, 31, 32), once=("residual_17.2x", "tight")),
     *_PARITY,
     Study("imdb", (10,)),
     # Nothing gains here, and halting routers keep every class's probability in memory.
@@ -167,18 +168,21 @@ def _questions(study: Study, out: Path) -> Iterator[tuple[tuple[str, ...], Path]
         for router in ("agent", "confidence") if study.asked else ():
             command = ask("calibrate", f"--risk={study.risk}", f"--router={router}")
             yield command, folder / f"calibrated_{router}.json"
-        for judge in _static(study, out)[-1:]:  # at most one, the last that is trained
+        for judge in _first(study, out, _STATIC)[-1:]:  # at most one, the last that is trained
             yield ask("agreement", str(judge)), folder / "agreement.json"
-    for folder in (*(out / f"{study.config}-{seed}" for seed in study.seeds), *_static(study, out)):
+    for folder in _first(study, out, _SOLVED):
+        yield ("train.solves", str(folder)), folder / "solves.json"
+    own = (out / f"{study.config}-{seed}" for seed in study.seeds)
+    for folder in (*own, *_first(study, out, _STATIC)):
         for values in study.beyond:
             makes = folder / f"extrapolation_{values.partition('=')[0]}.json"
             yield ("train.extrapolate", str(folder), values), makes
 
 
-def _static(study: Study, out: Path) -> list[Path]:
-    """The first runs of what has nothing to iterate."""
-    nets = (name for name in (*study.variants, *study.once) if _STATIC.match(name))
-    return [out / f"{study.config}_{name}-{study.seeds[0]}" for name in nets]
+def _first(study: Study, out: Path, which: re.Pattern) -> list[Path]:
+    """The first runs of such variants."""
+    names = (name for name in (*study.variants, *study.once) if which.match(name))
+    return [out / f"{study.config}_{name}-{study.seeds[0]}" for name in names]
 
 
 def _timings(study: Study, out: Path) -> Iterator[tuple[tuple[str, ...], Path]]:
@@ -186,7 +190,7 @@ def _timings(study: Study, out: Path) -> Iterator[tuple[tuple[str, ...], Path]]:
     if not study.timed:
         return
     folder = out / f"{study.config}-{study.seeds[0]}"
-    static = list(map(str, _static(study, out)))
+    static = list(map(str, _first(study, out, _STATIC)))
     runs = {
         "training": (f"--workdir={folder}",),
         "routers": (str(folder), *(["--static", *static] if static else [])),

@@ -15,6 +15,7 @@ STUDY = paper.Study(
     "digits",
     (1, 2),
     ("model_0", "residual_1.7x"),
+    ("cell_free",),
     robustness=True,
     beyond=("grid=8,9",),
     timed=True,
@@ -26,9 +27,11 @@ def commands(study):
 
 
 def test_every_run_is_trained_and_asked():
-    first, *rest = commands(STUDY)
+    first, once, *rest = commands(STUDY)
     configs = "digits,digits:model_0,digits:residual_1.7x"
     assert first == f"train.sweep --configs={configs} --seeds=1,2 --out=runs"
+    assert once == "train.sweep --configs=digits:cell_free --seeds=1 --out=runs"
+    assert "train.solves runs/digits_cell_free-1" in rest
     for seed in (1, 2):
         for name in ("halting", "solves", "robustness", "calibrate", "extrapolate"):
             assert any(c.startswith(f"train.{name} runs/digits-{seed}") for c in rest)
@@ -48,7 +51,7 @@ def test_every_run_is_trained_and_asked():
 def test_answers_are_files_of_the_run():
     """So that those of another run, or committed ones, are not taken for it."""
     made = [step.makes for step in paper.plan(STUDY, OUT)]
-    assert made[0] is None and all(path.parent.parent == OUT for path in made[1:])
+    assert made[:2] == [None, None] and all(path.parent.parent == OUT for path in made[2:])
 
 
 def test_finished_runs_are_collected(tmp_path):
