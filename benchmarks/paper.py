@@ -72,6 +72,8 @@ def _variants(macs: float) -> tuple[str, ...]:
     return (*_MODELS, *matched, "no_warmup")
 
 
+# Static nets of an agent's MACs on digits, and of its time.
+_MATCHED = ("wide_1.3x", "deep_1.3x", "wide_3x", "deep_2x")
 # By these seeds two things were chosen: for how long mazes are trained, and that digits are mostly
 # trained jointly.
 _DIGITS = Study("digits", (10, 11, 12), robustness=True, risk=0.05, timed=True)
@@ -82,15 +84,13 @@ _PARITY = (Study("parity", (10,)), Study("parity_extrapolation", (10,)))
 # The longest come first.
 _SMALL = (
     _CIFAR10,
-    dataclasses.replace(
-        _DIGITS, variants=("wide_1.3x", "deep_1.3x"), once=(*_MODELS, "no_warmup", *_DEAR)
-    ),
+    dataclasses.replace(_DIGITS, variants=_MATCHED, once=(*_MODELS, "no_warmup", *_DEAR)),
     dataclasses.replace(_SCALES, timed=False),
     _MAZES,
     *_PARITY,
 )
 _MEDIUM = (
-    dataclasses.replace(_DIGITS, variants=_variants(1.3), once=_DEAR),
+    dataclasses.replace(_DIGITS, variants=(*_variants(1.3), *_MATCHED[2:]), once=_DEAR),
     dataclasses.replace(_CIFAR10, once=("model_0", "deep_1.6x")),
     dataclasses.replace(_SCALES, seeds=(41, 42, 43), once=("wide_9.9x", "deep_9.9x")),
     Study("connectivity", (30,), beyond=("grid=12,16,20",)),

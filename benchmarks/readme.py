@@ -41,12 +41,11 @@ def render() -> dict[str, str]:
         "runs": f"{runs.table(trained, matched)}\n\n{_trained_on(trained)}",
         "routes": runs.routes_table(trained),
         **{name: committed.table(title) for name, title in _TABLES.items()},
-        **{f"static_{name}": runs.static_table(committed.family(name)) for name in _COMPARED},
+        **{f"static_{name}": _static(name) for name in _COMPARED},
         "larger_mazes": runs.larger_table(_nets("mazes"), "side"),
         "ledger": _verdicts(("small", "medium")),
         **{f"training_{name}": _timed(training, record) for name, record in steps.items()},
-        # With the static nets that small does not train.
-        "routers": _timed(routers, committed.read("medium/routers_scales")),
+        "routers": _timed(routers, committed.newest("routers_scales")),
         "harness": _overhead(committed.read("harness_digits")),
         "peers": f"{provenance(solved)}\n\n{fixed_point.summary(solved['results'])}",
         "fixed_point": f"{provenance(solved)}\n\n{fixed_point.table(solved['results'])}",
@@ -116,6 +115,15 @@ def _matched(config: str) -> list[dict]:
     own = family.get(config)
     others = [record for record in family.values() if record is not own]
     return [net for net in others if own and abs(macs(net) / macs(own) - 1) <= 0.2]
+
+
+def _static(config: str) -> str:
+    """A config's variants beside it, with the times of those that were timed."""
+    rows = (committed.newest(f"routers_{config}") or {"rows": ()})["rows"]
+    named = {config: "agent", **{f"{config}_{row['router']}": row["router"] for row in rows}}
+    times = {row["router"]: row["median_ms"] for row in rows}
+    known = {name: times[router] for name, router in named.items() if router in times}
+    return runs.static_table(committed.family(config), known)
 
 
 def _verdicts(scales: Sequence[str]) -> str:

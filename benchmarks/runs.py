@@ -150,11 +150,12 @@ def _percent(number: str) -> str:
     return number if number == "—" else f"{number} %"
 
 
-def static_table(records: Mapping[str, Record]) -> str:
+def static_table(records: Mapping[str, Record], times: Mapping[str, float]) -> str:
     """Markdown: a config and its baselines, by what they cost.
 
     Args:
         records: by name of the run, the config itself first.
+        times: milliseconds an example, of those that were timed.
     """
     rows = []
     for name, record in records.items():
@@ -166,10 +167,11 @@ def static_table(records: Mapping[str, Record]) -> str:
                 f"{seeds.mean(summaries, 'test_accuracy')} %",
                 plain(summaries, "parameters", ",.1f", 1e-3),
                 plain(summaries, "mean_macs", ",.3f", 1e-6),
+                f"{1e3 * times[name]:.3g}" if name in times else "—",
             ]
         )
-    rows.sort(key=lambda row: float(row[-1].replace(",", "")))
-    columns = ["run", "seeds", "accuracy", "parameters (k)", "MACs an example (M)"]
+    rows.sort(key=lambda row: float(row[-2].replace(",", "")))
+    columns = ["run", "seeds", "accuracy", "parameters (k)", "MACs an example (M)", "µs an example"]
     return measure.markdown(rows, columns)
 
 

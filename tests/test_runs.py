@@ -78,11 +78,12 @@ def test_more_routes_of_the_same_weights(group):
 def test_baselines_are_in_order_of_their_macs(group):
     record = runs.collect(group)
     cheap = {"runs": [{"summary": SUMMARY | {"mean_macs": 1e6, "test_accuracy": 0.9}}]}
-    lines = runs.static_table({"connectivity": record, "connectivity_model_0": cheap}).splitlines()
+    records = {"connectivity": record, "connectivity_model_0": cheap}
+    lines = runs.static_table(records, {"connectivity": 0.25}).splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
     assert rows == [
-        ["`connectivity_model_0`", "1", "90.0 %", "1.5", "1.000"],
-        ["`connectivity`", "2", "96.0 ± 1.4 %", "1.5", "2.500"],
+        ["`connectivity_model_0`", "1", "90.0 %", "1.5", "1.000", "—"],
+        ["`connectivity`", "2", "96.0 ± 1.4 %", "1.5", "2.500", "250"],
     ]
 
 
