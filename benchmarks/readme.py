@@ -7,8 +7,6 @@ import re
 import textwrap
 from types import ModuleType
 
-import numpy as np
-
 from benchmarks import backward, committed, fixed_point, measure, routers, runs, training
 from train import seeds
 
@@ -109,12 +107,10 @@ def _nets(config: str) -> dict[str, dict]:
 
 
 def _matched(config: str) -> list[dict]:
-    """Static nets with as many MACs as its agent has, to 20 %."""
-    family = _nets(config)
-    macs = lambda record: np.mean([run["summary"]["mean_macs"] for run in record["runs"]])
-    own = family.get(config)
-    others = [record for record in family.values() if record is not own]
-    return [net for net in others if own and abs(macs(net) / macs(own) - 1) <= 0.2]
+    """Static nets with as many MACs as its agent has."""
+    summaries = lambda record: [run["summary"] for run in record["runs"]]
+    own, *others = _nets(config).values() or [None]
+    return [net for net in others if seeds.as_many_macs(summaries(own), summaries(net))]
 
 
 def _static(config: str) -> str:

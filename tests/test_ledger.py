@@ -18,6 +18,7 @@ SUMMARY = {
     "shuffled_accuracy": 0.905,
     "confidence_accuracy": 0.92,
     "mean_cost": 1.0,
+    "mean_macs": 2e6,
     "all_layers_cost": 4.0,
     "actions": [0.5, 0.2, 0.3],
     "steps_when_straight_wrong": 5.0,
@@ -115,6 +116,15 @@ def test_variants_are_compared_run_by_run(claim, variant, better, worse, clear):
     found = rows(**{"digits": [SUMMARY] * 3, f"digits_{variant}": others})
     by = "" if clear is None else f", in {clear} by more than 2 standard errors"
     assert (found[claim].verdict, found[claim].n) == (f"holds in 1 of 2 runs{by}", "2")
+
+
+def test_static_nets_of_other_macs_are_not_in_their_place():
+    claim = f"{STATIC} wider plain CNN of as many MACs"
+    dearer = [SUMMARY | {"test_accuracy": 0.99, "mean_macs": 4e6}]
+    nets = {"digits": [SUMMARY], "digits_wide_2x": [SUMMARY | {"test_accuracy": 0.9}]}
+    for order in ({**nets, "digits_wide_4x": dearer}, {"digits_wide_4x": dearer, **nets}):
+        assert rows(**order)[claim].verdict.startswith("holds in 1 of 1 runs")
+    assert rows(digits=[SUMMARY], digits_wide_4x=dearer)[claim].verdict == "not run"
 
 
 def test_static_nets_are_compared_on_the_largest_test_data(tmp_path):

@@ -65,3 +65,9 @@ def test_means_say_what_they_are_of():
     assert seeds.mean(values, "a", spread=False) == "94.0 (2 of 4)"
     assert seeds.mean(values[2:], "a") == "—"
     assert seeds.shares([{"actions": [0.5, 0.5]}, {"actions": [1.0, 0.0]}]) == "75 / 25"
+
+
+def test_as_many_macs_is_to_a_fifth_of_the_means():
+    of = lambda *macs: [{"mean_macs": each} for each in macs]
+    assert seeds.as_many_macs(of(1.0, 3.0), of(2.3)) and seeds.as_many_macs(of(2.0), of(1.7))
+    assert not seeds.as_many_macs(of(2.0), of(2.5)) and not seeds.as_many_macs(of(2.0), of(1.5))

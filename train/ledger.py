@@ -11,7 +11,7 @@ from pathlib import Path
 import re
 from typing import Any
 
-from train import figures, paper
+from train import figures, paper, seeds
 from train.claim import Claim, Summaries
 from train.claims import CLAIMS
 from train.seeds import Group
@@ -50,11 +50,11 @@ def _beside(group: Group, groups: Sequence[Group]) -> Summaries:
     `curve` is the agent's over its prices, `layer_costs` are those of each layer alone, iterated
     for every sample. Of variants there are VARIANT_accuracy and VARIANT_all_layers_accuracy; the
     variant is called model_all if it is the model_L that iterates all layers, and wide_macs,
-    deep_macs, residual_macs if it is wide_2.5x, deep_2.5x, residual_2.5x, whatever the number. A
-    first run is beside the variant's first, and so on; one without such has no such key.
-    VARIANT_largest_accuracy, and beside it the config's own VARIANT_beside_largest_accuracy, are on
-    the largest test data, larger than in training, that `train.extrapolate` was asked about for
-    both runs.
+    deep_macs, residual_macs if it is a wide_2.5x, deep_2.5x, residual_2.5x of as many MACs as the
+    agent has. A first run is beside the variant's first, and so on; one without such has no such
+    key. VARIANT_largest_accuracy, and beside it the config's own VARIANT_beside_largest_accuracy,
+    are on the largest test data, larger than in training, that `train.extrapolate` was asked about
+    for both runs.
     """
     out = [dict(summary) for summary in group.summaries]
     for summary, workdir in zip(out, group.workdirs, strict=False):
@@ -67,7 +67,9 @@ def _beside(group: Group, groups: Sequence[Group]) -> Summaries:
     for other in (other for other in groups if other.task == group.name and other.variant):
         layers = len(out[0]["layer_accuracies"])
         name = "model_all" if other.variant == f"model_{layers}" else other.variant
-        name = re.sub(r"_[\d.]+x$", "_macs", name)
+        if sized := re.fullmatch(r"(\w+)_[\d.]+x", name):
+            matched = seeds.as_many_macs(group.summaries, other.summaries)
+            name = f"{sized[1]}_macs" if matched else name
         for summary, theirs in zip(out, other.summaries, strict=False):
             summary[f"{name}_accuracy"] = theirs["test_accuracy"]
             summary[f"{name}_all_layers_accuracy"] = theirs["all_layers_accuracy"]

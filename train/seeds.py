@@ -122,3 +122,9 @@ def shares(summaries: Sequence[dict[str, Any]]) -> str:
     return " / ".join(
         f"{100 * share:.0f}" for share in np.mean([s["actions"] for s in summaries], 0)
     )
+
+
+def as_many_macs(own: Sequence[dict[str, Any]], other: Sequence[dict[str, Any]]) -> bool:
+    """Whether the runs of two configs take as many MACs an example, to 20 %."""
+    macs = lambda summaries: np.mean([summary["mean_macs"] for summary in summaries])
+    return bool(abs(macs(other) / macs(own) - 1) <= 0.2)
