@@ -1,17 +1,19 @@
 """The committed results: of a config that several scales have run, the record with most seeds.
 
-Of as many seeds it is the newest. Where a table of the page says nothing of that config in that
-scale, as the question was not asked there, it is the next one.
+Of as many seeds it is the one begun last, on the same day that of the larger scale. Where a scale's
+table says nothing of a config, as the question was not asked there, it is the next one's.
 """
 
+from collections.abc import Sequence
 import json
 from typing import Any
 
 from benchmarks import measure
+from benchmarks.runs import SHOWN
 from configs import baselines
-from train.sections import Row
 
-SCALES = ("small", "medium", "full")
+# The larger ones first: among equals the first is taken.
+SCALES = ("full", "medium", "small")
 
 
 def read(name: str) -> Any:
@@ -46,26 +48,34 @@ def family(config: str) -> dict[str, dict]:
 
 
 def table(title: str) -> str:
-    """A table of the pages in Markdown, each config's rows from its best scale that has any."""
-    found = {
+    """A table of the pages in Markdown, each config's rows from its best scale that has any.
+
+    Where tables differ, columns and note are those of the one with most columns.
+    """
+    parts = {
         scale: part
         for scale in SCALES
         for part in read(f"{scale}/tables") or ()
         if part["title"] == title
     }
-    if not found:
+    fullest = max(parts.values(), key=lambda part: len(part["columns"]), default=None)
+    names = dict.fromkeys(row[0] for part in parts.values() for row in part["rows"])
+    shown = sorted((name for name in names if scales(name)), key=_place)
+    if not fullest or not shown:
         return "Not run."
-    columns = list(dict.fromkeys(column for part in found.values() for column in part["columns"]))
-    rows: dict[str, dict[str, list[Row]]] = {}
-    for scale, part in found.items():
-        for cells in part["rows"]:
-            by_column = dict(zip(part["columns"], cells, strict=True))
-            row = [by_column.get(column, "—") for column in columns]
-            rows.setdefault(cells[0], {}).setdefault(scale, []).append(row)
-    best = [
-        row
-        for config, by_scale in rows.items()
-        for row in next(by_scale[scale] for scale in scales(config) if scale in by_scale)
-    ]
-    newest_note = next(iter(found.values()))["note"]
-    return f"{measure.markdown(best, columns)}\n\n{newest_note}"
+    rows = []
+    for name in shown:
+        own = {scale: _rows(parts[scale], name) for scale in scales(name) if scale in parts}
+        best = next(rows for rows in own.values() if rows)
+        rows += [[row.get(column, "—") for column in fullest["columns"]] for row in best]
+    return f"{measure.markdown(rows, fullest['columns'])}\n\n{fullest['note']}"
+
+
+def _rows(part: dict, name: str) -> Sequence[dict[str, str]]:
+    """A config's rows of a table, each by column."""
+    return [dict(zip(part["columns"], row, strict=True)) for row in part["rows"] if row[0] == name]
+
+
+def _place(name: str) -> int:
+    """Where a config or variant comes among those that are shown."""
+    return SHOWN.index(baselines.split(name)[0])

@@ -6,10 +6,11 @@ Two configs are at work at a time, each on half of the cores; what is timed has 
 itself afterwards. What is done is skipped, so the same command goes on where it was stopped. Where
 a command fails, for want of data perhaps, the rest of its config is left out, and the others go on.
 `--scale=small` takes about two hours on the two threads of one core, and can be spread out;
-`medium`, with more seeds, static nets and the texts, takes six to seven; `full` adds the paper's
-own settings, which want a GPU. With --seeds there are so many of each config, from its first on:
-what small has done is not done again. TFDS looks for data where the environment variable
-TFDS_DATA_DIR says. Writes JSON, figures and report.html to results/SCALE, from which
+`medium`, with more seeds, static nets and the texts, takes seven to eight; `full` adds the paper's
+own settings, which want a GPU. With --seeds configs and variants have so many, from their first on,
+but for those that are trained once. What is there already is not done again, also where a larger
+scale would time or judge it beside more static nets. TFDS looks for data where the environment
+variable TFDS_DATA_DIR says. Writes JSON, figures and report.html to results/SCALE, from which
 `python -m benchmarks.readme` brings the README's tables up to date.
 """
 
@@ -72,8 +73,8 @@ def _variants(macs: float) -> tuple[str, ...]:
     return (*_MODELS, *matched, "no_warmup")
 
 
-# Static nets of an agent's MACs on digits, and of its time.
-_MATCHED = ("wide_1.3x", "deep_1.3x", "wide_3x", "deep_2x")
+# Static nets of as many MACs as the agent's on digits, and of as much time.
+_OF_MACS, _OF_TIME = ("wide_1.3x", "deep_1.3x"), ("wide_3x", "deep_2x")
 # By these seeds two things were chosen: for how long mazes are trained, and that digits are mostly
 # trained jointly.
 _DIGITS = Study("digits", (10, 11, 12), robustness=True, risk=0.05, timed=True)
@@ -84,13 +85,15 @@ _PARITY = (Study("parity", (10,)), Study("parity_extrapolation", (10,)))
 # The longest come first.
 _SMALL = (
     _CIFAR10,
-    dataclasses.replace(_DIGITS, variants=_MATCHED, once=(*_MODELS, "no_warmup", *_DEAR)),
+    dataclasses.replace(
+        _DIGITS, variants=(*_OF_MACS, *_OF_TIME), once=(*_MODELS, "no_warmup", *_DEAR)
+    ),
     dataclasses.replace(_SCALES, timed=False),
     _MAZES,
     *_PARITY,
 )
 _MEDIUM = (
-    dataclasses.replace(_DIGITS, variants=(*_variants(1.3), *_MATCHED[2:]), once=_DEAR),
+    dataclasses.replace(_DIGITS, variants=(*_variants(1.3), *_OF_TIME), once=_DEAR),
     dataclasses.replace(_CIFAR10, once=("model_0", "deep_1.6x")),
     dataclasses.replace(_SCALES, seeds=(41, 42, 43), once=("wide_9.9x", "deep_9.9x")),
     Study("connectivity", (30,), beyond=("grid=12,16,20",)),
@@ -170,7 +173,7 @@ def _questions(study: Study, out: Path) -> Iterator[tuple[tuple[str, ...], Path]
             yield command, folder / f"calibrated_{router}.json"
         for judge in _first(study, out, _STATIC)[-1:]:  # at most one, the last that is trained
             yield ask("agreement", str(judge)), folder / "agreement.json"
-    for folder in _first(study, out, _SOLVED):
+    for folder in _first(study, out, _SOLVED) if study.asked else ():
         yield ("train.solves", str(folder)), folder / "solves.json"
     own = (out / f"{study.config}-{seed}" for seed in study.seeds)
     for folder in (*own, *_first(study, out, _STATIC)):

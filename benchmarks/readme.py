@@ -109,17 +109,18 @@ def _nets(config: str) -> dict[str, dict]:
 def _matched(config: str) -> list[dict]:
     """Static nets with as many MACs as its agent has."""
     summaries = lambda record: [run["summary"] for run in record["runs"]]
-    own, *others = _nets(config).values() or [None]
-    return [net for net in others if seeds.as_many_macs(summaries(own), summaries(net))]
+    nets = _nets(config)
+    own = nets.pop(config, None)
+    alike = lambda net: seeds.as_many_macs(summaries(own), summaries(net))
+    return [net for net in nets.values() if own and alike(net)]
 
 
 def _static(config: str) -> str:
     """A config's variants beside it, with the times of those that were timed."""
-    rows = (committed.newest(f"routers_{config}") or {"rows": ()})["rows"]
-    named = {config: "agent", **{f"{config}_{row['router']}": row["router"] for row in rows}}
-    times = {row["router"]: row["median_ms"] for row in rows}
-    known = {name: times[router] for name, router in named.items() if router in times}
-    return runs.static_table(committed.family(config), known)
+    timed = committed.newest(f"routers_{config}") or {"rows": ()}
+    named = lambda router: config if router == "agent" else f"{config}_{router}"
+    times = {named(row["router"]): row["median_ms"] for row in timed["rows"]}
+    return runs.static_table(committed.family(config), times)
 
 
 def _verdicts(scales: Sequence[str]) -> str:

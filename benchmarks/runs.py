@@ -170,8 +170,10 @@ def static_table(records: Mapping[str, Record], times: Mapping[str, float]) -> s
                 f"{1e3 * times[name]:.3g}" if name in times else "—",
             ]
         )
-    rows.sort(key=lambda row: float(row[-2].replace(",", "")))
+    rows.sort(key=lambda row: float(row[4].replace(",", "")))
     columns = ["run", "seeds", "accuracy", "parameters (k)", "MACs an example (M)", "µs an example"]
+    if not times.keys() & records.keys():
+        rows, columns = [row[:-1] for row in rows], columns[:-1]
     return measure.markdown(rows, columns)
 
 

@@ -22,7 +22,7 @@ def ran(seeds, date):
     return {"runs": [{}] * seeds, "ran": f"a machine, 2 cores, {date}"}
 
 
-def test_most_seeds_win_and_of_as_many_the_newest(write):
+def test_most_seeds_win_and_of_as_many_the_newest_and_of_one_day_the_larger_scale(write):
     write("small", "mazes", ran(1, "2026-11-27"))
     assert committed.scales("mazes") == ["small"] and committed.scales("digits") == []
     write("medium", "mazes", ran(2, "2026-11-23"))
@@ -30,6 +30,8 @@ def test_most_seeds_win_and_of_as_many_the_newest(write):
     write("small", "mazes", ran(2, "2026-11-27"))
     assert committed.scales("mazes") == ["small", "medium"]
     assert committed.record("mazes") == ran(2, "2026-11-27")
+    write("medium", "mazes", ran(2, "2026-11-27"))
+    assert committed.scales("mazes") == ["medium", "small"]
     assert committed.record("digits") is None
 
 
@@ -44,23 +46,41 @@ def test_a_family_is_a_config_and_its_variants_of_all_scales(write):
 
 
 def test_rows_are_of_the_best_scale_that_has_any(write):
-    table = lambda columns, *rows: [{"title": "T", "columns": columns, "rows": rows, "note": "N."}]
-    write("small", "tables", table(["config", "new", "n"], ["a", "1", "3"], ["b", "2", "1"]))
-    old = ["a", "4"], ["b", "5"], ["c", "6"], ["c", "7"]
-    write("medium", "tables", table(["config", "n"], *old))
-    for scale, name, seeds in (("small", "a", 3), ("small", "b", 1), ("small", "c", 9)):
+    def table(scale, columns, *rows):
+        write(scale, "tables", [{"title": "T", "columns": columns, "rows": rows, "note": scale}])
+
+    unknown = ["all", "not run", "—"]
+    new = ["digits_cell_free", "1", "9"], ["digits", "1", "3"], ["mazes", "2", "1"], unknown
+    table("small", ["config", "new", "n"], *new)
+    table("medium", ["config", "n"], ["imdb", "6"], ["imdb", "7"], ["digits", "4"], ["mazes", "5"])
+    for scale, name, seeds in (("small", "digits", 3), ("small", "mazes", 1), ("small", "imdb", 9)):
         write(scale, name, ran(seeds, "2026-11-27"))
         write("medium", name, ran(2, "2026-11-23"))
+    write("small", "digits_cell_free", ran(1, "2026-11-27"))
     lines = committed.table("T").splitlines()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line[:1] == "|"]
-    assert rows[0] == ["config", "new", "n"]
-    assert rows[2:] == [["a", "1", "3"], ["b", "—", "5"], ["c", "—", "6"], ["c", "—", "7"]]
-    assert lines[-1] == "N." and committed.table("other") == "Not run."
+    assert rows[0] == ["config", "new", "n"] and lines[-1] == "small"
+    assert rows[2:] == [
+        ["digits", "1", "3"],
+        ["digits_cell_free", "1", "9"],
+        ["mazes", "—", "5"],
+        ["imdb", "—", "6"],
+        ["imdb", "—", "7"],
+    ]
 
 
-def test_the_newest_time_is_shown(write):
-    timed = lambda date: {"environment": {"date": date}}
+def test_what_no_scale_has_is_not_run(write):
+    assert committed.table("T") == "Not run."
+    rows = [["all", "not run"]]
+    write("small", "tables", [{"title": "T", "columns": ["config", "n"], "rows": rows, "note": ""}])
+    assert committed.table("T") == "Not run."
+
+
+def test_the_newest_time_is_shown_and_of_one_day_the_larger_scale(write):
+    timed = lambda scale, day: {"environment": {"date": day}, "scale": scale}
     assert committed.newest("training_digits") is None
-    write("medium", "training_digits", timed("2026-11-27"))
-    write("small", "training_digits", timed("2026-11-22"))
-    assert committed.newest("training_digits") == timed("2026-11-27")
+    write("medium", "training_digits", timed("medium", "2026-11-22"))
+    write("small", "training_digits", timed("small", "2026-11-27"))
+    assert committed.newest("training_digits")["scale"] == "small"
+    write("medium", "training_digits", timed("medium", "2026-11-27"))
+    assert committed.newest("training_digits")["scale"] == "medium"

@@ -1,8 +1,12 @@
 """The page: whole, with every run's numbers and pictures in it."""
 
+import base64
+import io
 import json
 import re
 
+import numpy as np
+from PIL import Image
 import pytest
 from test_figures import CURVE, write
 import test_gallery
@@ -47,6 +51,13 @@ def test_page_stands_by_itself_and_figures_lie_beside_it(text, tmp_path):
     assert len(names) == 6 + 1
     pictures = re.findall(r'<img alt="(\w+)"', text)
     assert sorted(f"{name}.png" for name in pictures) == sorted(names), "each of them once"
+    first, data = re.search(r'<img alt="(\w+)" src="data:image/webp;base64,([^"]+)"', text).groups()
+    with (
+        Image.open(io.BytesIO(base64.b64decode(data))) as shown,
+        Image.open(tmp_path / "out" / "figures" / f"{first}.png") as beside,
+    ):
+        assert shown.format == "WEBP"
+        np.testing.assert_array_equal(shown.convert("RGB"), beside.convert("RGB"))
     assert "n = 2; 5,000 test examples; P, 2 cores, cpu: cpu" in text
     assert "holds in 1 of 2 runs" in text and "not run" in text
 

@@ -85,6 +85,8 @@ def test_baselines_are_in_order_of_their_macs(group):
         ["`connectivity_model_0`", "1", "90.0 %", "1.5", "1.000", "—"],
         ["`connectivity`", "2", "96.0 ± 1.4 %", "1.5", "2.500", "250"],
     ]
+    lines = runs.static_table(records, {}).splitlines()
+    assert "µs" not in lines[0] and lines[2].count("|") == 6, "nothing was timed"
 
 
 def test_larger_test_data_are_rows():

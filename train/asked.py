@@ -176,7 +176,7 @@ def solved(groups: Sequence[Group]) -> Section:
         "pass: the relative distance of where they end, and whether the answer is the same. "
         "The gradient's error is its relative distance to that through twice as many iterations as "
         "are allowed, of the loss of the first 64 examples; beside it, that of unrolling to where "
-        "the solves stop. Where both are as large, what is at fault is the tolerance.",
+        "the solves stop. Where both are as large, what is at fault is where they stop.",
         kind="two",
     )
 

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import ml_collections
 import numpy as np
-import scipy
+import scipy  # loads scipy.stats, which takes a second, when it is first used
 
 from train import evaluate, finished, setup
 from train.command import friendly

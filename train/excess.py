@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-import scipy
+import scipy  # loads scipy.stats, which takes a second, when it is first used
 
 # As Berger & Boos propose.
 _BETA = 1e-3

@@ -7,8 +7,8 @@ gradient there is that of unrolled iterations. For each layer, iterated alone fo
 example: where does it end if it begins at random, and is the answer another? And for the loss of
 the first test examples, how far is the gradient of training from that through twice as many
 iterations, none of which is left out? Unrolled iterations that stop where the solves do are asked,
-too: where they are as far from it, what is at fault is the tolerance. Writes solves.json into
-WORKDIR.
+too: where they are as far from it, what is at fault is where the solves stop. Writes solves.json
+into WORKDIR.
 """
 
 from collections.abc import Callable
@@ -121,8 +121,9 @@ def gradients(task: Task, variables: PyTree, split: Split) -> list[dict[str, flo
     Args are those of `starts`; the loss is the mean cross-entropy of the split's examples.
 
     Returns:
-        For each layer, `gradient_error`, ∇ as in training, and `stopped_error`, ∇ unrolled to where
-        the solves stop.
+        For each layer, `gradient_error`, ∇ as in training, and `stopped_error`, ∇ unrolled with
+        the tolerance of the solves. What cells with an iteration of their own unroll to it are
+        plain steps.
     """
 
     def gradient(model: DynaLay) -> Callable[[int], jax.Array]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import scipy
+import scipy  # loads scipy.stats, which takes a second, when it is first used
 
 from train import hindsight
 from train.evaluate import Reports
