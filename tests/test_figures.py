@@ -152,6 +152,15 @@ def test_actions_by_price(tmp_path, figures):
     assert labels[-1] == "accuracy (right)"
 
 
+def test_no_accuracy_is_above_1(tmp_path, figures):
+    point = CURVE["agent"][0]
+    for accuracy in (0.974, 1.0):
+        agent = [point | {"price": price, "accuracy": accuracy} for price in (0.1, 1.0)]
+        draw(write(tmp_path / str(accuracy), curve=CURVE | {"agent": agent}))
+        low, high = figures["price_actions"].axes[1].get_ylim()
+        assert low < accuracy < high < 1.01
+
+
 def test_halting_routers_are_in_the_curve_where_they_were_compared(tmp_path, figures):
     points = [{"mean_cost": 3.0, "accuracy": 0.65}, {"mean_cost": 0.0, "accuracy": 0.6}]
     workdir = write(tmp_path)

@@ -180,6 +180,9 @@ def _price_actions(axes: Axes, curve: dict) -> bool:
     values = [point["accuracy"] for point in points]
     style: dict[str, Any] = {"markeredgecolor": "white", "markersize": 7, "linewidth": 2}
     accuracy.plot(x, values, color=RED, marker="o", label="accuracy (right)", **style)
+    low, high = accuracy.get_ylim()
+    # No room for more than 100 %, but for the markers there.
+    accuracy.set_ylim(low, min(high, 1 + 0.03 * (1 - low)))
     accuracy.yaxis.set_major_locator(MaxNLocator(6))
     for one in (axes, accuracy):
         one.yaxis.set_major_formatter(PercentFormatter(1.0))
