@@ -43,7 +43,7 @@ class Study:
         robustness: whether corrupted images are evaluated.
         risk: greatest extra error that `calibrate` allows.
         beyond: other test data, as `extrapolate` takes them; static nets are asked, too.
-        timed: whether training steps and routers are timed.
+        timed: what is timed, training steps and routers.
     """
 
     config: str
@@ -54,7 +54,7 @@ class Study:
     robustness: bool = False
     risk: float = 0.02
     beyond: tuple[str, ...] = ()
-    timed: bool = False
+    timed: tuple[str, ...] = ()
 
 
 _MODELS = ("model_0", "model_1", "model_2", "model_3")
@@ -77,9 +77,10 @@ def _variants(macs: float) -> tuple[str, ...]:
 _OF_MACS, _OF_TIME = ("wide_1.3x", "deep_1.3x"), ("wide_3x", "deep_2x")
 # By these seeds two things were chosen: for how long mazes are trained, and that digits are mostly
 # trained jointly.
-_DIGITS = Study("digits", (10, 11, 12), robustness=True, risk=0.05, timed=True)
-_CIFAR10 = Study("cifar10_small", (10,), robustness=True, timed=True)
-_SCALES = Study("scales", (41,), beyond=("blocks=(1,),(2,)", "grid=12,16,20"), timed=True)
+_TIMED = ("training", "routers")
+_DIGITS = Study("digits", (10, 11, 12), robustness=True, risk=0.05, timed=_TIMED)
+_CIFAR10 = Study("cifar10_small", (10,), robustness=True, timed=("training",))
+_SCALES = Study("scales", (41,), beyond=("blocks=(1,),(2,)", "grid=12,16,20"))
 _MAZES = Study("mazes", (30,), beyond=("side=5,7,10",))
 _PARITY = (Study("parity", (10,)), Study("parity_extrapolation", (10,)))
 # The longest come first.
@@ -88,14 +89,14 @@ _SMALL = (
     dataclasses.replace(
         _DIGITS, variants=(*_OF_MACS, *_OF_TIME), once=(*_MODELS, "no_warmup", *_DEAR)
     ),
-    dataclasses.replace(_SCALES, timed=False),
+    _SCALES,
     _MAZES,
     *_PARITY,
 )
 _MEDIUM = (
     dataclasses.replace(_DIGITS, variants=(*_variants(1.3), *_OF_TIME), once=_DEAR),
-    dataclasses.replace(_CIFAR10, once=("model_0", "deep_1.6x")),
-    dataclasses.replace(_SCALES, seeds=(41, 42, 43), once=("wide_9.9x", "deep_9.9x")),
+    dataclasses.replace(_CIFAR10, once=("model_0", "deep_1.6x"), timed=_TIMED),
+    dataclasses.replace(_SCALES, seeds=(41, 42, 43), once=("wide_9.9x", "deep_9.9x"), timed=_TIMED),
     Study("connectivity", (30,), beyond=("grid=12,16,20",)),
     dataclasses.replace(_MAZES, seeds=(30, 31, 32), once=("residual_17.2x", "tight")),
     *_PARITY,
@@ -104,7 +105,7 @@ _MEDIUM = (
     Study("wikitext2", (10,), asked=False),
 )
 _FULL = tuple(
-    Study(name, (0, 1, 2), (*_variants(2.0), *_DEAR), robustness=True, risk=0.01, timed=True)
+    Study(name, (0, 1, 2), (*_variants(2.0), *_DEAR), robustness=True, risk=0.01, timed=_TIMED)
     for name in ("cifar10", "cifar100")
 )
 SCALES = {"small": _SMALL, "medium": _MEDIUM, "full": (*_MEDIUM, *_FULL)}
@@ -190,17 +191,15 @@ def _first(study: Study, out: Path, which: re.Pattern) -> list[Path]:
 
 def _timings(study: Study, out: Path) -> Iterator[tuple[tuple[str, ...], Path]]:
     """What is timed with the weights of a config's first run, and the file with the times."""
-    if not study.timed:
-        return
     folder = out / f"{study.config}-{study.seeds[0]}"
     static = list(map(str, _first(study, out, _STATIC)))
     runs = {
         "training": (f"--workdir={folder}",),
         "routers": (str(folder), *(["--static", *static] if static else [])),
     }
-    for name, which in runs.items():
+    for name in study.timed:
         makes = folder / f"{name}_{study.config}.json"
-        yield (f"benchmarks.{name}", *which, f"--out={folder}"), makes
+        yield (f"benchmarks.{name}", *runs[name], f"--out={folder}"), makes
 
 
 def collection(studies: Sequence[Study], out: Path, results: Path) -> list[Step]:

@@ -118,7 +118,9 @@ def _matched(config: str) -> list[dict]:
 def _static(config: str) -> str:
     """A config's variants beside it, with the times of those that were timed."""
     timed = committed.newest(f"routers_{config}") or {"rows": ()}
-    named = lambda router: config if router == "agent" else f"{config}_{router}"
+    # The straight pass alone is the plain CNN.
+    known = {"agent": config, routers.STRAIGHT: f"{config}_model_0"}
+    named = lambda router: known.get(router, f"{config}_{router}")
     times = {named(row["router"]): row["median_ms"] for row in timed["rows"]}
     return runs.static_table(committed.family(config), times)
 

@@ -18,7 +18,7 @@ STUDY = paper.Study(
     ("cell_free",),
     robustness=True,
     beyond=("grid=8,9",),
-    timed=True,
+    timed=("training", "routers"),
 )
 
 
