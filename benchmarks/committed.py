@@ -60,13 +60,13 @@ def table(title: str) -> str:
     }
     fullest = max(parts.values(), key=lambda part: len(part["columns"]), default=None)
     names = dict.fromkeys(row[0] for part in parts.values() for row in part["rows"])
-    shown = sorted((name for name in names if scales(name)), key=_place)
-    if not fullest or not shown:
+    known = {name: found for name in names if (found := scales(name))}
+    if not fullest or not known:
         return "Not run."
     rows = []
-    for name in shown:
-        own = {scale: _rows(parts[scale], name) for scale in scales(name) if scale in parts}
-        best = next(rows for rows in own.values() if rows)
+    for name in sorted(known, key=_place):
+        told = (_rows(parts[scale], name) for scale in known[name] if scale in parts)
+        best = next(filter(None, told))
         rows += [[row.get(column, "—") for column in fullest["columns"]] for row in best]
     return f"{measure.markdown(rows, fullest['columns'])}\n\n{fullest['note']}"
 

@@ -122,8 +122,7 @@ def gradients(task: Task, variables: PyTree, split: Split) -> list[dict[str, flo
 
     Returns:
         For each layer, `gradient_error`, ∇ as in training, and `stopped_error`, ∇ unrolled with
-        the tolerance of the solves. What cells with an iteration of their own unroll to it are
-        plain steps.
+        the tolerance of the solves. Cells whose `iterate` is no repeated step unroll their steps.
     """
 
     def gradient(model: DynaLay) -> Callable[[int], jax.Array]:
@@ -144,8 +143,12 @@ def gradients(task: Task, variables: PyTree, split: Split) -> list[dict[str, flo
     out = []
     for layer in range(len(model.widths)):
         true = reference(layer)
-        errors = error(ours(layer), true), error(theirs(layer), true)
-        out.append(dict(zip(("gradient_error", "stopped_error"), errors, strict=True)))
+        out.append(
+            {
+                "gradient_error": error(ours(layer), true),
+                "stopped_error": error(theirs(layer), true),
+            }
+        )
     return out
 
 
