@@ -38,7 +38,7 @@ from benchmarks import measure
 from configs import baselines
 from dynalay_jax import Status, objective, routers
 from dynalay_jax import model as model_lib
-from train import data, finished, loop, setup, step
+from train import data, finished, loop, setup, step, timings
 from train import state as state_lib
 from train.command import Parser, friendly
 from train.errors import UserError
@@ -46,7 +46,7 @@ from train.paper import BACKWARD
 from train.progress import human
 
 PyTree = Any
-PLAIN, DYNALAY = "plain CNN", ("DynaLay, main", "DynaLay, joint", "DynaLay, agent's routes")
+DYNALAY = "DynaLay, main", "DynaLay, joint", "DynaLay, agent's routes"
 DEARER = 1.0  # λ of the agent's other routes
 
 
@@ -131,7 +131,7 @@ def arms(run: loop.Run) -> dict[str, Arm]:
     )
     deq = {"cell": "free", "max_steps": 30}
     return {
-        PLAIN: Arm(run.task, straight_loss),
+        timings.PLAIN: Arm(run.task, straight_loss),
         # Draws all the same: of a constant, XLA would drop all that iterates.
         "nobody iterates": routes(routers.Random(0.0)),
         main: phase_arm(run.task, "main"),
@@ -201,6 +201,9 @@ def measure_arms(
 ) -> list[dict[str, Any]]:
     """Compiles the arms and times them in turn, on the first batch of training.
 
+    For half of the time all of them, for the other half DEQs no more: a round of them takes several
+    times as long as one of all others.
+
     Returns:
         A row an arm: `arm`, `given` (whether it has the weights given), `account`, and `forward`,
         `backward`, `gradient` in milliseconds.
@@ -221,7 +224,10 @@ def measure_arms(
         rows.append(row | account(means, backward))
         seconds_taken = row["forward"]["compile_s"] + row["gradient"]["compile_s"]
         print(f"{name}: compiled in {seconds_taken:.0f} s", flush=True)
-    samples = measure.interleave(calls, seconds)
+    samples = measure.interleave(calls, seconds / 2)
+    quick = {key: call for key, call in calls.items() if not key[0].startswith("DEQ")}
+    for key, more in measure.interleave(quick, seconds / 2).items():
+        samples[key] += more
     for row in rows:
         forward, gradient = (samples[row["arm"], part] for part in ("forward", "gradient"))
         row["backward"] = measure.summary(np.subtract(gradient, forward))
@@ -234,12 +240,13 @@ def measure_arms(
 def table(record: dict[str, Any]) -> str:
     """The record as Markdown: a row an arm, and what the paper says of it."""
     rows = {row["arm"]: row for row in record["rows"]}
+    arms = {arm.name: arm for arm in timings.arms(record)}
+    plain, joint = arms[timings.PLAIN], arms[DYNALAY[1]]
     time = lambda name, part: rows[name][part]["median_ms"]
-    ratio = lambda name, part, to: f"{time(name, part) / time(to, part):.2f}"
     headers = [
-        "arm", "weights", "MACs", "steps: forward / backward", "unconverged", "forward ms",
-        "backward ms", "p10–p90", f"backward / {PLAIN}", f"backward / {DYNALAY[1]}",
-        f"whole / {PLAIN}",
+        "arm", "weights", "MACs", "steps: forward / backward", "unconverged", "rounds",
+        "forward ms", "backward ms", "p10–p90", f"backward / {plain.name}",
+        f"backward / {joint.name}", f"whole / {plain.name}",
     ]  # fmt: skip
     shown = lambda value, form: "—" if value is None else format(value, form)
     lines = [
@@ -249,21 +256,26 @@ def table(record: dict[str, Any]) -> str:
             human(row["macs"]),
             f"{row['steps']:.1f} / {shown(row['backward_steps'], '.1f')}",
             f"{row['unconverged']:.0%} / {shown(row['backward_unconverged'], '.0%')}",
+            str(len(arms[name].whole)),
             f"{time(name, 'forward'):.3g}",
             f"{time(name, 'backward'):.3g}",
             f"{row['backward']['p10_ms']:.3g}–{row['backward']['p90_ms']:.3g}",
-            ratio(name, "backward", PLAIN),
-            ratio(name, "backward", DYNALAY[1]),
-            ratio(name, "gradient", PLAIN),
+            str(timings.ratio(arms[name].backward, plain.backward)),
+            f"{timings.ratio(arms[name].backward, joint.backward).value:.2f}",
+            str(timings.ratio(arms[name].whole, plain.whole)),
         ]
         for name, row in rows.items()
     ]
-    here = ", ".join(f"{ratio(name, 'backward', PLAIN)} ({name})" for name in DYNALAY)
-    ours, plain, deq = (BACKWARD[arm] for arm in ("DynaLay", "plain CNN", "DEQ"))
+    here = ", ".join(
+        f"{timings.ratio(arms[name].backward, plain.backward).value:.2f} ({name})"
+        for name in DYNALAY
+    )
+    ours, theirs, deq = (BACKWARD[arm] for arm in ("DynaLay", "plain CNN", "DEQ"))
     return (
         f"{measure.markdown(lines, headers)}\n\n"
-        f"DynaLay's backward pass against the plain CNN's: in the paper "
-        f"{ours / plain:.3g}, here {here}. A DEQ's against DynaLay's: in "
+        "Ratios are of medians, in parentheses their 95 % confidence intervals. "
+        "DynaLay's backward pass against the plain CNN's: in the paper "
+        f"{ours / theirs:.3g}, here {here}. A DEQ's against DynaLay's: in "
         f"the paper {deq / ours:.1f}, if its units are the same."
     )
 

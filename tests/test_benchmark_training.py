@@ -8,7 +8,7 @@ from short_run import tiny
 from benchmarks import training
 from configs import digits
 from dynalay_jax import Anderson, Broyden, Stats, Unrolled, routers
-from train import loop
+from train import loop, timings
 from train.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
@@ -40,7 +40,7 @@ def gradients(run, arm, batch=4):
 
 
 def test_where_nobody_iterates_it_is_the_plain_cnn(run, arms):
-    loss, account, grads = gradients(run, arms[training.PLAIN])
+    loss, account, grads = gradients(run, arms[timings.PLAIN])
     routed_loss, routed_account, routed_grads = gradients(run, arms["nobody iterates"])
     assert loss == pytest.approx(float(routed_loss), rel=1e-5)
     for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(routed_grads), strict=True):
@@ -96,17 +96,18 @@ def test_account_counts_the_backward_solves_that_were_made():
 
 
 def test_table_has_ratios_to_the_plain_cnn_and_to_dynalay():
-    part = lambda ms: {"median_ms": ms, "p10_ms": ms, "p90_ms": ms}
+    part = lambda ms: {"median_ms": ms, "p10_ms": ms, "p90_ms": ms, "samples_ms": [ms, ms]}
     row = lambda name, given, backward: {
         "arm": name, "given": given, "macs": 1e5, "steps": 2.0, "unconverged": 0.0,
         "backward_steps": None, "backward_unconverged": None, "forward": part(1.0),
         "backward": part(backward), "gradient": part(1.0 + backward),
     }  # fmt: skip
-    names = [training.PLAIN, *training.DYNALAY, "DEQ"]
+    names = [timings.PLAIN, *training.DYNALAY, "DEQ"]
     rows = [row(name, name != "DEQ", ms) for name, ms in zip(names, (2, 3, 4, 1, 8), strict=True)]
-    text = training.table({"weights": "trained, step 7", "rows": rows})
+    text = training.table({"config": "digits", "weights": "trained, step 7", "rows": rows})
     deq = [cell.strip() for cell in text.splitlines()[6].strip("|").split("|")]
-    assert deq[:2] == ["DEQ", "initial"] and deq[-3:] == ["4.00", "2.00", "3.00"]
+    assert deq[:2] == ["DEQ", "initial"] and deq[5] == "2", "rounds"
+    assert deq[-3:] == ["4.00 (4.00–4.00)", "2.00", "3.00 (3.00–3.00)"]
     assert "trained, step 7" in text.splitlines()[2]
     assert "in the paper 0.725, here 1.50 (DynaLay, main), 2.00 (DynaLay, joint), 0.50" in text
 

@@ -2,9 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 
-from train import ledger
+from train import ledger, timings
 from train.seeds import Group
 
 SUMMARY = {
@@ -60,11 +61,11 @@ def test_a_run_that_did_not_measure_it_has_no_say():
     collapsed = SUMMARY | {"converged": None, "steps_when_straight_wrong": None}
     without = {key: value for key, value in SUMMARY.items() if key != "shuffled_accuracy"}
     found = rows(digits=[collapsed, without])
-    assert found["The iterated layers reach their fixed points"].verdict == "holds in 1 of 1 runs"
+    assert found["Solves reach their tolerance"].verdict == "holds in 1 of 1 runs"
     assert found["Hard samples get more thought"].n == "1"
     assert found[MATTERS].n == "1"
     alone = rows(digits=[collapsed])
-    assert alone["The iterated layers reach their fixed points"].verdict == "not run"
+    assert alone["Solves reach their tolerance"].verdict == "not run"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_a_run_that_did_not_measure_it_has_no_say():
             {"confidence_accuracy": 0.94},
         ),
         ("Hard samples get more thought", {"steps_when_straight_wrong": 2.0}),
-        ("The iterated layers reach their fixed points", {"converged": 0.98}),
+        ("Solves reach their tolerance", {"converged": 0.98}),
     ],
 )
 def test_a_seed_that_says_otherwise_counts_against(claim, change):
@@ -91,6 +92,20 @@ def test_a_seed_that_says_otherwise_counts_against(claim, change):
     compared = claim == MATTERS or claim.startswith("DynaLay is more accurate than a threshold")
     clear = ", in 0 by more than 2 standard errors" if compared else ""
     assert found[claim].verdict == f"holds in 1 of 2 runs{clear}"
+
+
+@pytest.mark.parametrize(
+    ("same", "error", "held"), [(0.995, 0.01, 1), (0.98, 0.01, 0), (0.995, 0.06, 0)]
+)
+def test_where_solves_stop_need_not_be_the_fixed_point(tmp_path, same, error, held):
+    (tmp_path / "curve.json").write_text('{"agent": []}')
+    good = {"same_answer": 1.0, "gradient_error": 0.001}
+    layers = [good, {"same_answer": same, "gradient_error": error}]
+    (tmp_path / "solves.json").write_text(json.dumps({"layers": layers}))
+    found = ledger.entries([Group("mazes", (tmp_path,), (SUMMARY,))])
+    entry = next(entry for entry in found if entry.claim.startswith("Each layer has one fixed"))
+    assert entry.verdict == f"holds in {held} of 1 runs"
+    assert "layer 1 100.0 % the same answer, gradient off by 1e-03, layer 2" in entry.here
 
 
 def test_an_lstm_gains_where_each_layer_makes_a_difference_that_counts():
@@ -255,21 +270,38 @@ def test_taking_two_layers_always_is_no_choice():
 
 
 def test_training_costs_are_of_the_record():
-    def entries(*ratios):
-        each = {"config": "digits", "backward_ms": 1.0}
-        rows = [{**each, "arm": arm, "ratio_to_plain": ratio} for arm, ratio in ratios]
-        return [e for e in ledger.entries([], rows) if e.claim.startswith("Training")]
+    def entries(*arms):
+        rows = [
+            timings.Arm("digits", name, *(np.array(3 * [time]) for time in times))
+            for name, *times in arms
+        ]
+        return ledger.entries([], rows)[-4:]
 
-    plain, deqs = ("plain CNN", 1.0), [("DEQ, Anderson", 4.8), ("DEQ, Broyden", 7.0)]
+    plain = ("plain CNN", 1.0, 2.0)
     for unknown in (entries(), entries(plain)):
-        assert [entry.verdict for entry in unknown] == ["not measured"] * 3
-    found = entries(plain, ("DynaLay, main", 1.5), ("DynaLay, joint", 0.9), *deqs)
+        assert [entry.verdict for entry in unknown] == ["not measured"] * 4
+    deqs = ("DEQ, Anderson", 4.8, 9.0), ("DEQ, Broyden", 7.6, 9.0)
+    found = entries(plain, ("DynaLay, main", 1.51, 3.0), ("DynaLay, joint", 0.9, 3.1), *deqs)
     assert [entry.verdict for entry in found] == [
         "holds in 1 of 2 arms",
-        "holds in 2 of 2 arms",
-        "holds in 2 of 4 pairs of arms",
+        "holds in 1 of 2 arms",
+        "holds in 1 of 2 arms",
+        "holds in 3 of 4 pairs of arms",
     ]
     assert {entry.n for entry in found} == {"1"}
-    assert found[0].here.startswith("digits, in multiples of the plain CNN: plain CNN 1.00, ")
-    dearer = entries(plain, ("DynaLay, main", 1.51))
-    assert dearer[1].verdict == "holds in 0 of 1 arms"
+    told = "digits, in multiples of the plain CNN: plain CNN {0}, DynaLay, main {1}, "
+    assert found[0].here.startswith(told.format("1.00 (1.00–1.00)", "1.51 (1.51–1.51)"))
+    assert found[2].here.startswith(told.format("1.00 (1.00–1.00)", "1.50 (1.50–1.50)"))
+
+
+def test_noisy_times_leave_it_undecided():
+    """Seven rounds, in some of which it takes as long as the plain CNN, in others twice as long."""
+    ours = timings.Arm("digits", "DynaLay, main", np.array([1, 2, 1, 1.6, 2, 1, 2]), np.ones(7))
+    plain = timings.Arm("digits", "plain CNN", np.ones(7), np.ones(7))
+    found = ledger.entries([], [plain, ours])[-4:]
+    assert [entry.verdict for entry in found] == [
+        "holds in 0 of 1 arms, undecided in 1",
+        "holds in 0 of 1 arms, undecided in 1",
+        "holds in 1 of 1 arms",
+        "not measured",
+    ]

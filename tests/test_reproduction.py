@@ -2,11 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 from test_figures import CURVE, write
 from test_ledger import SUMMARY
 
-from train import paper, reproduction
+from train import paper, reproduction, timings
 from train.seeds import Group
 
 
@@ -52,11 +53,20 @@ def test_backward_times_are_of_the_record():
         ["paper", "DEQ", "600", "—"],
         ["all", "all", "not measured", "—"],
     ]
-    row = {"arm": "DEQ, Broyden", "backward_ms": 3.0, "ratio_to_plain": 1.5}
-    record = [{"config": config, **row} for config in ("digits", "scales")]
+    of = lambda config, name, *times: timings.Arm(config, name, np.array(times), np.array(times))
+    record = [
+        of(config, *arm)
+        for config in ("digits", "scales")
+        for arm in (("plain CNN", 2.0, 2.0), ("DEQ, Broyden", 3.0, 3.0))
+    ]
     rows = sections([], record)["Table 1: backward time"].rows
     assert rows[3:] == [
-        [config, "DEQ, Broyden", "3.00 ms", "1.50"] for config in ("digits", "scales")
+        [config, *arm]
+        for config in ("digits", "scales")
+        for arm in (
+            ("plain CNN", "2 ms (2–2)", "1.00 (1.00–1.00)"),
+            ("DEQ, Broyden", "3 ms (3–3)", "1.50 (1.50–1.50)"),
+        )
     ]
 
 

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from test_seeds import run
 
@@ -22,23 +23,48 @@ def test_runs_without_records_have_none(workdirs):
     assert timings.training(found) == [] and timings.routers(found) == {}
 
 
+def training_record(**times):
+    """A record of `benchmarks.training`, given each arm's forward and whole times by round."""
+    part = lambda samples: {"samples_ms": list(samples)}
+    rows = [
+        {"arm": arm, "forward": part(forward), "gradient": part(whole)}
+        for arm, (forward, whole) in times.items()
+    ]
+    return {"config": "digits", "rows": rows}
+
+
 def test_any_run_of_a_config_may_have_the_record(workdirs):
-    times = {"plain CNN": 8.0, "DEQ": 12.0}
-    rows = [{"arm": arm, "backward": {"median_ms": time}} for arm, time in times.items()]
-    record = json.dumps({"config": "digits", "rows": rows})
+    times = {"plain CNN": ([1, 2], [9, 10]), "DEQ": ([1, 1, 1], [13, 12, 14])}
+    record = json.dumps(training_record(**times))
     (workdirs[1] / "training_digits.json").write_text(record)
     (workdirs[1] / "training_other.json").write_text("of something else")
-    row = lambda arm: {"config": "digits", "arm": arm}
-    assert timings.training(seeds.groups(workdirs)) == [
-        row("plain CNN") | {"backward_ms": 8.0, "ratio_to_plain": 1.0},
-        row("DEQ") | {"backward_ms": 12.0, "ratio_to_plain": 1.5},
-    ]
+    plain, deq = timings.training(seeds.groups(workdirs))
+    assert (plain.config, plain.name, deq.name) == ("digits", "plain CNN", "DEQ")
+    np.testing.assert_array_equal(plain.backward, [8, 8])
+    np.testing.assert_array_equal(deq.backward, [12, 11, 13])
+    np.testing.assert_array_equal(deq.whole, [13, 12, 14])
+
+
+def test_ratios_are_of_medians_with_an_interval():
+    rng = np.random.default_rng(0)
+    plain, slow = rng.normal(10, 1, 200), 3 * rng.normal(10, 1, 200)
+    found = timings.ratio(slow, plain)
+    assert found.value == np.median(slow) / np.median(plain)
+    assert 2.8 < found.low < 3 < found.high < 3.2
+    few = timings.ratio(slow[:8], plain)
+    assert few.value == np.median(slow[:8]) / np.median(plain[:8]), "rounds that both were in"
+    assert few.high - few.low > 2 * (found.high - found.low)
+    # Rounds that are slow for both tell nothing of the ratio.
+    uneven = rng.lognormal(size=50)
+    assert timings.ratio(2 * uneven, uneven) == pytest.approx((2, 2, 2))
+    assert timings.ratio([6.0], [3.0]) == (2, 2, 2), "of one round, no interval"
 
 
 @pytest.mark.parametrize(
     ("read", "kind", "text", "got"),
     [
         (timings.training, "training", "[]", "TypeError"),
+        (timings.training, "training", '{"config": "digits", "rows": []}', "ValueError"),
         (timings.routers, "routers", "{}", "KeyError"),
         (timings.routers, "routers", "{", "JSONDecodeError"),
     ],

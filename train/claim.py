@@ -81,6 +81,15 @@ def falls(summary: dict[str, Any]) -> bool:
     return costs[-1] < costs[0] and all(a >= b for a, b in itertools.pairwise(costs))
 
 
+def one_fixed_point(summaries: Summaries) -> str:
+    """What `train.solves` found of each layer: starts that do not matter, gradients that agree."""
+    layers = []
+    for number, each in enumerate(zip(*(s["solves"] for s in summaries), strict=True), 1):
+        same, error = seeds.mean(each, "same_answer"), seeds.mean(each, "gradient_error", ".0e", 1)
+        layers.append(f"layer {number} {same} % the same answer, gradient off by {error}")
+    return ", ".join(layers)
+
+
 def share_of_cost(summaries: Summaries) -> str:
     """The agent beside all layers, and its cost in theirs."""
     share = np.mean([s["mean_cost"] / s["all_layers_cost"] for s in summaries])

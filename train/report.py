@@ -100,7 +100,7 @@ def tables(found: Sequence[Group]) -> list[dict[str, Any]]:
 
 def page(
     found: Sequence[Group],
-    training: Sequence[dict[str, Any]],
+    training: Sequence[timings.Arm],
     claimed: Sequence[Entry],
     drawn: dict[str, Path],
     shown: Sequence[dict[str, Any]],

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from train import paper, seeds
+from train import paper, seeds, timings
 from train.metrics import read_metrics
 from train.sections import Columns, Found, Row, Section, by_action, row
 from train.seeds import Group
@@ -21,13 +21,14 @@ _ARMS = (
 )
 
 
-def sections(groups: Sequence[Group], training: Sequence[dict], drawn: Iterable[str]) -> list:
+def sections(
+    groups: Sequence[Group], training: Sequence[timings.Arm], drawn: Iterable[str]
+) -> list[Section]:
     """Sections for Table 1 and Figs. 2 to 7.
 
     Args:
         groups: runs by config.
-        training: rows {"config", "arm", "backward_ms", "ratio_to_plain"} of measurements, if there
-            are any.
+        training: arms whose training steps were timed, if there are any.
         drawn: names of the figures that there are, as CONFIG_FIGURE.
     """
     found, drawn = Found(groups), list(drawn)
@@ -71,23 +72,31 @@ def _accuracies(found: Found) -> Section:
     )
 
 
-def _backward(training: Sequence[dict]) -> Section:
-    number = lambda value, unit="": "—" if value is None else f"{value:.2f}{unit}"
+def _backward(training: Sequence[timings.Arm]) -> Section:
+    number = lambda value: "—" if value is None else f"{value:.2f}"
     plain = paper.BACKWARD["plain CNN"]
     # The unit of the DEQ's time is another.
     ratio = lambda arm, time: None if arm == "DEQ" else time / plain
     claimed = [
         ["paper", arm, str(time), number(ratio(arm, time))] for arm, time in paper.BACKWARD.items()
     ]
+    plains = {arm.config: arm for arm in training if arm.name == timings.PLAIN}
     measured = [
-        [r["config"], r["arm"], number(r["backward_ms"], " ms"), number(r["ratio_to_plain"])]
-        for r in training
+        [
+            arm.config,
+            arm.name,
+            f"{np.median(arm.backward):.3g} ms "
+            f"({np.percentile(arm.backward, 10):.3g}–{np.percentile(arm.backward, 90):.3g})",
+            str(timings.ratio(arm.backward, plains[arm.config].backward)),
+        ]
+        for arm in training
     ]
     return Section(
         "Table 1: backward time",
         ["paper, or config", "arm", "backward pass", "× plain CNN"],
         [*claimed, *(measured or [["all", "all", "not measured", "—"]])],
-        f"{paper.BACKWARD_UNIT} Here: of one training step, in milliseconds.",
+        f"{paper.BACKWARD_UNIT} Here: of one training step, median and 10th to 90th percentile of "
+        "interleaved rounds, and the ratio of medians with its 95 % confidence interval.",
         kind="two",
     )
 

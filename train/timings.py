@@ -4,22 +4,75 @@ python -m benchmarks.training --workdir=WORKDIR --out=WORKDIR   # what training 
 python -m benchmarks.routers WORKDIR --out=WORKDIR              # how long routed passes take
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy  # loads scipy.stats, which takes a second, when it is first used
 
 from train.errors import UserError
 from train.seeds import Group
 
+# What every arm is held against.
+PLAIN = "plain CNN"
 
-def training(groups: Iterable[Group]) -> list[dict[str, Any]]:
-    """Rows {"config", "arm", "backward_ms", "ratio_to_plain"} of the records of training steps.
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """How long training steps of an arm take.
+
+    Attributes:
+        config: whose weights and batch it was.
+        name: of the arm, as `benchmarks.training` has it.
+        backward: milliseconds of the backward pass, a sample a round.
+        whole: of forward and backward pass.
+    """
+
+    config: str
+    name: str
+    backward: np.ndarray
+    whole: np.ndarray
+
+
+class Ratio(NamedTuple):
+    """A ratio of medians and its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} ({self.low:.2f}–{self.high:.2f})"
+
+
+def ratio(times: Sequence[float], to: Sequence[float]) -> Ratio:
+    """How many times as long something takes, by the median of interleaved rounds.
+
+    The interval is the bootstrap's, which draws rounds: what slows a round slows both. Rounds that
+    only one of the two was in are left out.
+    """
+    rounds = min(len(times), len(to))
+    pair = np.asarray(times[:rounds]), np.asarray(to[:rounds])
+    value = lambda times, to, axis: np.median(times, axis) / np.median(to, axis)
+    if rounds < 2:
+        return Ratio(*3 * [float(value(*pair, None))])
+    drawn = scipy.stats.bootstrap(
+        pair, value, paired=True, vectorized=True, n_resamples=2_000, method="percentile", rng=0
+    )
+    low, high = drawn.confidence_interval
+    return Ratio(float(value(*pair, None)), float(low), float(high))
+
+
+def training(groups: Iterable[Group]) -> list[Arm]:
+    """The arms of the records of training steps; of each config the plain CNN is among them.
 
     Raises:
         UserError: a file is no such record.
     """
-    return [row for group in groups for row in _first(group, "training", _training_rows) or []]
+    return [arm for group in groups for arm in _first(group, "training", arms) or []]
 
 
 def routers(groups: Iterable[Group]) -> dict[str, dict[str, Any]]:
@@ -48,18 +101,15 @@ def _first(group: Group, kind: str, read: Callable[[dict[str, Any]], Any]) -> An
     return None
 
 
-def _training_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
-    times = {row["arm"]: row["backward"]["median_ms"] for row in record["rows"]}
-    plain = times["plain CNN"]
-    return [
-        {
-            "config": record["config"],
-            "arm": arm,
-            "backward_ms": time,
-            "ratio_to_plain": time / plain,
-        }
-        for arm, time in times.items()
-    ]
+def arms(record: dict[str, Any]) -> list[Arm]:
+    """The arms of a record of `benchmarks.training`."""
+    out = []
+    for row in record["rows"]:
+        forward, whole = (np.array(row[part]["samples_ms"]) for part in ("forward", "gradient"))
+        out.append(Arm(record["config"], row["arm"], whole - forward, whole))
+    if PLAIN not in (arm.name for arm in out):
+        raise ValueError(f"expected an arm {PLAIN!r}")
+    return out
 
 
 def _checked(record: dict[str, Any]) -> dict[str, Any]:
