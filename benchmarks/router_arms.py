@@ -126,21 +126,24 @@ def fixed(task: step.Task, params: PyTree) -> dict[str, Arm]:
 def matched(
     task: step.Task,
     params: PyTree,
-    logits: np.ndarray,
-    iterated: np.ndarray,
+    done: Mapping[str, Mapping[str, np.ndarray]],
     summary: Mapping[str, Any],
 ) -> dict[str, Arm]:
-    """Random and confidence routing at the agent's rates and at others, by name with the setting.
+    """Random and confidence routing at the agent's MACs and at other rates, by name.
 
     Args:
         task, params: of the run.
-        logits: of the straight pass, [n, classes].
-        iterated: by the agent, bool [n, L].
+        done: what the arms of `fixed` came to, by name, each program's outputs for all examples.
         summary: of the run, which says what unsure samples iterate.
     """
-    sure = np.asarray(jnp.max(jax.nn.softmax(jnp.asarray(logits)), axis=-1))
-    rate, share = float(iterated.sum(-1).mean()), float(iterated.any(-1).mean())
+    sure = np.asarray(jnp.max(jax.nn.softmax(jnp.asarray(done[STRAIGHT]["logits"])), axis=-1))
     layers, which = _route(summary["confidence_route"])
+    extra = lambda name: done[name]["macs"].astype(float) - task.costs.straight
+    budget, number = extra("agent").mean(), len(task.model.widths)
+    one = np.mean([extra(f"layer {layer + 1}") for layer in range(number)])
+    rate = float(np.interp(budget, [0.0, one, extra(ALL).mean()], [0.0, 1.0, number]))
+    spent = np.cumsum(extra(which)[np.argsort(sure, kind="stable")]) / len(sure)
+    share = int(np.searchsorted(spent, budget, side="right")) / len(sure)
     drawn = functools.partial(routed, task, routers.Random)
     doubted = functools.partial(
         routed, task, functools.partial(routers.Confidence, iterated=layers)
@@ -149,8 +152,8 @@ def matched(
     below = lambda share: np.float32(threshold(sure, share))
     unsure = lambda share: Arm(doubted, (params, below(share)), "confidence")
     found = {
-        f"random as the agent, {rate:.2f} layers": random(rate),
-        f"unsure as the agent, {share:.0%} to {which}": unsure(share),
+        f"random at the agent's MACs, {rate:.2f} layers": random(rate),
+        f"unsure at the agent's MACs, {share:.0%} to {which}": unsure(share),
         **{f"random, {other:.2f} layers": random(other) for other in _RATES},
         **{f"unsure, {other:.0%} to {which}": unsure(other) for other in _RATES},
     }

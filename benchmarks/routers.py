@@ -6,12 +6,11 @@ Inference with a finished run's weights, each kind of router in a program of its
 agent only where the agent decides; the arms are interleaved. Accuracy is of the whole test split;
 times, and the MACs that they are held against, of its first examples, the same for every arm.
 "None" is measured three times: as the straight pass by itself, with the agent asked, and as a
-router whose program could iterate but has no sample that does. Random routing iterates as many
-layers as the agent, confidence routing as many samples, on the route that the run chose on its
-validation split, and two thresholds cost as much as the agent; the agent at other prices, and
-random and confidence routing at other rates, make curves. Where the run has a halting.json, its
-routers are there too, and static baselines of the same data where they are given: what could be
-trained for that time instead.
+router whose program could iterate but has no sample that does. Random routing, confidence routing
+on the route that the run chose on its validation split, and two thresholds take as many MACs as the
+agent; the agent at other prices, and random and confidence routing at other rates, make curves.
+Where the run has a halting.json, its routers are there too, and static baselines of the same data
+where they are given: what could be trained for that time instead.
 
 The realised saving is in milliseconds against all layers, the theoretical one in MACs, counted from
 what the timed programs did.
@@ -28,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import halting_arms, measure, router_arms
-from benchmarks.router_arms import ALL, STRAIGHT, Arm
+from benchmarks.router_arms import ALL, Arm
 from configs import baselines
 from train import data, finished, loop, setup, step
 from train.command import Parser, friendly
@@ -97,8 +96,7 @@ def measure_routers(
         return out
 
     done = {name: add(name, arm) for name, arm in router_arms.fixed(run.task, params).items()}
-    seen = done[STRAIGHT]["logits"], done["agent"]["iterated"]
-    settled = router_arms.matched(run.task, params, *seen, summary)
+    settled = router_arms.matched(run.task, params, done, summary)
     for name, arm in {**settled, **others}.items():
         add(name, arm)
     for row, times in zip(rows, measure.interleave(calls, seconds).values(), strict=True):

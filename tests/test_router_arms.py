@@ -25,32 +25,45 @@ def test_threshold_cuts_off_a_share():
     assert below == [0, 1, 2, 4]
 
 
-def test_random_and_confidence_have_the_rates_of_the_agent():
+def test_random_and_confidence_have_the_macs_of_the_agent():
+    run = loop.Run.prepare(tiny(), None)
+    straight, layers = run.task.costs.straight, len(run.task.model.widths)
     logits = np.random.default_rng(0).normal(size=(400, 10)).astype(np.float32)
-    iterated = np.zeros((400, 3), bool)
-    iterated[:100, 1], iterated[50:100, 2] = True, True
-    arms = router_arms.matched(None, None, logits, iterated, SUMMARY)
+    done = {
+        # Layers take 1, 2, …; a quarter of the samples can take layer 2 for what the agent spends.
+        "agent": {"macs": np.full(400, straight + 0.5)},
+        "all layers": {"macs": np.full(400, straight + 10.0)},
+        router_arms.STRAIGHT: {"macs": np.full(400, straight), "logits": logits},
+        **{f"layer {i}": {"macs": np.full(400, straight + i)} for i in range(1, layers + 1)},
+    }
+    arms = router_arms.matched(run.task, None, done, SUMMARY)
     # The program's router, made of the arm's setting.
     router = lambda arm: arm.program.args[1](arm.params[1])
     random, unsure = (
         {name: router(arm) for name, arm in arms.items() if arm.kind == kind}
         for kind in ("random", "confidence")
     )
+    rate = 0.5 / ((layers + 1) / 2)
     assert {name: router.rate for name, router in random.items()} == {
-        "random as the agent, 0.38 layers": 0.375,
+        f"random at the agent's MACs, {rate:.2f} layers": pytest.approx(rate),
         "random, 0.25 layers": 0.25,
         "random, 0.50 layers": 0.5,
         "random, 0.75 layers": 0.75,
     }
-    seen = library.Observation(jnp.asarray(logits), jnp.zeros((400, 4)), 0)
+    seen = library.Observation(jnp.asarray(logits), jnp.zeros((400, layers + 1)), 0)
     masks = [router(jax.random.key(0), seen).sum(0).tolist() for router in unsure.values()]
     # The agent's share, and the others.
-    assert masks == [[0, n, 0] for n in (100, 100, 200, 300)]
-    assert "unsure as the agent, 25% to layer 2" in unsure
+    assert [mask[1] for mask in masks] == [sum(mask) for mask in masks] == [100, 100, 200, 300]
+    assert "unsure at the agent's MACs, 25% to layer 2" in unsure
     two = router(arms["two thresholds, 25% to all layers, 50% to layer 1"])
     mask, sure = two(jax.random.key(0), seen), np.argsort(jax.nn.softmax(logits).max(-1))
     assert mask[sure[:100]].all() and mask[sure[100:300], 0].all()
-    assert mask.sum(0).tolist() == [300, 100, 100]
+    assert mask.sum(0).tolist() == [300, *[100] * (layers - 1)]
+    # Beyond one layer each, up to all: half of the way for half of the MACs.
+    one = (layers + 1) / 2
+    done["agent"] = {"macs": np.full(400, straight + (one + 10) / 2)}
+    name = next(iter(router_arms.matched(run.task, None, done, SUMMARY)))
+    assert name == f"random at the agent's MACs, {(1 + layers) / 2:.2f} layers"
 
 
 def test_agents_are_told_their_price(monkeypatch):
