@@ -19,13 +19,22 @@ _TABLES = {
     "calibrated": "Calibrated: the cheapest setting that keeps an error bound",
     "certificate": "The price of the certificate",
     "solves": "Solves from random starts, and their gradients",
+    "thinking": "Where the thinking goes",
     "corrupted": "Corrupted images, by severity",
+    "noise": "Images of nothing: uniform noise",
     "ece": "ECE by action",
     "judged": "What another model finds hard",
 }
 # Configs beside their variants, and those whose training steps are timed.
 _COMPARED = ("digits", "scales", "mazes", "cifar10_small")
 _TIMED = ("cifar10_small", "digits", "scales")
+# Configs evaluated on larger data than in training, and the field that makes them larger.
+_LARGER = {"connectivity": "grid", "scales": "grid", "mazes": "side"}
+# Baselines that a config may have beside it, but for models of some of its layers.
+_BASELINES = (
+    "wide_parameters", "deep_parameters", "unrolled", "deq_anderson", "deq_broyden", "resnet20",
+    "no_warmup",
+)  # fmt: skip
 
 
 def render() -> dict[str, str]:
@@ -35,15 +44,17 @@ def render() -> dict[str, str]:
     matched = {name: _matched(name) for name in runs.SHOWN}
     shown = [row for row in gradients["rows"] if row["steps"] in (10, 50, 200)]
     steps = {name: committed.newest(f"training_{name}") for name in _TIMED}
+    passes = {name: committed.newest(f"routers_{name}") for name in _TIMED}
     return {
         "runs": f"{runs.table(trained, matched)}\n\n{_trained_on(trained)}",
         "routes": runs.routes_table(trained),
         **{name: committed.table(title) for name, title in _TABLES.items()},
         **{f"static_{name}": _static(name) for name in _COMPARED},
-        "larger_mazes": runs.larger_table(_nets("mazes"), "side"),
+        **{f"larger_{name}": runs.larger_table(_nets(name), by) for name, by in _LARGER.items()},
         "ledger": _verdicts(("small", "medium")),
         **{f"training_{name}": _timed(training, record) for name, record in steps.items()},
-        "routers": _timed(routers, committed.newest("routers_scales")),
+        "saved": routers.saved({name: record for name, record in passes.items() if record}),
+        "routers": _timed(routers, passes["scales"]),
         "harness": _overhead(committed.read("harness_digits")),
         "peers": f"{provenance(solved)}\n\n{fixed_point.summary(solved['results'])}",
         "fixed_point": f"{provenance(solved)}\n\n{fixed_point.table(solved['results'])}",
@@ -122,7 +133,12 @@ def _static(config: str) -> str:
     known = {"agent": config, routers.STRAIGHT: f"{config}_model_0"}
     named = lambda router: known.get(router, f"{config}_{router}")
     times = {named(row["router"]): row["median_ms"] for row in timed["rows"]}
-    return runs.static_table(committed.family(config), times)
+    family = committed.family(config)
+    layers = len(family[config]["config"]["model"]["widths"])
+    models = [f"model_{first}" for first in range(layers + 1)]
+    missing = [name for name in (*models, *_BASELINES) if f"{config}_{name}" not in family]
+    not_run = f"\n\nNot run: {', '.join(f'`{name}`' for name in missing)}." if missing else ""
+    return f"{runs.static_table(family, times)}{not_run}"
 
 
 def _verdicts(scales: Sequence[str]) -> str:

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import halting_arms, measure, router_arms
-from benchmarks.router_arms import ALL, Arm
+from benchmarks.router_arms import ALL, STRAIGHT, Arm
 from configs import baselines
 from train import data, finished, loop, setup, step
 from train.command import Parser, friendly
@@ -168,6 +168,39 @@ def table(record: dict[str, Any]) -> str:
                 ),
             ]
         )
+    return measure.markdown(lines, headers)
+
+
+def saved(records: Mapping[str, dict[str, Any]]) -> str:
+    """Markdown: of each config what its agent saves in MACs, and what of it in time.
+
+    Args:
+        records: of this benchmark, by config.
+    """
+    headers = [
+        "config", "rounds", "router", "accuracy", "MACs an example", "µs an example",
+        "saving in MACs", "saving in time", "time / MACs",
+    ]  # fmt: skip
+    lines = []
+    for name, record in records.items():
+        rows = {row["router"]: row for row in record["rows"]}
+        agents = (router for router, row in rows.items() if row["kind"] == "agent")
+        for router in (STRAIGHT, *agents, ALL):
+            row = rows[router]
+            saving, theoretical = savings(row, rows[ALL])
+            share = f"{saving / theoretical:.2f}" if theoretical else "—"
+            lines.append(
+                [
+                    f"`{name}.py`",
+                    str(len(row["samples_ms"])),
+                    router,
+                    percent(row["accuracy"]),
+                    human(row["macs"]),
+                    f"{1e3 * row['median_ms']:.3g}",
+                    *(f"{each:.0%}" for each in (theoretical, saving)),
+                    share,
+                ]
+            )
     return measure.markdown(lines, headers)
 
 

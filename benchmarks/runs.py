@@ -27,6 +27,7 @@ _RECORDS = (
     "curve",
     "halting",
     "robustness",
+    "agreement",
     "residuals",
     "solves",
     "calibrated_*",
@@ -91,12 +92,19 @@ def _row(record: Record, nets: Sequence[Record]) -> list[str]:
         plain(summaries, "test_examples", ".0f"),
         str(len(summaries)),
         *_accuracies(summaries, "straight", "random", "confidence", "test"),
-        *_accuracies(max(static, key=mean, default=[]), "test"),
+        _net(max(static, key=mean, default=[]), len(summaries)),
         *_accuracies(summaries, "all_layers"),
         plain(summaries, "gap_closed", "z.0f", 100),
         " / ".join(costs),
         plain(summaries, "train_seconds", ".1f", 1 / 60),
     ]
+
+
+def _net(summaries: Sequence[Record], seeds_beside: int) -> str:
+    """A static net's accuracy; it says of how many seeds where that is another number."""
+    (accuracy,) = _accuracies(summaries, "test")
+    other = summaries and len(summaries) != seeds_beside
+    return f"{accuracy} (n = {len(summaries)})" if other else accuracy
 
 
 def routes_table(records: Records) -> str:

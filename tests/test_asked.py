@@ -20,7 +20,8 @@ def runs(tmp_path, count=2):
 def test_without_answers_there_is_no_table(tmp_path):
     group = runs(tmp_path)
     for answers in (
-        asked.calibrated, asked.extrapolated, asked.corrupted, asked.judged, asked.solved
+        asked.calibrated, asked.extrapolated, asked.corrupted, asked.noise, asked.judged,
+        asked.solved,
     ):  # fmt: skip
         assert not answers([group]).rows
 
@@ -54,6 +55,15 @@ def test_corruptions_are_rows_and_severities_columns(tmp_path):
         ["scales", "blur: cost", "2", "0.50 ± 0.71", "1.50 ± 0.71"],
         ["scales", "blur: ECE (points)", "2", "5.0 ± 0.0", "5.0 ± 0.0"],
     ]
+
+
+def test_noise_is_beside_the_test_set(tmp_path):
+    group = runs(tmp_path, 3)
+    for cost, workdir in enumerate(group.workdirs[:2], 1):
+        record = {"uniform_noise": {"agent_cost": cost, "no_operation": 0.4}}
+        (workdir / "robustness.json").write_text(json.dumps(record))
+    rows = asked.noise([group]).rows
+    assert rows == [["scales", "2", "1.00 ± 0.00", "1.50 ± 0.71", "40.0 ± 0.0"]]
 
 
 def test_other_data_are_averaged_over_the_runs_that_were_asked(tmp_path):

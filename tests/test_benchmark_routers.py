@@ -111,3 +111,26 @@ def test_table_compares_savings():
     cells = lambda line: [cell.strip() for cell in line.strip("|").split("|")]
     assert cells(agent)[3:] == ["2.00 k", "4", "4–4", "80%", "60%", "0.75"]
     assert cells(everything)[-3:] == ["—"] * 3
+
+
+def test_savings_are_those_of_the_agent_at_each_price():
+    row = lambda name, macs, ms, kind="": {
+        "router": name, "accuracy": 0.9, "macs": macs, "median_ms": ms, "kind": kind,
+        "samples_ms": [ms] * 7,
+    }  # fmt: skip
+    rows = [
+        row(router_arms.STRAIGHT, 1e3, 0.002, "none"),
+        row("none: agent asked", 1e3, 0.003),
+        row("agent", 2e3, 0.004, "agent"),
+        row(router_arms.ALL, 1e4, 0.01, router_arms.ALL),
+        row("agent, λ = 1", 1e3, 0.0035, "agent"),
+    ]
+    lines = routers.saved({"digits": {"rows": rows}}).splitlines()[2:]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [each[2] for each in cells] == [
+        router_arms.STRAIGHT, "agent", "agent, λ = 1", router_arms.ALL
+    ]  # fmt: skip
+    assert cells[1] == [
+        "`digits.py`", "7", "agent", "90.0 %", "2.00 k", "4", "80%", "60%", "0.75"
+    ]  # fmt: skip
+    assert cells[-1][-3:] == ["0%", "0%", "—"]

@@ -1,5 +1,7 @@
 """Figures of several configs: a point or a line for every seed, none where a part is missing."""
 
+import json
+
 import numpy as np
 from test_figures import lines, write
 from test_ledger import SUMMARY
@@ -33,9 +35,33 @@ def test_warmup_needs_both(tmp_path):
     assert comparisons.warmup("digits", {"with": runs[0], "without": None}) is None
 
 
+def test_static_nets_are_beside_the_curve(tmp_path):
+    """A net of as many MACs as the config's straight pass costs nothing beyond it."""
+    workdir = tmp_path / "digits-0"
+    workdir.mkdir()
+    points = {"agent": [{"price": 0.1, "mean_cost": 1.0, "accuracy": 0.93}], "routers": {}}
+    (workdir / "curve.json").write_text(json.dumps(points))
+    own = Group("digits", (workdir,), (SUMMARY | {"mean_macs": 4e6, "mean_cost": 1.0},))
+    macs = {"model_0": (2e6, 2e6), "wide_3x": (6e6,)}
+    net = lambda name, macs: Group(
+        f"digits_{name}",
+        (),
+        tuple(
+            SUMMARY | {"mean_macs": each, "test_accuracy": 0.9 + i / 50}
+            for i, each in enumerate(macs)
+        ),
+    )
+    found = lines(comparisons.static(own, [net(*each) for each in macs.items()]))
+    np.testing.assert_allclose(found["agent, by price λ"], [(1.0, 0.93)])
+    np.testing.assert_allclose(found["model_0"], [(0.0, 0.91)])
+    np.testing.assert_allclose(found["wide_3x"], [(2.0, 0.9)])
+    assert comparisons.static(own, []) is None
+
+
 def test_times_are_curves_of_agent_random_and_confidence_and_points():
     row = lambda kind, ms, accuracy, price=None: {
-        "kind": kind, "median_ms": ms, "accuracy": accuracy, "macs": 10 * ms, "price": price
+        "kind": kind, "median_ms": ms, "accuracy": accuracy, "macs": 10 * ms, "price": price,
+        "p10_ms": ms - 0.1, "p90_ms": ms + 0.2,
     }  # fmt: skip
     rows = [
         row("none", 1.0, 0.6),
@@ -52,3 +78,5 @@ def test_times_are_curves_of_agent_random_and_confidence_and_points():
     np.testing.assert_allclose(found["agent, by price λ"], [(4.0, 0.9), (3.0, 0.8)])
     np.testing.assert_allclose(found["random"], [(2.0, 0.65), (5.0, 0.7)])
     assert "milliseconds" in figure.axes[0].get_xlabel()
+    bars = [bar.get_segments()[0].tolist() for bar in figure.axes[0].collections]
+    assert len(bars) == 6 and bars[-1] == [[8.9, 0.95], [9.2, 0.95]], "of all that have a kind"

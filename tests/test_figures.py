@@ -77,10 +77,9 @@ def test_draws_all(tmp_path):
 def test_lines(tmp_path, figures):
     draw(write(tmp_path))
     loss = lines(figures["loss"])
-    assert list(loss) == [
-        "training, cross-entropy", "training, total", "validation, agent's routes"
-    ]  # fmt: skip
-    np.testing.assert_allclose(loss["training, total"], [(s, 1 / s) for s in range(1, 91)])
+    total = "training, total: from the agent's phase on less its reward"
+    assert list(loss) == ["training, cross-entropy", total, "validation, agent's routes"]
+    np.testing.assert_allclose(loss[total], [(s, 1 / s) for s in range(1, 91)])
     on_routes = loss["validation, agent's routes"]
     np.testing.assert_allclose(on_routes, [(30, np.nan), (60, 1.5), (90, 1.5)])
     accuracy = lines(figures["accuracy"])
@@ -90,6 +89,8 @@ def test_lines(tmp_path, figures):
     assert list(lines(figures["reward"])) == [
         "reward", "being right, α", "− cost, β·C", "− price, λ·n·C"
     ]  # fmt: skip
+    begins, _ = figures["reward"].axes[0].get_xlim()
+    assert begins > 25, "not before there is a reward, in the second phase"
     areas = figures["selection"].axes[0].collections
     assert [area.get_label() for area in areas] == ["no operation", "layer 1", "layer 2"]
     tops = [area.get_paths()[0].vertices[:, 1].max() for area in areas]

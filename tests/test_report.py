@@ -14,6 +14,7 @@ from test_ledger import SUMMARY
 import test_residuals
 import test_robustness
 from test_seeds import START, run
+from test_timings import training_record
 
 from train import ledger, report, seeds
 
@@ -93,21 +94,20 @@ def test_agents_and_baselines_are_told_apart(text):
 
 
 def test_what_was_timed_with_a_run_is_in_the_page(workdirs, tmp_path, monkeypatch, capsys):
-    times = {"plain CNN": 8.0, "DynaLay, joint": 12.0}
-    rows = [{"arm": arm, "backward": {"median_ms": time}} for arm, time in times.items()]
-    record = {"config": "connectivity", "rows": rows}
+    arms = {"plain CNN": ([1, 1], [9, 9]), "DynaLay, joint": ([1, 1], [13, 13])}
+    record = training_record(**arms) | {"config": "connectivity"}
     (workdirs[0] / "training_connectivity.json").write_text(json.dumps(record))
     row = {"kind": "all layers", "median_ms": 8.0, "accuracy": 0.9, "macs": 7.0, "price": None}
+    row |= {"p10_ms": 7.5, "p90_ms": 9.0}
     record = {"config": "connectivity", "rows": [row]}
     (workdirs[1] / "routers_connectivity.json").write_text(json.dumps(record))
     out = tmp_path / "page"
     monkeypatch.setattr("sys.argv", ["report", *map(str, workdirs), f"--out={out}"])
     report.main()
     text = (out / "report.html").read_text()
-    assert "<td>DynaLay, joint</td><td>12.00 ms</td><td>1.50</td>" in text
-    assert (
-        "connectivity, in multiples of the plain CNN: plain CNN 1.00, DynaLay, joint 1.50" in text
-    )
+    assert "<td>DynaLay, joint</td><td>12 ms (12–12)</td><td>1.50 (1.50–1.50)</td>" in text
+    told = "plain CNN 1.00 (1.00–1.00), DynaLay, joint 1.50 (1.50–1.50)"
+    assert f"connectivity, in multiples of the plain CNN: {told}" in text
     assert (out / "figures" / "connectivity_times.png").exists()
     assert 'alt="connectivity_times"' in text
     titles = [table["title"] for table in json.loads((out / "tables.json").read_text())]

@@ -54,8 +54,11 @@ def test_table_averages_seeds_and_says_what_was_not_run(group):
     cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
     assert cells[:4] == ["`connectivity.py`", "500", "2", "90.0 ± 0.0 %"]
     assert cells[-7:] == [
-        "93.0 ± 0.0 %", "96.0 ± 1.4 %", "98.0 %", "96.0 ± 0.0 %", "60", "1.50 / 20.00", "1.5"
+        "93.0 ± 0.0 %", "96.0 ± 1.4 %", "98.0 % (n = 1)", "96.0 ± 0.0 %", "60", "1.50 / 20.00",
+        "1.5",
     ]  # fmt: skip
+    nets[1]["runs"] *= 2
+    assert "| 98.0 ± 0.0 % |" in runs.table(records, {"connectivity": nets}), "n is that of seeds"
     lines = runs.table(records, {}).splitlines()
     assert lines[2].split("|")[-6].strip() == "—", "no such net was trained"
     assert "`cifar10.py`" in lines[3] and "not run" in lines[3]

@@ -11,7 +11,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from train import curves, figures, figures_records, seeds
-from train.sections import Columns, Row, Section, row
+from train.sections import Columns, Found, Row, Section, row
 from train.seeds import Group
 
 Record = dict[str, Any]
@@ -129,6 +129,31 @@ def corrupted(groups: Sequence[Group]) -> Section:
     )
 
 
+def noise(groups: Sequence[Group]) -> Section:
+    """The agent's cost on images of uniform noise, beside that on the test set."""
+    columns: Columns = {
+        "cost: test set": ("mean_cost", ".2f", 1),
+        "cost: noise": ("agent_cost", ".2f", 1),
+        "no operation on noise (%)": ("no_operation", ".1f", 100),
+    }
+    rows: list[Row] = []
+    for group in groups:
+        beside = tuple(
+            summary | found
+            for workdir, summary in zip(group.workdirs, group.summaries, strict=False)
+            if (found := figures.read(workdir / "robustness.json").get("uniform_noise"))
+        )
+        if beside:
+            rows.append([group.name, *row(dataclasses.replace(group, summaries=beside), columns)])
+    return Section(
+        "Images of nothing: uniform noise",
+        ["config", "n", *columns],
+        rows,
+        "Unlike anything in training. An agent that thinks about what it does not know would spend "
+        "more on them.",
+    )
+
+
 def judged(groups: Sequence[Group]) -> Section:
     """The agent's cost along the order of difficulty that another model gives the test set."""
     rows: list[Row] = []
@@ -183,9 +208,9 @@ def solved(groups: Sequence[Group]) -> Section:
 
 def extrapolation_figures(groups: Sequence[Group]) -> dict[str, Figure]:
     """Of each config's first run, with its static nets beside it: by CONFIG_extrapolation_FIELD."""
-    out = {}
-    for own in (group for group in groups if group.has_agent and not group.variant):
-        nets = [g for g in groups if g.task == own.task and g.summaries[0]["router"] == "none"]
+    out, found = {}, Found(groups)
+    for own in found.agents:
+        nets = found.static(own.task)
         first = dataclasses.replace(own, workdirs=own.workdirs[:1])
         for field, (record,) in _records(first, "extrapolation"):
             static = {net.variant: _straight(net, field, record["rows"]) for net in nets}

@@ -1,4 +1,4 @@
-"""Figures that take several runs, or a benchmark: the paper's Figs. 4 and 6, and times."""
+"""Figures that take several runs, or a benchmark: the paper's Figs. 4 and 6, MACs, and times."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -77,6 +77,30 @@ def warmup(task: str, runs: Mapping[str, Group | None]) -> Figure | None:
     return figures.painted(f"With and without warm-up: {task}", paint)
 
 
+def static(own: Group, nets: Sequence[Group]) -> Figure | None:
+    """Accuracy against MACs of a config's first run, and of static nets, means over their runs.
+
+    Args:
+        own: runs of the config.
+        nets: runs of its variants that have nothing to iterate.
+    """
+    curve, halting = (figures.read(own.workdirs[0] / f"{n}.json") for n in ("curve", "halting"))
+    summary = own.summaries[0]
+    straight = summary["mean_macs"] / (1 + summary["mean_cost"])
+    mean = lambda net, key: float(np.mean([each[key] for each in net.summaries]))
+    points = {
+        net.variant: {
+            "mean_cost": mean(net, "mean_macs") / straight - 1,
+            "accuracy": mean(net, "test_accuracy"),
+        }
+        for net in nets
+    }
+    whole = curve | {"routers": curve["routers"] | points}
+    paint = lambda axes: curves.by_cost(axes, whole, halting, summary)
+    title = f"Accuracy against MACs, static nets beside routers: {own.name}"
+    return figures.painted(title, paint) if nets else None
+
+
 def times(task: str, record: Mapping[str, Any]) -> Figure | None:
     """Accuracy against measured time, by router.
 
@@ -95,12 +119,16 @@ def times(task: str, record: Mapping[str, Any]) -> Figure | None:
             routers[kind] = point
 
     def paint(axes: Axes) -> bool:
-        axes.set_xlabel("time an example, in batches (milliseconds)")
+        axes.set_xlabel("time an example, in batches (milliseconds; bars: 10 % to 90 %)")
         # Before the curves, which place the prices by it.
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
+        for row in record["rows"]:
+            if row["kind"]:
+                bar: dict[str, Any] = {"color": "#bbbbbb", "linewidth": 0.8, "zorder": 1}
+                axes.hlines(row["accuracy"], row["p10_ms"], row["p90_ms"], **bar)
         return curves.draw(axes, curve, "milliseconds")
 
     return figures.painted(f"Accuracy against time: {task}", paint)

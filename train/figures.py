@@ -123,7 +123,7 @@ def painted(title: str, paint: Callable[[Axes], bool]) -> Figure | None:
 def _loss(axes: Axes, records: Records) -> bool:
     lines = [
         ("train", "cross_entropy", "training, cross-entropy", BLUE),
-        ("train", "loss", "training, total", ORANGE),
+        ("train", "loss", "training, total: from the agent's phase on less its reward", ORANGE),
         ("validation", "loss", "validation, agent's routes", BLACK),
     ]
     axes.set_ylabel("loss (nats)")
@@ -145,7 +145,8 @@ def _reward(axes: Axes, records: Records) -> bool:
         ("train", "reward_penalty", "− price, λ·n·C", PINK),
     ]
     axes.set_ylabel("reward (mean a sample)")
-    return _lines(axes, records, lines)
+    begins = next((r["step"] for r in records if "reward" in r), 0)
+    return _lines(axes, [record for record in records if record["step"] >= begins], lines)
 
 
 def _selection(axes: Axes, records: Records) -> bool:

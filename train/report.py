@@ -91,7 +91,8 @@ def tables(found: Sequence[Group]) -> list[dict[str, Any]]:
     for row, group in zip(thinking["rows"], agents, strict=True):
         row.append(seeds.shares(group.summaries))
     parts = [asked.halting(found), asked.calibrated(found), asked.extrapolated(found)]
-    parts += [asked.corrupted(found), asked.judged(found), asked.solved(found)]
+    parts += [asked.corrupted(found), asked.noise(found), asked.judged(found)]
+    parts += [asked.solved(found)]
     parts += [sections.calibration(found), sections.certificate(found)]
     note = "Baselines are trained on one route, and have no agent."
     static = _table("Against baselines", _STATIC, found, note)
@@ -159,7 +160,9 @@ def draw(found: Sequence[Group], folder: Path) -> dict[str, Path]:
     runs, timed = sections.Found(found), timings.routers(found)
     several: dict[str, Figure | None] = dict(asked.extrapolation_figures(found))
     for task in runs.tasks:
+        own, nets = runs.get(task), runs.static(task)
         several |= {
+            f"{task}_static": comparisons.static(own, nets) if own and nets else None,
             f"{task}_warmup": comparisons.warmup(task, runs.schedules(task)),
             f"{task}_models": comparisons.models(task, *runs.models(task)),
             f"{task}_times": comparisons.times(task, timed[task]) if task in timed else None,

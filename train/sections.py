@@ -44,6 +44,11 @@ class Found:
         """The runs of a variant, None where there are none."""
         return self._groups.get((task, variant))
 
+    def static(self, task: str) -> list[Group]:
+        """The runs of its variants that have nothing to iterate."""
+        known = self._groups.items()
+        return [g for (name, _), g in known if name == task and g.summaries[0]["router"] == "none"]
+
     def schedules(self, task: str) -> dict[str, Group | None]:
         """With and without warm-up, for Fig. 4."""
         return {label: self.get(task, variant) for label, variant in _SCHEDULES.items()}

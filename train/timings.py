@@ -113,6 +113,6 @@ def arms(record: dict[str, Any]) -> list[Arm]:
 
 
 def _checked(record: dict[str, Any]) -> dict[str, Any]:
-    keys = ("kind", "price", "median_ms", "macs", "accuracy")
+    keys = "kind", "price", "median_ms", "p10_ms", "p90_ms", "macs", "accuracy"
     _ = record["config"], [row[key] for row in record["rows"] for key in keys]
     return record
