@@ -18,6 +18,7 @@ import numpy as np
 
 from benchmarks import measure
 from train import seeds
+from train.claim import share_of_gap
 from train.evaluate import COMPARED
 
 Record = dict[str, Any]
@@ -33,6 +34,7 @@ _RECORDS = (
     "calibrated_*",
     "extrapolation_*",
 )
+_GAPS = "confidence_gap", "gap_closed", "informed_gap"
 # What was timed with a run's weights is a file of its own.
 _TIMED = ("training_*", "routers_*")
 SHOWN = (
@@ -111,8 +113,8 @@ def routes_table(records: Records) -> str:
     """Markdown: for each config that was run, more routes that the same weights can take."""
     columns = [
         "config", "shuffled", "two thresholds", "two looks", "agent", "gap closed: confidence (%)",
-        "gap closed: agent (%)", "no operation / layer 1 / … (%)", "each layer alone (%)",
-        "its cost", "agent's cost",
+        "gap closed: agent (%)", "gap closed: informed (%)", "no operation / layer 1 / … (%)",
+        "each layer alone (%)", "its cost", "agent's cost",
     ]  # fmt: skip
     rows = []
     for name, record in records.items():
@@ -126,7 +128,7 @@ def routes_table(records: Records) -> str:
             [
                 f"`{name}.py`",
                 *_accuracies(summaries, "shuffled", "graded", "cascade", "test"),
-                *(plain(summaries, key, "z.0f", 100) for key in ("confidence_gap", "gap_closed")),
+                *(plain(summaries, key, "z.0f", 100) for key in _GAPS),
                 seeds.shares(summaries),
                 " / ".join(plain(layer, "accuracy", ".1f", 100) for layer in alone),
                 " / ".join(plain(layer, "mean_cost", ".2f", 1) for layer in alone),
@@ -137,12 +139,9 @@ def routes_table(records: Records) -> str:
 
 
 def _with_shares(summary: Record) -> Record:
-    """With the share of the way from random routing to the oracle that confidence goes."""
-    random, oracle = (summary.get(f"{name}_accuracy") for name in ("random", "oracle"))
-    if summary.get("gap_closed") is None or oracle is None:
-        return summary
-    gap = (summary["confidence_accuracy"] - random) / (oracle - random)
-    return summary | {"confidence_gap": gap}
+    """With how far others than the agent go from random routing to the oracle."""
+    others = ("confidence", "informed")
+    return summary | {f"{name}_gap": share_of_gap(summary, name) for name in others}
 
 
 def plain(summaries: Sequence[Record], key: str, form: str, factor: float = 1) -> str:

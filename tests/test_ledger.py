@@ -201,7 +201,10 @@ def test_differences_are_those_of_each_run():
 def test_the_gap_closed_is_that_of_each_run():
     found = rows(scales=[SUMMARY | {"gap_closed": gap} for gap in (0.61, 0.59)], digits=[SUMMARY])
     assert found[GAP].verdict == "holds in 1 of 2 runs"
-    assert found[GAP].here == "scales (n = 2): 60 ± 1 %"
+    assert found[GAP].here == "scales (n = 2): 60 ± 1 %, — % without labels"
+    known = {"gap_closed": 0.6, "oracle_accuracy": 0.96, "informed_accuracy": 0.95}
+    found = rows(scales=[SUMMARY | known, SUMMARY | {"gap_closed": 0.6}])
+    assert found[GAP].here == "scales (n = 2): 60 ± 0 %, 80 (1 of 2) % without labels"
 
 
 def test_baselines_are_compared_with_each_other():

@@ -90,6 +90,20 @@ def one_fixed_point(summaries: Summaries) -> str:
     return ", ".join(layers)
 
 
+def gaps(summaries: Summaries) -> str:
+    """Shares of the way from random routing to the oracle: the agent's, and what could be known."""
+    own = seeds.mean(summaries, "gap_closed", "z.0f")
+    known = [{"gap": share_of_gap(summary, "informed")} for summary in summaries]
+    return f"{own} %, {seeds.mean(known, 'gap', 'z.0f')} % without labels"
+
+
+def share_of_gap(summary: dict[str, Any], name: str) -> float | None:
+    """The share of the way from random routing to the oracle that name_accuracy goes."""
+    random, oracle, own = (summary.get(f"{n}_accuracy") for n in ("random", "oracle", name))
+    known = summary.get("gap_closed") is not None and None not in (random, oracle, own)
+    return (own - random) / (oracle - random) if known else None
+
+
 def share_of_cost(summaries: Summaries) -> str:
     """The agent beside all layers, and its cost in theirs."""
     share = np.mean([s["mean_cost"] / s["all_layers_cost"] for s in summaries])

@@ -2,9 +2,10 @@
 
 From the outcomes of every route for every sample follow, without running anything again and at any
 cost exactly, random and confidence routing; the agent's choices dealt to other samples (does it
-matter who is iterated?); an oracle that knows the labels (what is there to gain?); and how much
-thinking helped and harmed. With several rounds a route is the layers whose solves stand in the end.
-Iterated in one sweep, as outcomes have them, they cost a little less than one after the other.
+matter who is iterated?); an oracle that knows the labels (what is there to gain?), and one that
+knows the answers alone (what of that could be known?); and how much thinking helped and harmed.
+With several rounds a route is the layers whose solves stand in the end. Iterated in one sweep, as
+outcomes have them, they cost a little less than one after the other.
 """
 
 from collections.abc import Sequence
@@ -23,10 +24,14 @@ _BINS = 15
 
 def outcomes(report: Reports, rounds: int) -> tuple[np.ndarray, np.ndarray]:
     """Correct bool [n, R] and cost float64 [n, R] of every route of so many rounds, on test."""
+    return _outcomes(report, rounds, "correct"), _outcomes(report, rounds, "cost")
+
+
+def _outcomes(report: Reports, rounds: int, key: str) -> np.ndarray:
+    """What every route of so many rounds comes to on test, [n, R]."""
     layers = _layers(report)
-    each = [report("test", routers.fixed(r, layers)).each for r in _routes(layers, rounds)]
-    stacked = lambda key: np.stack([outcome[key] for outcome in each], axis=1)
-    return stacked("correct"), stacked("cost")
+    fixed = (routers.fixed(route, layers) for route in _routes(layers, rounds))
+    return np.stack([report("test", router).each[key] for router in fixed], axis=1)
 
 
 def _layers(report: Reports) -> int:
@@ -66,6 +71,35 @@ def oracle(correct: np.ndarray, cost: np.ndarray, budgets: Sequence[float]) -> l
         spent = float(mean_cost[count - 1]) if count else 0.0
         points.append({"mean_cost": spent, "accuracy": count / len(cost)})
     return points
+
+
+def informed(confidence: np.ndarray, correct: np.ndarray, cost: np.ndarray, budget: float) -> float:
+    """Accuracy of who knows what every route would answer, and how surely, but not the label.
+
+    Each sample takes the route with the greatest confidence − μ·cost, μ ≥ 0 as small as the budget
+    allows. Where confidences are right shares, no choice that does not know the label is better,
+    but for what a last sample leaves of the budget; that of the oracle above it is luck.
+
+    Args:
+        confidence: largest class probability of every route, [n, R].
+        correct, cost: as `outcomes` gives them.
+        budget: mean cost.
+    """
+    samples = np.arange(len(cost))
+
+    def chosen(price: float) -> np.ndarray:
+        return np.argmax(confidence - price * cost, axis=1)
+
+    spends = lambda price: cost[samples, chosen(price)].mean()
+    # At the higher price nobody takes a route that costs more than the cheapest.
+    steps = np.diff(np.sort(cost, axis=1), axis=1)
+    low, high = 0.0, 1.0 / steps[steps > 0].min(initial=1.0) + 1.0
+    if spends(low) <= budget:
+        high = low
+    for _ in range(60 if high else 0):
+        middle = (low + high) / 2
+        low, high = (low, middle) if spends(middle) <= budget else (middle, high)
+    return float(correct[samples, chosen(high)].mean())
 
 
 def random(report: Reports, budgets: Sequence[float]) -> list[dict]:
@@ -150,6 +184,7 @@ def measure(report: Reports, random_accuracy: float, rounds: int) -> dict[str, A
         at random to the samples; `graded_accuracy`, `graded_cost`, `graded_routes`,
         `graded_shares`: of confidence routing with two thresholds, as of `graded.best`; with
         several rounds `cascade_…`: of confidence routing that looks twice, as of `cascade.best`;
+        `informed_accuracy`: at the agent's cost, as of `informed`;
         `routes`, shares of the samples by the layers whose solves stand, fewest layers first;
         `oracle_accuracy` at the agent's cost; `gap_closed`, the agent's share of the way from
         random routing to the oracle; `rescued` and `overthought`, shares of all samples that are
@@ -172,6 +207,9 @@ def measure(report: Reports, random_accuracy: float, rounds: int) -> dict[str, A
     right, before = agent.each["correct"], straight.each["correct"]
     asking = np.mean(agent.each["cost"] - cost[np.arange(len(cost)), chosen])
     return {
+        "informed_accuracy": informed(
+            _outcomes(report, rounds, "confidence"), correct, cost, agent.mean_cost
+        ),
         "shuffled_accuracy": float(shares @ correct.mean(0)),
         "shuffled_cost": float(shares @ cost.mean(0) + asking),
         "graded_accuracy": two["accuracy"],

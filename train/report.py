@@ -34,6 +34,8 @@ _TABLES: dict[str, tuple[str, dict[str, tuple[str, str, float]]]] = {
         "route of its own. Two looks: the least sure iterate a layer, those still unsure another; "
         "of configs with two rounds. Shuffled: the agent's choices dealt to other samples. Oracle: "
         "the best choice for each sample, by its label, of those that the agent has, at its cost. "
+        "Informed: the surest choice, by what each would answer but not the label, at that cost; "
+        "the oracle is above it by luck, as far as confidences are right. "
         "Gap closed: the agent's share of the way from random to the oracle.",
         {
             "no operation": ("straight_accuracy", ".1f", 100),
@@ -44,6 +46,7 @@ _TABLES: dict[str, tuple[str, dict[str, tuple[str, str, float]]]] = {
             "two looks": ("cascade_accuracy", ".1f", 100),
             "agent": ("test_accuracy", ".1f", 100),
             "all layers": ("all_layers_accuracy", ".1f", 100),
+            "informed": ("informed_accuracy", ".1f", 100),
             "oracle": ("oracle_accuracy", ".1f", 100),
             "gap closed": ("gap_closed", "z.0f", 100),
         },
