@@ -99,9 +99,12 @@ def gaps(summaries: Summaries) -> str:
 
 def share_of_gap(summary: dict[str, Any], name: str) -> float | None:
     """The share of the way from random routing to the oracle that name_accuracy goes."""
-    random, oracle, own = (summary.get(f"{n}_accuracy") for n in ("random", "oracle", name))
-    known = summary.get("gap_closed") is not None and None not in (random, oracle, own)
-    return (own - random) / (oracle - random) if known else None
+    random, oracle, own = (f"{each}_accuracy" for each in ("random", "oracle", name))
+    # Where the oracle has no more than random routing, there is no gap.
+    known = all(summary.get(key) is not None for key in ("gap_closed", random, oracle, own))
+    if not known:
+        return None
+    return (summary[own] - summary[random]) / (summary[oracle] - summary[random])
 
 
 def share_of_cost(summaries: Summaries) -> str:

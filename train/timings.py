@@ -4,13 +4,14 @@ python -m benchmarks.training --workdir=WORKDIR --out=WORKDIR   # what training 
 python -m benchmarks.routers WORKDIR --out=WORKDIR              # how long routed passes take
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 import dataclasses
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 import scipy  # loads scipy.stats, which takes a second, when it is first used
 
 from train.errors import UserError
@@ -48,22 +49,24 @@ class Ratio(NamedTuple):
         return f"{self.value:.2f} ({self.low:.2f}–{self.high:.2f})"
 
 
-def ratio(times: Sequence[float], to: Sequence[float]) -> Ratio:
+def ratio(times: ArrayLike, to: ArrayLike) -> Ratio:
     """How many times as long something takes, by the median of interleaved rounds.
 
     The interval is the bootstrap's, which draws rounds: what slows a round slows both. Rounds that
     only one of the two was in are left out.
     """
-    rounds = min(len(times), len(to))
-    pair = np.asarray(times[:rounds]), np.asarray(to[:rounds])
-    value = lambda times, to, axis: np.median(times, axis) / np.median(to, axis)
+    samples = np.asarray(times), np.asarray(to)
+    rounds = min(map(len, samples))
+    pair = samples[0][:rounds], samples[1][:rounds]
+    of = lambda times, to, axis: np.median(times, axis) / np.median(to, axis)
+    found = float(of(*pair, 0))
     if rounds < 2:
-        return Ratio(*3 * [float(value(*pair, None))])
+        return Ratio(found, found, found)
     drawn = scipy.stats.bootstrap(
-        pair, value, paired=True, vectorized=True, n_resamples=2_000, method="percentile", rng=0
+        pair, of, paired=True, vectorized=True, n_resamples=2_000, method="percentile", rng=0
     )
     low, high = drawn.confidence_interval
-    return Ratio(float(value(*pair, None)), float(low), float(high))
+    return Ratio(found, float(low), float(high))
 
 
 def training(groups: Iterable[Group]) -> list[Arm]:
