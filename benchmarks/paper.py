@@ -5,13 +5,13 @@
 Two configs are at work at a time, each on half of the cores; what is timed has the machine to
 itself afterwards. What is done is skipped, so the same command goes on where it was stopped. Where
 a command fails, for want of data perhaps, the rest of its config is left out, and the others go on.
-`--scale=small` takes about two hours on the two threads of one core, and can be spread out;
+`--scale=small` takes a little over two hours on the two threads of one core, and can be spread out;
 `medium`, with more seeds, static nets and the texts, takes seven to eight; `full` adds the paper's
-own settings, which want a GPU. With --seeds configs and variants have so many, from their first on,
-but for those that are trained once. What is there already is not done again, also where a larger
-scale would time or judge it beside more static nets. TFDS looks for data where the environment
-variable TFDS_DATA_DIR says. Writes JSON, figures and report.html to results/SCALE, from which
-`python -m benchmarks.readme` brings the README's tables up to date.
+own settings, which want a GPU. With --seeds configs and all variants have so many, from their first
+on. What is there already is not done again, also where a larger scale would time or judge it beside
+more static nets. TFDS looks for data where the environment variable TFDS_DATA_DIR says. Writes
+JSON, figures and report.html to results/SCALE, from which `python -m benchmarks.readme` brings the
+README's tables up to date.
 """
 
 import argparse
@@ -129,9 +129,10 @@ class Step:
 
 
 def with_seeds(study: Study, count: int) -> Study:
-    """The study with so many seeds, from its first on."""
+    """The study with so many seeds of the config and of all variants, from the first on."""
     first = study.seeds[0]
-    return dataclasses.replace(study, seeds=tuple(range(first, first + count)))
+    seeds, variants = tuple(range(first, first + count)), (*study.variants, *study.once)
+    return dataclasses.replace(study, seeds=seeds, variants=variants, once=())
 
 
 def sweeps(study: Study) -> dict[tuple[int, ...], list[str]]:

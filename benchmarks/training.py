@@ -1,6 +1,6 @@
 """What does a training step cost, and its backward pass? The paper's Table 1, "backward time".
 
-    python -m benchmarks.training [--config digits | --workdir WORKDIR] [--seconds 60]
+    python -m benchmarks.training [--config digits | --workdir WORKDIR] [--seconds 240]
 
 Every arm takes a loss of the same batch and its gradient in the networks that the arm trains:
 forward is the loss alone, backward what the gradient takes beyond it in the same round. What is the
@@ -309,7 +309,7 @@ def main() -> None:
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--config", default="digits", help="name of a file in configs/")
     source.add_argument("--workdir", type=Path, help="of a finished run, for trained weights")
-    parser.add_argument("--seconds", type=float, default=60.0, help="for all arms together")
+    parser.add_argument("--seconds", type=float, default=240.0, help="for all arms together")
     parser.add_argument("--out", type=Path, default=measure.RESULTS, help="folder of the result")
     with friendly():
         args = parser.parse_args()
