@@ -6,6 +6,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import (
+    FixedLocator,
     LogLocator,
     MaxNLocator,
     NullFormatter,
@@ -82,8 +83,10 @@ def static(own: Group, nets: Sequence[Group]) -> Figure | None:
 
     Args:
         own: runs of the config.
-        nets: runs of its variants that have nothing to iterate.
+        nets: runs of its variants that have nothing to iterate; without any there is no figure.
     """
+    if not nets:
+        return None
     curve, halting = (figures.read(own.workdirs[0] / f"{n}.json") for n in ("curve", "halting"))
     summary = own.summaries[0]
     straight = summary["mean_macs"] / (1 + summary["mean_cost"])
@@ -96,9 +99,17 @@ def static(own: Group, nets: Sequence[Group]) -> Figure | None:
         for net in nets
     }
     whole = curve | {"routers": curve["routers"] | points}
-    paint = lambda axes: curves.by_cost(axes, whole, halting, summary)
-    title = f"Accuracy against MACs, static nets beside routers: {own.name}"
-    return figures.painted(title, paint) if nets else None
+
+    def paint(axes: Axes) -> bool:
+        # Nets may take many times what routers do; before the curves, which place prices by it.
+        axes.set_xscale("function", functions=(np.log1p, np.expm1))
+        axes.xaxis.set_major_locator(FixedLocator((0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)))
+        return curves.by_cost(axes, whole, halting, summary)
+
+    figure = figures.painted("Accuracy against cost, with static nets", paint)
+    if figure:
+        figures.name_run(figure, own.workdirs[0])
+    return figure
 
 
 def times(task: str, record: Mapping[str, Any]) -> Figure | None:
