@@ -77,7 +77,7 @@ def test_draws_all(tmp_path):
 def test_lines(tmp_path, figures):
     draw(write(tmp_path))
     loss = lines(figures["loss"])
-    total = "training, total: from the agent's phase on less its reward"
+    total = "training, total less reward"
     assert list(loss) == ["training, cross-entropy", total, "validation, agent's routes"]
     np.testing.assert_allclose(loss[total], [(s, 1 / s) for s in range(1, 91)])
     on_routes = loss["validation, agent's routes"]
@@ -183,6 +183,7 @@ def test_nothing_overlaps(tmp_path, figures):
         title, axes, legend = map(extent, (figure._suptitle, figure.axes[0], figure.legends[0]))
         assert 0 <= legend.y0 < legend.y1 <= axes.y0 < axes.y1 <= title.y0 < title.y1 <= 600
         assert 0 <= axes.x0 < axes.x1 <= 900
+        assert 0 <= legend.x0 < legend.x1 <= 900
         right = extent(figure.axes[-1])
         assert axes.y0 >= legend.y1 and right.x1 <= 900 and right.y1 <= title.y0
         texts = [extent(text) for text in figure.axes[0].texts]

@@ -123,7 +123,7 @@ def painted(title: str, paint: Callable[[Axes], bool]) -> Figure | None:
 def _loss(axes: Axes, records: Records) -> bool:
     lines = [
         ("train", "cross_entropy", "training, cross-entropy", BLUE),
-        ("train", "loss", "training, total: from the agent's phase on less its reward", ORANGE),
+        ("train", "loss", "training, total less reward", ORANGE),
         ("validation", "loss", "validation, agent's routes", BLACK),
     ]
     axes.set_ylabel("loss (nats)")
@@ -298,7 +298,8 @@ def read(path: Path) -> dict:
 
 def name_run(figure: Figure, workdir: Path) -> None:
     """Puts the run's name before the title."""
-    figure.suptitle(f"{workdir.resolve().name}: {figure.get_suptitle()}")
+    size = STYLE["figure.titlesize"]
+    figure.suptitle(f"{workdir.resolve().name}: {figure.get_suptitle()}", fontsize=size)
 
 
 def _save(figure: Figure, workdir: Path, name: str) -> Path:
