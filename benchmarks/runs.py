@@ -34,7 +34,7 @@ _RECORDS = (
     "calibrated_*",
     "extrapolation_*",
 )
-_GAPS = "confidence_gap", "gap_closed", "informed_gap"
+_GAPS = "confidence_gap", "gap_closed", "surest_gap"
 # What was timed with a run's weights is a file of its own.
 _TIMED = ("training_*", "routers_*")
 SHOWN = (
@@ -113,7 +113,7 @@ def routes_table(records: Records) -> str:
     """Markdown: for each config that was run, more routes that the same weights can take."""
     columns = [
         "config", "shuffled", "two thresholds", "two looks", "agent", "gap closed: confidence (%)",
-        "gap closed: agent (%)", "gap closed: informed (%)", "no operation / layer 1 / … (%)",
+        "gap closed: agent (%)", "gap closed: surest (%)", "no operation / layer 1 / … (%)",
         "each layer alone (%)", "its cost", "agent's cost",
     ]  # fmt: skip
     rows = []
@@ -140,7 +140,7 @@ def routes_table(records: Records) -> str:
 
 def _with_shares(summary: Record) -> Record:
     """With how far others than the agent go from random routing to the oracle."""
-    others = ("confidence", "informed")
+    others = ("confidence", "surest")
     return summary | {f"{name}_gap": share_of_gap(summary, name) for name in others}
 
 

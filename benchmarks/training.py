@@ -273,7 +273,8 @@ def table(record: dict[str, Any]) -> str:
     ours, theirs, deq = (BACKWARD[arm] for arm in ("DynaLay", "plain CNN", "DEQ"))
     return (
         f"{measure.markdown(lines, headers)}\n\n"
-        "Ratios are of medians, in parentheses their 95 % confidence intervals. "
+        "Ratios are of medians over the rounds that both arms were in, in parentheses their 95 % "
+        "confidence intervals. "
         "DynaLay's backward pass against the plain CNN's: in the paper "
         f"{ours / theirs:.3g}, here {here}. A DEQ's against DynaLay's: in "
         f"the paper {deq / ours:.1f}, if its units are the same."

@@ -95,15 +95,16 @@ def test_a_seed_that_says_otherwise_counts_against(claim, change):
 
 
 @pytest.mark.parametrize(
-    ("same", "error", "held"), [(0.995, 0.01, 1), (0.98, 0.01, 0), (0.995, 0.06, 0)]
+    ("converged", "same", "error", "held"),
+    [(1, 0.995, 0.01, 1), (1, 0.98, 0.01, 0), (1, 0.995, 0.06, 0), (0.98, 0.995, 0.01, 0)],
 )
-def test_where_solves_stop_need_not_be_the_fixed_point(tmp_path, same, error, held):
+def test_where_solves_stop_need_not_be_the_fixed_point(tmp_path, converged, same, error, held):
     (tmp_path / "curve.json").write_text('{"agent": []}')
-    good = {"same_answer": 1.0, "gradient_error": 0.001}
-    layers = [good, {"same_answer": same, "gradient_error": error}]
+    good = {"converged": 1.0, "same_answer": 1.0, "gradient_error": 0.001}
+    layers = [good, {"converged": converged, "same_answer": same, "gradient_error": error}]
     (tmp_path / "solves.json").write_text(json.dumps({"layers": layers}))
     found = ledger.entries([Group("mazes", (tmp_path,), (SUMMARY,))])
-    entry = next(entry for entry in found if entry.claim.startswith("Each layer has one fixed"))
+    entry = next(entry for entry in found if entry.claim.startswith("Answers do not depend"))
     assert entry.verdict == f"holds in {held} of 1 runs"
     assert "layer 1 100.0 % the same answer, gradient off by 1e-03, layer 2" in entry.here
 
@@ -201,10 +202,10 @@ def test_differences_are_those_of_each_run():
 def test_the_gap_closed_is_that_of_each_run():
     found = rows(scales=[SUMMARY | {"gap_closed": gap} for gap in (0.61, 0.59)], digits=[SUMMARY])
     assert found[GAP].verdict == "holds in 1 of 2 runs"
-    assert found[GAP].here == "scales (n = 2): 60 ± 1 %, — % without labels"
-    known = {"gap_closed": 0.6, "oracle_accuracy": 0.96, "informed_accuracy": 0.95}
+    assert found[GAP].here == "scales (n = 2): 60 ± 1 %, the surest routes — %"
+    known = {"gap_closed": 0.6, "oracle_accuracy": 0.96, "surest_accuracy": 0.95}
     found = rows(scales=[SUMMARY | known, SUMMARY | {"gap_closed": 0.6}])
-    assert found[GAP].here == "scales (n = 2): 60 ± 0 %, 80 (1 of 2) % without labels"
+    assert found[GAP].here == "scales (n = 2): 60 ± 0 %, the surest routes 80 (1 of 2) %"
 
 
 def test_baselines_are_compared_with_each_other():
@@ -295,6 +296,8 @@ def test_training_costs_are_of_the_record():
     told = "digits, in multiples of the plain CNN: plain CNN {0}, DynaLay, main {1}, "
     assert found[0].here.startswith(told.format("1.00 (1.00–1.00)", "1.51 (1.51–1.51)"))
     assert found[2].here.startswith(told.format("1.00 (1.00–1.00)", "1.50 (1.50–1.50)"))
+    assert "DynaLay, joint / DEQ, Broyden 0.12 (0.12–0.12)" in found[3].here
+    assert [entry.paper for entry in found].count("not given") == 1
 
 
 def test_noisy_times_leave_it_undecided():

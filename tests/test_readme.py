@@ -62,3 +62,17 @@ def test_links_lead_to_files():
     for page, text in zip(readme.PAGES, TEXTS, strict=True):
         for link in re.findall(r"\]\(([^)#:]+)\)", text):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_baselines_that_were_not_run_are_named(monkeypatch):
+    summary = {"test_accuracy": 0.9, "parameters": 1e3, "mean_macs": 1e6}
+    record = {"config": {"model": {"widths": [8, 8]}}, "runs": [{"summary": summary}]}
+    run = ("digits", "digits_model_0", "digits_model_2", "digits_no_warmup", "digits_unrolled")
+    monkeypatch.setattr(readme.committed, "family", lambda config: dict.fromkeys(run, record))
+    monkeypatch.setattr(readme.committed, "newest", lambda name: None)
+    table, _, said = readme._static("digits").rpartition("\n\n")
+    assert len(table.splitlines()) == 2 + len(run)
+    assert said == (
+        "Not run: `model_1`, `wide_parameters`, `deep_parameters`, `deq_anderson`, "
+        "`deq_broyden`, `resnet20`."
+    )

@@ -118,6 +118,12 @@ def test_what_was_timed_with_a_run_is_in_the_page(workdirs, tmp_path, monkeypatc
     assert all(claim["claim"].replace("'", "&#39;") in text for claim in claims)
 
 
+def test_what_compares_a_config_is_among_its_figures(tmp_path):
+    drawn = dict.fromkeys(("digits_static", "digits_times", "digits_models"), tmp_path)
+    found = report._names(seeds.Group("digits", (tmp_path,), (SUMMARY,)), drawn)
+    assert found == ["digits_static", "digits_times"], "models are in the paper's part"
+
+
 def test_halting_routers_have_a_table_where_a_run_was_compared(workdirs, tmp_path):
     found = seeds.groups(workdirs)
     assert "Halting routers" not in page(found, tmp_path)

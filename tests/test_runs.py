@@ -68,7 +68,7 @@ def test_more_routes_of_the_same_weights(group):
     record = runs.collect(group)
     for each, accuracy in zip(record["runs"], (0.95, 0.96), strict=True):
         each["summary"] |= {"layer_accuracies": [0.9, accuracy], "oracle_accuracy": 0.99}
-        each["summary"]["informed_accuracy"] = 0.97
+        each["summary"]["surest_accuracy"] = 0.97
         points = [{"accuracy": 0.9, "mean_cost": 3}, {"accuracy": accuracy, "mean_cost": 4}]
         each["curve"] = {"routers": dict(zip(("layer 1", "layer 2"), points, strict=True))}
     lines = runs.routes_table({"connectivity": record, "cifar10": None}).splitlines()

@@ -57,7 +57,16 @@ def test_ratios_are_of_medians_with_an_interval():
     # Rounds that are slow for both tell nothing of the ratio.
     uneven = rng.lognormal(size=50)
     assert timings.ratio(2 * uneven, uneven) == pytest.approx((2, 2, 2))
-    assert timings.ratio([6.0], [3.0]) == (2, 2, 2), "of one round, no interval"
+    assert timings.ratio([6.0], [3.0]) == (2, 0, np.inf), "of one round, no interval"
+
+
+def test_what_may_take_no_time_gives_no_upper_end():
+    """Differences of noisy times may be negative, and the ratio to them is no small one."""
+    ours, plain = np.full(9, 2.0), np.array([1, 2, -1, 3, -2, 1, -1, 2, 1.0])
+    low, high = timings.ratio(ours, plain)[1:]
+    assert 0 < low < 2 and high == np.inf
+    assert timings.ratio(ours, np.full(9, -0.1)) == 3 * (np.inf,)
+    assert timings.ratio(ours, np.zeros(9)) == 3 * (np.inf,)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +74,7 @@ def test_ratios_are_of_medians_with_an_interval():
     [
         (timings.training, "training", "[]", "TypeError"),
         (timings.training, "training", '{"config": "digits", "rows": []}', "ValueError"),
+        (timings.training, "training", json.dumps(training_record(plain=([], []))), "ValueError"),
         (timings.routers, "routers", "{}", "KeyError"),
         (timings.routers, "routers", "{", "JSONDecodeError"),
     ],

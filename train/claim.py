@@ -91,10 +91,10 @@ def one_fixed_point(summaries: Summaries) -> str:
 
 
 def gaps(summaries: Summaries) -> str:
-    """Shares of the way from random routing to the oracle: the agent's, and what could be known."""
+    """Shares of the way from random routing to the oracle: the agent's, and the surest routes'."""
     own = seeds.mean(summaries, "gap_closed", "z.0f")
-    known = [{"gap": share_of_gap(summary, "informed")} for summary in summaries]
-    return f"{own} %, {seeds.mean(known, 'gap', 'z.0f')} % without labels"
+    surest = [{"gap": share_of_gap(summary, "surest")} for summary in summaries]
+    return f"{own} %, the surest routes {seeds.mean(surest, 'gap', 'z.0f')} %"
 
 
 def share_of_gap(summary: dict[str, Any], name: str) -> float | None:

@@ -98,7 +98,7 @@ def static(own: Group, nets: Sequence[Group]) -> Figure | None:
         }
         for net in nets
     }
-    whole = curve | {"routers": curve["routers"] | points}
+    whole = curve | {"routers": curve.get("routers", {}) | points}
 
     def paint(axes: Axes) -> bool:
         # Nets may take many times what routers do; before the curves, which place prices by it.

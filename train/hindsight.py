@@ -2,8 +2,8 @@
 
 From the outcomes of every route for every sample follow, without running anything again and at any
 cost exactly, random and confidence routing; the agent's choices dealt to other samples (does it
-matter who is iterated?); an oracle that knows the labels (what is there to gain?), and one that
-knows the answers alone (what of that could be known?); and how much thinking helped and harmed.
+matter who is iterated?); an oracle that knows the labels (what is there to gain?), and the surest
+route of each sample (what of that do confidences tell?); and how much thinking helped and harmed.
 With several rounds a route is the layers whose solves stand in the end. Iterated in one sweep, as
 outcomes have them, they cost a little less than one after the other.
 """
@@ -73,12 +73,12 @@ def oracle(correct: np.ndarray, cost: np.ndarray, budgets: Sequence[float]) -> l
     return points
 
 
-def informed(confidence: np.ndarray, correct: np.ndarray, cost: np.ndarray, budget: float) -> float:
-    """Accuracy of who knows what every route would answer, and how surely, but not the label.
+def surest(confidence: np.ndarray, correct: np.ndarray, cost: np.ndarray, budget: float) -> float:
+    """Accuracy where each sample takes the route that would be surest of its answer.
 
-    Each sample takes the route with the greatest confidence − μ·cost, μ ≥ 0 as small as the budget
-    allows. Where confidences are right shares, no choice that does not know the label is better,
-    but for what a last sample leaves of the budget; that of the oracle above it is luck.
+    That is the one with the greatest confidence − μ·cost, μ ≥ 0 as small as the budget allows;
+    between two choices it is mixed. A router that knew confidences beforehand could do as well;
+    one that knew when an answer changes, or the sample better than the model does, could do more.
 
     Args:
         confidence: largest class probability of every route, [n, R].
@@ -87,19 +87,20 @@ def informed(confidence: np.ndarray, correct: np.ndarray, cost: np.ndarray, budg
     """
     samples = np.arange(len(cost))
 
-    def chosen(price: float) -> np.ndarray:
-        return np.argmax(confidence - price * cost, axis=1)
+    def spent(price: float) -> tuple[float, float]:
+        chosen = samples, np.argmax(confidence - price * cost, axis=1)
+        return float(cost[chosen].mean()), float(correct[chosen].mean())
 
-    spends = lambda price: cost[samples, chosen(price)].mean()
+    if spent(0.0)[0] <= budget:
+        return spent(0.0)[1]
     # At the higher price nobody takes a route that costs more than the cheapest.
     steps = np.diff(np.sort(cost, axis=1), axis=1)
     low, high = 0.0, 1.0 / steps[steps > 0].min(initial=1.0) + 1.0
-    if spends(low) <= budget:
-        high = low
-    for _ in range(60 if high else 0):
+    for _ in range(60):
         middle = (low + high) / 2
-        low, high = (low, middle) if spends(middle) <= budget else (middle, high)
-    return float(correct[samples, chosen(high)].mean())
+        low, high = (low, middle) if spent(middle)[0] <= budget else (middle, high)
+    costs, accuracies = zip(spent(high), spent(low), strict=True)
+    return float(np.interp(budget, costs, accuracies))
 
 
 def random(report: Reports, budgets: Sequence[float]) -> list[dict]:
@@ -184,7 +185,7 @@ def measure(report: Reports, random_accuracy: float, rounds: int) -> dict[str, A
         at random to the samples; `graded_accuracy`, `graded_cost`, `graded_routes`,
         `graded_shares`: of confidence routing with two thresholds, as of `graded.best`; with
         several rounds `cascade_…`: of confidence routing that looks twice, as of `cascade.best`;
-        `informed_accuracy`: at the agent's cost, as of `informed`;
+        `surest_accuracy`: at the agent's cost, as of `surest`;
         `routes`, shares of the samples by the layers whose solves stand, fewest layers first;
         `oracle_accuracy` at the agent's cost; `gap_closed`, the agent's share of the way from
         random routing to the oracle; `rescued` and `overthought`, shares of all samples that are
@@ -207,7 +208,7 @@ def measure(report: Reports, random_accuracy: float, rounds: int) -> dict[str, A
     right, before = agent.each["correct"], straight.each["correct"]
     asking = np.mean(agent.each["cost"] - cost[np.arange(len(cost)), chosen])
     return {
-        "informed_accuracy": informed(
+        "surest_accuracy": surest(
             _outcomes(report, rounds, "confidence"), correct, cost, agent.mean_cost
         ),
         "shuffled_accuracy": float(shares @ correct.mean(0)),

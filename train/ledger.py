@@ -62,7 +62,7 @@ def _beside(group: Group, groups: Sequence[Group]) -> Summaries:
         alone = (f"layer {i + 1}" for i in range(len(summary["layer_accuracies"])))
         points = [curve.get("routers", {}).get(name) for name in alone]
         summary["layer_costs"] = [p["mean_cost"] for p in points] if all(points) else None
-        summary["solves"] = (figures.read(workdir / "solves.json") or {}).get("layers")
+        summary["solves"] = figures.read(workdir / "solves.json").get("layers")
         summary["larger"] = _larger(workdir, "agent")
     for other in (other for other in groups if other.task == group.name and other.variant):
         layers = len(out[0]["layer_accuracies"])
@@ -96,29 +96,34 @@ def _larger(workdir: Path, router: str) -> dict[int, float]:
 
 def _training(arms: Sequence[timings.Arm]) -> list[Entry]:
     """Table 1's training cost: the arms of DynaLay against the plain CNN's and every DEQ's."""
-    backward, whole, against_deqs = [], [], []
-    told: dict[str, list[str]] = {"backward": [], "whole": []}
+    backward, whole = list[timings.Ratio](), list[timings.Ratio]()
+    against_deqs = list[timings.Ratio]()
+    told: dict[str, list[str]] = {"backward": [], "whole": [], "deqs": []}
     for config, known in itertools.groupby(arms, key=lambda arm: arm.config):
         named = {arm.name: arm for arm in known}
         plain = named[timings.PLAIN]
         passes = {name: timings.ratio(arm.backward, plain.backward) for name, arm in named.items()}
         steps = {name: timings.ratio(arm.whole, plain.whole) for name, arm in named.items()}
-        for part, ratios in zip(told.values(), (passes, steps), strict=True):
-            shown = ", ".join(f"{name} {ratio}" for name, ratio in ratios.items())
-            part.append(f"{config}, in multiples of the plain CNN: {shown}")
         ours = [name for name in named if name.startswith("DynaLay")]
-        backward += [passes[name] for name in ours]
-        whole += [steps[name] for name in ours]
-        against_deqs += [
-            timings.ratio(named[name].backward, deq.backward)
+        pairs = {
+            f"{name} / {deq.name}": timings.ratio(named[name].backward, deq.backward)
             for name in ours
             for deq in named.values()
             if deq.name.startswith("DEQ")
-        ]
-    here = told["backward"]
+        }
+        for part, ratios in zip(told.values(), (passes, steps, pairs), strict=True):
+            shown = ", ".join(f"{name} {ratio}" for name, ratio in ratios.items())
+            of = "" if ratios is pairs else ", in multiples of the plain CNN"
+            part.append(f"{config}{of}: {shown}")
+        backward += [passes[name] for name in ours]
+        whole += [steps[name] for name in ours]
+        against_deqs += pairs.values()
+    here, times = told["backward"], paper.BACKWARD
+    said = f"{times['DynaLay']} against {times['plain CNN']} and {times['DEQ']}, seconds or minutes"
     return [
         _timed(
             "The backward pass is cheaper than the plain CNN's (Table 1)",
+            said,
             (backward, 1.0, "arms"),
             here,
             "Of one step. The units differ between the paper's table and text. What is iterated "
@@ -126,27 +131,34 @@ def _training(arms: Sequence[timings.Arm]) -> list[Entry]:
         ),
         _timed(
             "The backward pass costs at most 1.5 times the plain CNN's",
+            said,
             (backward, 1.5, "arms"),
             here,
             "What is iterated comes on top of the straight pass.",
         ),
         _timed(
             "A training step costs at most 1.5 times the plain CNN's",
+            "not given",
             (whole, 1.5, "arms"),
             told["whole"],
             "Its forward and its backward pass.",
         ),
         _timed(
             "The backward pass is 5 times cheaper than a DEQ's (Table 1)",
+            said,
             (against_deqs, 1 / 5, "pairs of arms"),
-            here,
+            told["deqs"],
             "DEQs of one layer have the middle layer's cell alone; those of all layers have all.",
         ),
     ]
 
 
 def _timed(
-    claim: str, asked: tuple[Sequence[timings.Ratio], float, str], here: Sequence[str], why: str
+    claim: str,
+    said: str,
+    asked: tuple[Sequence[timings.Ratio], float, str],
+    here: Sequence[str],
+    why: str,
 ) -> Entry:
     """Whether ratios, of arms or of pairs of them, are at most so large."""
     ratios, bound, of = asked
@@ -154,8 +166,6 @@ def _timed(
     open_ = sum(ratio.low <= bound < ratio.high for ratio in ratios)
     verdict = f"holds in {held} of {len(ratios)} {of}" if ratios else "not measured"
     verdict += f", undecided in {open_}" * (open_ > 0)
-    times = paper.BACKWARD
-    said = f"{times['DynaLay']} against {times['plain CNN']} and {times['DEQ']}, seconds or minutes"
     why += " With 95 % confidence intervals; undecided where the bound is inside."
     return Entry(claim, said, "; ".join(here), ", ".join("1" for _ in here), verdict, why)
 

@@ -34,8 +34,7 @@ _TABLES: dict[str, tuple[str, dict[str, tuple[str, str, float]]]] = {
         "route of its own. Two looks: the least sure iterate a layer, those still unsure another; "
         "of configs with two rounds. Shuffled: the agent's choices dealt to other samples. Oracle: "
         "the best choice for each sample, by its label, of those that the agent has, at its cost. "
-        "Informed: the surest choice, by what each would answer but not the label, at that cost; "
-        "the oracle is above it by luck, as far as confidences are right. "
+        "Surest: each sample on the route that would be surest of its answer, at that cost. "
         "Gap closed: the agent's share of the way from random to the oracle.",
         {
             "no operation": ("straight_accuracy", ".1f", 100),
@@ -46,7 +45,7 @@ _TABLES: dict[str, tuple[str, dict[str, tuple[str, str, float]]]] = {
             "two looks": ("cascade_accuracy", ".1f", 100),
             "agent": ("test_accuracy", ".1f", 100),
             "all layers": ("all_layers_accuracy", ".1f", 100),
-            "informed": ("informed_accuracy", ".1f", 100),
+            "surest": ("surest_accuracy", ".1f", 100),
             "oracle": ("oracle_accuracy", ".1f", 100),
             "gap closed": ("gap_closed", "z.0f", 100),
         },
@@ -163,9 +162,9 @@ def draw(found: Sequence[Group], folder: Path) -> dict[str, Path]:
     runs, timed = sections.Found(found), timings.routers(found)
     several: dict[str, Figure | None] = dict(asked.extrapolation_figures(found))
     for task in runs.tasks:
-        own, nets = runs.get(task), runs.static(task)
+        own = runs.get(task)
         several |= {
-            f"{task}_static": comparisons.static(own, nets) if own and nets else None,
+            f"{task}_static": comparisons.static(own, runs.static(task)) if own else None,
             f"{task}_warmup": comparisons.warmup(task, runs.schedules(task)),
             f"{task}_models": comparisons.models(task, *runs.models(task)),
             f"{task}_times": comparisons.times(task, timed[task]) if task in timed else None,
@@ -187,7 +186,10 @@ def _reduced(picture: Path, path: Path) -> Path:
 
 def _names(group: Group, drawn: dict[str, Path]) -> list[str]:
     """The figures of a config."""
-    own = {path.stem for path in (group.workdirs[0] / "figures").glob("*.png")} | {"times"}
+    own = {path.stem for path in (group.workdirs[0] / "figures").glob("*.png")} | {
+        "static",
+        "times",
+    }
     return [name for name in drawn if name.removeprefix(f"{group.name}_") in own]
 
 

@@ -46,8 +46,11 @@ class Found:
 
     def static(self, task: str) -> list[Group]:
         """The runs of its variants that have nothing to iterate."""
-        known = self._groups.items()
-        return [g for (name, _), g in known if name == task and g.summaries[0]["router"] == "none"]
+        return [
+            group
+            for (name, variant), group in self._groups.items()
+            if name == task and variant and group.summaries[0]["router"] == "none"
+        ]
 
     def schedules(self, task: str) -> dict[str, Group | None]:
         """With and without warm-up, for Fig. 4."""

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-import scipy  # loads scipy.stats, which takes a second, when it is first used
 
 from train.errors import UserError
 from train.seeds import Group
 
 # What every arm is held against.
 PLAIN = "plain CNN"
+_DRAWS = 2_000  # of the bootstrap
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,23 +50,25 @@ class Ratio(NamedTuple):
 
 
 def ratio(times: ArrayLike, to: ArrayLike) -> Ratio:
-    """How many times as long something takes, by the median of interleaved rounds.
+    """How many times as long something takes, by the medians of the rounds that both were in.
 
-    The interval is the bootstrap's, which draws rounds: what slows a round slows both. Rounds that
-    only one of the two was in are left out.
+    The interval is the bootstrap's, which draws rounds: what slows a round slows both. It tells of
+    rounds of this process alone. Where the other's time may be 0, as a difference of noisy times
+    may, it has no end; nor is there any of a single round.
+
+    Args:
+        times, to: samples, a round each, the first rounds the same.
     """
     samples = np.asarray(times), np.asarray(to)
     rounds = min(map(len, samples))
     pair = samples[0][:rounds], samples[1][:rounds]
-    of = lambda times, to, axis: np.median(times, axis) / np.median(to, axis)
-    found = float(of(*pair, 0))
-    if rounds < 2:
-        return Ratio(found, found, found)
-    drawn = scipy.stats.bootstrap(
-        pair, of, paired=True, vectorized=True, n_resamples=2_000, method="percentile", rng=0
-    )
-    low, high = drawn.confidence_interval
-    return Ratio(found, float(low), float(high))
+    drawn = np.random.default_rng(0).integers(rounds, size=(_DRAWS, rounds))
+    # The first line is the samples as they are.
+    drawn[0] = np.arange(rounds)
+    own, other = (np.median(each[drawn], axis=1) for each in pair)
+    ratios = np.divide(own, other, out=np.full(_DRAWS, np.inf), where=other > 0)
+    low, high = np.quantile(ratios, (0.025, 0.975), method="nearest")
+    return Ratio(*map(float, (ratios[0], *((low, high) if rounds > 1 else (0.0, np.inf)))))
 
 
 def training(groups: Iterable[Group]) -> list[Arm]:
@@ -109,6 +111,8 @@ def arms(record: dict[str, Any]) -> list[Arm]:
     out = []
     for row in record["rows"]:
         forward, whole = (np.array(row[part]["samples_ms"]) for part in ("forward", "gradient"))
+        if not len(whole):
+            raise ValueError(f"expected times of {row['arm']!r}")
         out.append(Arm(record["config"], row["arm"], whole - forward, whole))
     if PLAIN not in (arm.name for arm in out):
         raise ValueError(f"expected an arm {PLAIN!r}")
