@@ -76,8 +76,8 @@ def _variants(macs: float) -> tuple[str, ...]:
 # Static nets of as many MACs as the agent's on digits, and of as much time.
 _OF_MACS, _OF_TIME = ("wide_1.3x", "deep_1.3x"), ("wide_3x", "deep_2x")
 _TIMED = ("training", "routers")
-# Chosen by seeds that are shown: by these of digits, that they are mostly trained jointly, and by
-# 31 and 32, for how long mazes are trained.
+# Chosen by results of seeds that are shown: by these of digits, that they are mostly trained
+# jointly; by 31 and 32, for how long mazes are trained; by 30, 31 and 32 their tolerance.
 _DIGITS = Study("digits", (10, 11, 12), robustness=True, risk=0.05, timed=_TIMED)
 _CIFAR10 = Study("cifar10_small", (10,), robustness=True, timed=("training",))
 _SCALES = Study("scales", (41,), beyond=("blocks=(1,),(2,)", "grid=12,16,20"))

@@ -8,6 +8,7 @@ import textwrap
 from types import ModuleType
 
 from benchmarks import backward, committed, fixed_point, measure, routers, runs, training
+from configs import baselines
 from train import seeds
 
 HERE = Path(__file__).parent
@@ -30,18 +31,13 @@ _COMPARED = ("digits", "scales", "mazes", "cifar10_small")
 _TIMED = ("cifar10_small", "digits", "scales")
 # Configs evaluated on larger data than in training, and the field that makes them larger.
 _LARGER = {"connectivity": "grid", "scales": "grid", "mazes": "side"}
-# Baselines that a config may have beside it, but for models of some of its layers.
-_BASELINES = (
-    "wide_parameters", "deep_parameters", "unrolled", "deq_anderson", "deq_broyden", "resnet20",
-    "no_warmup",
-)  # fmt: skip
 
 
 def render() -> dict[str, str]:
     """Name of each generated part of the pages, and its text."""
     solved, gradients = committed.read("fixed_point"), committed.read("backward")
     trained = {name: committed.record(name) for name in runs.SHOWN}
-    matched = {name: _matched(name) for name in runs.SHOWN}
+    matched = {name: [*_matched(name).values()] for name in runs.SHOWN}
     shown = [row for row in gradients["rows"] if row["steps"] in (10, 50, 200)]
     steps = {name: committed.newest(f"training_{name}") for name in _TIMED}
     passes = {name: committed.newest(f"routers_{name}") for name in _TIMED}
@@ -117,13 +113,13 @@ def _nets(config: str) -> dict[str, dict]:
     return {name: record for name, record in family if name == config or static(record)}
 
 
-def _matched(config: str) -> list[dict]:
-    """Static nets with as many MACs as its agent has."""
+def _matched(config: str) -> dict[str, dict]:
+    """Static nets with as many MACs as its agent has, by name."""
     summaries = lambda record: [run["summary"] for run in record["runs"]]
     nets = _nets(config)
     own = nets.pop(config, None)
     alike = lambda net: seeds.as_many_macs(summaries(own), summaries(net))
-    return [net for net in nets.values() if own and alike(net)]
+    return {name: net for name, net in nets.items() if own and alike(net)}
 
 
 def _static(config: str) -> str:
@@ -134,10 +130,16 @@ def _static(config: str) -> str:
     named = lambda router: known.get(router, f"{config}_{router}")
     times = {named(row["router"]): row["median_ms"] for row in timed["rows"]}
     family = committed.family(config)
+    if config not in family:
+        return "Not run."
     layers = len(family[config]["config"]["model"]["widths"])
-    models = [f"model_{first}" for first in range(layers + 1)]
-    missing = [name for name in (*models, *_BASELINES) if f"{config}_{name}" not in family]
-    not_run = f"\n\nNot run: {', '.join(f'`{name}`' for name in missing)}." if missing else ""
+    models = (f"model_{first}" for first in range(layers + 1))
+    matched = "wide_parameters", "deep_parameters"
+    expected = (*models, *matched, *baselines.BASELINES, "no_warmup")
+    missing = [f"`{name}`" for name in expected if f"{config}_{name}" not in family]
+    alike = {name.removeprefix(f"{config}_").partition("_")[0] for name in _matched(config)}
+    missing += [f"{net} nets of as many MACs" for net in ("wide", "deep") if net not in alike]
+    not_run = f"\n\nNot run: {', '.join(missing)}." if missing else ""
     return f"{runs.static_table(family, times)}{not_run}"
 
 

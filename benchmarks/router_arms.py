@@ -129,12 +129,15 @@ def matched(
     done: Mapping[str, Mapping[str, np.ndarray]],
     summary: Mapping[str, Any],
 ) -> dict[str, Arm]:
-    """Random and confidence routing at the agent's MACs and at other rates, by name.
+    """Random and confidence routing at the agent's MACs on the whole split, and at other rates.
 
     Args:
         task, params: of the run.
         done: what the arms of `fixed` came to, by name, each program's outputs for all examples.
         summary: of the run, which says what unsure samples iterate.
+
+    Returns:
+        The arms by name; where the agent takes more MACs than all layers do, it is these.
     """
     sure = np.asarray(jnp.max(jax.nn.softmax(jnp.asarray(done[STRAIGHT]["logits"])), axis=-1))
     layers, which = _route(summary["confidence_route"])
@@ -143,7 +146,8 @@ def matched(
     one = np.mean([extra(f"layer {layer + 1}") for layer in range(number)])
     rate = float(np.interp(budget, [0.0, one, extra(ALL).mean()], [0.0, 1.0, number]))
     spent = np.cumsum(extra(which)[np.argsort(sure, kind="stable")]) / len(sure)
-    share = int(np.searchsorted(spent, budget, side="right")) / len(sure)
+    bound = threshold(sure, int(np.searchsorted(spent, budget, side="right")) / len(sure))
+    share = float(np.mean(sure < bound))  # less than that where several are as sure
     drawn = functools.partial(routed, task, routers.Random)
     doubted = functools.partial(
         routed, task, functools.partial(routers.Confidence, iterated=layers)

@@ -8,9 +8,9 @@ times, and the MACs that they are held against, of its first examples, the same 
 "None" is measured three times: as the straight pass by itself, with the agent asked, and as a
 router whose program could iterate but has no sample that does. Random routing, confidence routing
 on the route that the run chose on its validation split, and two thresholds take as many MACs as the
-agent; the agent at other prices, and random and confidence routing at other rates, make curves.
-Where the run has a halting.json, its routers are there too, and static baselines of the same data
-where they are given: what could be trained for that time instead.
+agent does on the whole split; the agent at other prices, and random and confidence routing at other
+rates, make curves. Where the run has a halting.json, its routers are there too, and static
+baselines of the same data where they are given: what could be trained for that time instead.
 
 The realised saving is in milliseconds against all layers, the theoretical one in MACs, counted from
 what the timed programs did.
@@ -29,12 +29,14 @@ import numpy as np
 from benchmarks import halting_arms, measure, router_arms
 from benchmarks.router_arms import ALL, STRAIGHT, Arm
 from configs import baselines
-from train import data, finished, loop, setup, step
+from train import data, finished, loop, setup, step, timings
 from train.command import Parser, friendly
 from train.errors import UserError
 from train.progress import human, percent
 
 PyTree = Any
+_TIMES = "µs an example", "p10–p90"
+_SAVINGS = "saving in MACs", "saving in time", "time / MACs"
 
 
 def measure_routers(
@@ -136,38 +138,21 @@ def _name(workdir: Path) -> str:
     return workdir.resolve().name.partition("-")[0]
 
 
-def savings(row: dict[str, Any], everything: dict[str, Any]) -> tuple[float, float]:
-    """Realised and theoretical saving against all layers, as shares of their ms and MACs."""
-    return tuple(1 - row[key] / everything[key] for key in ("median_ms", "macs"))
-
-
 def table(record: dict[str, Any]) -> str:
     """The record as Markdown."""
     (everything,) = (row for row in record["rows"] if row["router"] == ALL)
-    headers = [
-        "router", "accuracy", "iterated", "MACs an example", "µs an example", "p10–p90",
-        "saving in MACs", "saving in time", "time / MACs",
-    ]  # fmt: skip
-    lines = []
-    for row in record["rows"]:
-        realised, theoretical = savings(row, everything)
-        lines.append(
-            [
-                row["router"],
-                percent(row["accuracy"]),
-                percent(row["iterated"]),
-                human(row["macs"]),
-                *(
-                    f"{1e3 * row['median_ms']:.3g}",
-                    f"{1e3 * row['p10_ms']:.3g}–{1e3 * row['p90_ms']:.3g}",
-                ),
-                *(
-                    ["—"] * 3
-                    if row is everything
-                    else [f"{theoretical:.0%}", f"{realised:.0%}", f"{realised / theoretical:.2f}"]
-                ),
-            ]
-        )
+    headers = ["router", "accuracy", "iterated", "MACs an example", *_TIMES, *_SAVINGS]
+    lines = [
+        [
+            row["router"],
+            percent(row["accuracy"]),
+            percent(row["iterated"]),
+            human(row["macs"]),
+            *_times(row),
+            *_savings(row, everything),
+        ]
+        for row in record["rows"]
+    ]
     return measure.markdown(lines, headers)
 
 
@@ -177,31 +162,41 @@ def saved(records: Mapping[str, dict[str, Any]]) -> str:
     Args:
         records: of this benchmark, by config.
     """
-    headers = [
-        "config", "rounds", "router", "accuracy", "MACs an example", "µs an example",
-        "saving in MACs", "saving in time", "time / MACs",
-    ]  # fmt: skip
+    headers = ["config", "rounds", "router", "accuracy", "MACs an example", *_TIMES, *_SAVINGS]
     lines = []
     for name, record in records.items():
         rows = {row["router"]: row for row in record["rows"]}
         agents = (router for router, row in rows.items() if row["kind"] == "agent")
-        for router in (STRAIGHT, *agents, ALL):
-            row = rows[router]
-            saving, theoretical = savings(row, rows[ALL])
-            share = f"{saving / theoretical:.2f}" if theoretical else "—"
+        for row in (rows[router] for router in (STRAIGHT, *agents, ALL)):
             lines.append(
                 [
                     f"`{name}.py`",
                     str(len(row["samples_ms"])),
-                    router,
+                    row["router"],
                     percent(row["accuracy"]),
                     human(row["macs"]),
-                    f"{1e3 * row['median_ms']:.3g}",
-                    *(f"{each:.0%}" for each in (theoretical, saving)),
-                    share,
+                    *_times(row),
+                    *_savings(row, rows[ALL]),
                 ]
             )
     return measure.markdown(lines, headers)
+
+
+def _times(row: dict[str, Any]) -> list[str]:
+    ends = (f"{1e3 * row[key]:.3g}" for key in ("p10_ms", "p90_ms"))
+    return [f"{1e3 * row['median_ms']:.3g}", "–".join(ends)]
+
+
+def _savings(row: dict[str, Any], everything: dict[str, Any]) -> list[str]:
+    """Theoretical and realised saving against all layers, and the second's share of the first."""
+    if row is everything:
+        return ["—"] * 3
+    theoretical = 1 - row["macs"] / everything["macs"]
+    time = timings.ratio(row["samples_ms"], everything["samples_ms"])
+    realised, low, high = 1 - time.value, 1 - time.high, 1 - time.low
+    # Where hardly anything could be saved, the share says nothing.
+    share = f"{realised / theoretical:.2f}" if abs(theoretical) > 0.01 else "—"
+    return [f"{theoretical:.0%}", f"{realised:.0%} ({low:.0%} to {high:.0%})", share]
 
 
 def main() -> None:

@@ -56,18 +56,18 @@ def vary(config: ConfigDict, name: str) -> ConfigDict:
         _iterate(config, int(model[1]))
     elif matched:
         _match(config, matched[1], matched[2])
-    elif name in _BASELINES:
-        _BASELINES[name](config)
+    elif name in BASELINES:
+        BASELINES[name](config)
     else:
         models = (f"model_{n}" for n in range(layers + 1))
-        known = ", ".join([*models, *MATCHED, *_BASELINES, *_VARIANTS])
+        known = ", ".join([*models, *MATCHED, *BASELINES, *_VARIANTS])
         raise ValueError(f"expected one of the baselines {known} after the colon, got {name!r}.")
     return config
 
 
 def split(label: str) -> tuple[str, str]:
     """NAME and BASELINE of a run called NAME_BASELINE; BASELINE is "" for a config as it is."""
-    ends = "|".join([r"model_\d+", _MATCHED, *_BASELINES, *_VARIANTS])
+    ends = "|".join([r"model_\d+", _MATCHED, *BASELINES, *_VARIANTS])
     found = re.fullmatch(rf"(?P<name>.+)_(?P<baseline>{ends})", label)
     return (found["name"], found["baseline"]) if found else (label, "")
 
@@ -148,7 +148,7 @@ _MATCHED = r"(wide|deep|residual)_(?:parameters|(\d+(?:\.\d+)?)x)"
 MATCHED = tuple(
     f"{how}_{size}" for size in ("parameters", "2.5x") for how in ("wide", "deep", "residual")
 )
-_BASELINES: dict[str, Callable[[ConfigDict], None]] = {
+BASELINES: dict[str, Callable[[ConfigDict], None]] = {
     "resnet20": _resnet20,
     "unrolled": _unrolled,
     "deq_anderson": _deq("anderson"),

@@ -25,7 +25,7 @@ pytestmark = [
     # Of ml_collections, which loads the configs.
     pytest.mark.filterwarnings(r"ignore:the load_module\(\) method:DeprecationWarning"),
 ]
-NAMES = [*(f"model_{n}" for n in range(4)), *baselines.MATCHED, *baselines._BASELINES]
+NAMES = [*(f"model_{n}" for n in range(4)), *baselines.MATCHED, *baselines.BASELINES]
 
 
 @pytest.mark.parametrize("config", [cifar100, mazes])

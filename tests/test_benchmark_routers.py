@@ -101,36 +101,41 @@ def test_what_is_no_static_net_of_the_same_data_is_refused(static, router, darke
         routers.static_arm(static, like)
 
 
-def test_table_compares_savings():
-    time = lambda ms: {"median_ms": ms, "p10_ms": ms, "p90_ms": ms}
-    row = lambda name, macs, ms: {
-        "router": name, "accuracy": 0.9, "iterated": 0.25, "macs": macs, **time(ms)
+def row(name, macs, times, kind=""):
+    p10, median, p90 = np.percentile(times, (10, 50, 90))
+    return {
+        "router": name, "accuracy": 0.9, "iterated": 0.25, "macs": macs, "median_ms": median,
+        "p10_ms": p10, "p90_ms": p90, "samples_ms": list(times), "kind": kind,
     }  # fmt: skip
-    record = {"rows": [row("agent", 2e3, 0.004), row(router_arms.ALL, 1e4, 0.01)]}
-    _, _, agent, everything = routers.table(record).splitlines()
-    cells = lambda line: [cell.strip() for cell in line.strip("|").split("|")]
-    assert cells(agent)[3:] == ["2.00 k", "4", "4–4", "80%", "60%", "0.75"]
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_table_compares_savings():
+    rows = [row("agent", 2e3, [0.004] * 7), row(router_arms.ALL, 1e4, [0.01] * 7)]
+    _, _, agent, everything = routers.table({"rows": rows}).splitlines()
+    assert cells(agent)[3:] == ["2.00 k", "4", "4–4", "80%", "60% (60% to 60%)", "0.75"]
     assert cells(everything)[-3:] == ["—"] * 3
 
 
 def test_savings_are_those_of_the_agent_at_each_price():
-    row = lambda name, macs, ms, kind="": {
-        "router": name, "accuracy": 0.9, "macs": macs, "median_ms": ms, "kind": kind,
-        "samples_ms": [ms] * 7,
-    }  # fmt: skip
+    rng = np.random.default_rng(0)
+    noisy = rng.normal(0.01, 0.002, 20)
     rows = [
-        row(router_arms.STRAIGHT, 1e3, 0.002, "none"),
-        row("none: agent asked", 1e3, 0.003),
-        row("agent", 2e3, 0.004, "agent"),
-        row(router_arms.ALL, 1e4, 0.01, router_arms.ALL),
-        row("agent, λ = 1", 1e3, 0.0035, "agent"),
+        row(router_arms.STRAIGHT, 1e3, [0.002] * 20, "none"),
+        row("none: agent asked", 1e3, [0.003] * 20),
+        row("agent", 2e3, [0.004] * 20, "agent"),
+        row(router_arms.ALL, 1e4, noisy, router_arms.ALL),
+        row("agent, λ = 0.01", 9.95e3, rng.normal(0.01, 0.002, 20), "agent"),
     ]
-    lines = routers.saved({"digits": {"rows": rows}}).splitlines()[2:]
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert [each[2] for each in cells] == [
-        router_arms.STRAIGHT, "agent", "agent, λ = 1", router_arms.ALL
+    lines = [cells(line) for line in routers.saved({"digits": {"rows": rows}}).splitlines()[2:]]
+    assert [line[2] for line in lines] == [
+        router_arms.STRAIGHT, "agent", "agent, λ = 0.01", router_arms.ALL
     ]  # fmt: skip
-    assert cells[1] == [
-        "`digits.py`", "7", "agent", "90.0 %", "2.00 k", "4", "80%", "60%", "0.75"
-    ]  # fmt: skip
-    assert cells[-1][-3:] == ["0%", "0%", "—"]
+    assert lines[1][:7] == ["`digits.py`", "20", "agent", "90.0 %", "2.00 k", "4", "4–4"]
+    assert lines[1][7] == "80%"
+    low, high = (float(end.rstrip("%)")) for end in lines[2][8].partition("(")[2].split(" to "))
+    assert low < 0 < high, "as noisy, it saves nothing for sure"
+    assert lines[2][9] == "—" and lines[3][-3:] == ["—"] * 3

@@ -65,14 +65,26 @@ def test_links_lead_to_files():
 
 
 def test_baselines_that_were_not_run_are_named(monkeypatch):
-    summary = {"test_accuracy": 0.9, "parameters": 1e3, "mean_macs": 1e6}
-    record = {"config": {"model": {"widths": [8, 8]}}, "runs": [{"summary": summary}]}
-    run = ("digits", "digits_model_0", "digits_model_2", "digits_no_warmup", "digits_unrolled")
-    monkeypatch.setattr(readme.committed, "family", lambda config: dict.fromkeys(run, record))
+    summary = {"test_accuracy": 0.9, "parameters": 1e3}
+
+    def record(router, macs):
+        own = summary | {"router": router, "mean_macs": macs}
+        return {"config": {"model": {"widths": [8, 8]}}, "runs": [{"summary": own}]}
+
+    family = {
+        "digits": record("agent", 2e6),
+        **{f"digits_{name}": record("all", 3e6) for name in ("model_2", "unrolled", "resnet20")},
+        "digits_model_0": record("none", 1e6),
+        "digits_wide_9x": record("none", 9e6),
+        "digits_deep_1.9x": record("none", 1.9e6),
+    }
+    known = {"digits": family, "cifar10": {}}
+    monkeypatch.setattr(readme.committed, "family", lambda config: dict(known[config]))
     monkeypatch.setattr(readme.committed, "newest", lambda name: None)
     table, _, said = readme._static("digits").rpartition("\n\n")
-    assert len(table.splitlines()) == 2 + len(run)
+    assert len(table.splitlines()) == 2 + len(family)
     assert said == (
         "Not run: `model_1`, `wide_parameters`, `deep_parameters`, `deq_anderson`, "
-        "`deq_broyden`, `resnet20`."
+        "`deq_broyden`, `no_warmup`, wide nets of as many MACs."
     )
+    assert readme._static("cifar10") == "Not run."

@@ -59,6 +59,11 @@ def test_random_and_confidence_have_the_macs_of_the_agent():
     mask, sure = two(jax.random.key(0), seen), np.argsort(jax.nn.softmax(logits).max(-1))
     assert mask[sure[:100]].all() and mask[sure[100:300], 0].all()
     assert mask.sum(0).tolist() == [300, *[100] * (layers - 1)]
+    # As sure as each other are all or none of them.
+    done[router_arms.STRAIGHT]["logits"] = np.repeat(logits[:2], (40, 360), axis=0)
+    first = np.argmin(jax.nn.softmax(logits[:2]).max(-1))
+    name = list(router_arms.matched(run.task, None, done, SUMMARY))[1]
+    assert name == f"unsure at the agent's MACs, {0 if first else 10}% to layer 2"
     # Beyond one layer each, up to all: half of the way for half of the MACs.
     one = (layers + 1) / 2
     done["agent"] = {"macs": np.full(400, straight + (one + 10) / 2)}
