@@ -144,18 +144,20 @@ def _static(config: str) -> str:
 
 
 def _verdicts(scales: Sequence[str]) -> str:
-    """The ledgers' claims, and whether they hold, by scale."""
-    ledgers = {scale: committed.read(f"{scale}/ledger") for scale in scales}
-    found: dict[str, dict[str, str]] = {}
-    for scale, claims in ledgers.items():
-        for claim in claims or []:
-            found.setdefault(claim["claim"], {})[scale] = claim["verdict"]
-    told = lambda verdict: verdict.removeprefix("holds in ")
+    """The claims of the first scale's ledger, and whether they hold, by scale.
+
+    Ledgers that were written before lack what has been asked since.
+    """
+    ledgers = {scale: committed.read(f"{scale}/ledger") or () for scale in scales}
+    found = {
+        scale: {claim["claim"]: claim["verdict"].removeprefix("holds in ") for claim in claims}
+        for scale, claims in ledgers.items()
+    }
     rows = [
-        [claim, *(told(verdicts.get(scale, "not run")) for scale in ledgers)]
-        for claim, verdicts in found.items()
+        [claim, *(verdicts.get(claim, "—") for verdicts in found.values())]
+        for claim in found[scales[0]]
     ]
-    return measure.markdown(rows, ["claim", *(f"holds in: {scale}" for scale in ledgers)])
+    return measure.markdown(rows, ["claim", *(f"holds in: {scale}" for scale in scales)])
 
 
 def _timed(benchmark: ModuleType, record: dict | None) -> str:
