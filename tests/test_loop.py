@@ -39,7 +39,7 @@ def test_summary_holds_the_comparison(undisturbed):
     workdir, summary = undisturbed
     assert json.loads((workdir / "summary.json").read_text()) == json.loads(json.dumps(summary))
     shares = [v for k, v in summary.items() if k.endswith("_accuracy")]
-    assert len(shares) == 8 and all(0 <= share <= 1 for share in shares)
+    assert len(shares) == 9 and all(0 <= share <= 1 for share in shares)
     assert summary["test_examples"] == 500 and summary["steps"] == 18
     assert len(summary["params_sha256"]) == 64
     keys = {"steps_when_straight_wrong", "steps_when_straight_right", "images_per_second"}
