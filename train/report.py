@@ -186,10 +186,8 @@ def _reduced(picture: Path, path: Path) -> Path:
 
 def _names(group: Group, drawn: dict[str, Path]) -> list[str]:
     """The figures of a config."""
-    own = {path.stem for path in (group.workdirs[0] / "figures").glob("*.png")} | {
-        "static",
-        "times",
-    }
+    of_run = (group.workdirs[0] / "figures").glob("*.png")
+    own = {"static", "times", *(path.stem for path in of_run)}
     return [name for name in drawn if name.removeprefix(f"{group.name}_") in own]
 
 
