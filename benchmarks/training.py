@@ -242,6 +242,7 @@ def table(record: dict[str, Any]) -> str:
     rows = {row["arm"]: row for row in record["rows"]}
     arms = {arm.name: arm for arm in timings.arms(record)}
     plain, joint = arms[timings.PLAIN], arms[DYNALAY[1]]
+    backward = {name: timings.ratio(arm.backward, plain.backward) for name, arm in arms.items()}
     time = lambda name, part: rows[name][part]["median_ms"]
     headers = [
         "arm", "weights", "MACs", "steps: forward / backward", "unconverged", "rounds",
@@ -260,16 +261,13 @@ def table(record: dict[str, Any]) -> str:
             f"{time(name, 'forward'):.3g}",
             f"{time(name, 'backward'):.3g}",
             f"{row['backward']['p10_ms']:.3g}–{row['backward']['p90_ms']:.3g}",
-            str(timings.ratio(arms[name].backward, plain.backward)),
+            str(backward[name]),
             f"{timings.ratio(arms[name].backward, joint.backward).value:.2f}",
             str(timings.ratio(arms[name].whole, plain.whole)),
         ]
         for name, row in rows.items()
     ]
-    here = ", ".join(
-        f"{timings.ratio(arms[name].backward, plain.backward).value:.2f} ({name})"
-        for name in DYNALAY
-    )
+    here = ", ".join(f"{backward[name].value:.2f} ({name})" for name in DYNALAY)
     ours, theirs, deq = (BACKWARD[arm] for arm in ("DynaLay", "plain CNN", "DEQ"))
     return (
         f"{measure.markdown(lines, headers)}\n\n"

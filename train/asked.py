@@ -3,7 +3,7 @@
 They have no rows where nothing was asked.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 import dataclasses
 from typing import Any
 
@@ -24,19 +24,11 @@ def halting(groups: Sequence[Group]) -> Section:
         **{label: (name, ".1f", 100) for name, (label, _) in curves.HALTING.items()},
         "agent": ("agent", ".1f", 100),
     }
-    rows = []
-    for group in groups:
-        compared = tuple(
-            summary | {name: at["accuracy"] for name, at in found["at_agent_cost"].items()}
-            for workdir, summary in zip(group.workdirs, group.summaries, strict=True)
-            if (found := figures.read(workdir / "halting.json"))
-        )
-        if compared:
-            rows.append([group.name, *row(dataclasses.replace(group, summaries=compared), columns)])
+    compared = lambda found: {name: at["accuracy"] for name, at in found["at_agent_cost"].items()}
     return Section(
         "Halting routers at the agent's cost",
         ["config", "n", *columns],
-        rows,
+        _beside(groups, columns, "halting", compared),
         "Accuracy (%) of the same weights; but for early exit, networks are trained afterwards.",
     )
 
@@ -136,19 +128,10 @@ def noise(groups: Sequence[Group]) -> Section:
         "cost: noise": ("agent_cost", ".2f", 1),
         "no operation on noise (%)": ("no_operation", ".1f", 100),
     }
-    rows: list[Row] = []
-    for group in groups:
-        beside = tuple(
-            summary | found
-            for workdir, summary in zip(group.workdirs, group.summaries, strict=False)
-            if (found := figures.read(workdir / "robustness.json").get("uniform_noise"))
-        )
-        if beside:
-            rows.append([group.name, *row(dataclasses.replace(group, summaries=beside), columns)])
     return Section(
         "Images of nothing: uniform noise",
         ["config", "n", *columns],
-        rows,
+        _beside(groups, columns, "robustness", lambda found: found.get("uniform_noise")),
         "Unlike anything in training. An agent that thinks about what it does not know would spend "
         "more on them.",
     )
@@ -228,6 +211,22 @@ def _straight(net: Group, field: str, rows: Sequence[Record]) -> list[float]:
     known = {str(row["value"]): row["straight_accuracy"] for row in record["rows"]}
     values = [str(row["value"]) for row in rows]
     return [known[value] for value in values] if known.keys() >= set(values) else []
+
+
+def _beside(
+    groups: Sequence[Group], columns: Columns, name: str, told: Callable[[Record], Record | None]
+) -> list[Row]:
+    """A row of each config: summaries of the runs that have NAME.json, with what is told of it."""
+    rows = []
+    for group in groups:
+        known = tuple(
+            summary | more
+            for workdir, summary in zip(group.workdirs, group.summaries, strict=False)
+            if (found := figures.read(workdir / f"{name}.json")) and (more := told(found))
+        )
+        if known:
+            rows.append([group.name, *row(dataclasses.replace(group, summaries=known), columns)])
+    return rows
 
 
 def _records(group: Group, kind: str) -> Iterator[tuple[str, list[Record]]]:

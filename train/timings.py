@@ -67,8 +67,8 @@ def ratio(times: ArrayLike, to: ArrayLike) -> Ratio:
     drawn[0] = np.arange(rounds)
     own, other = (np.median(each[drawn], axis=1) for each in pair)
     ratios = np.divide(own, other, out=np.full(_DRAWS, np.inf), where=other > 0)
-    low, high = np.quantile(ratios, (0.025, 0.975), method="nearest")
-    return Ratio(*map(float, (ratios[0], *((low, high) if rounds > 1 else (0.0, np.inf)))))
+    ends = np.quantile(ratios, (0.025, 0.975), method="nearest") if rounds > 1 else (0.0, np.inf)
+    return Ratio(float(ratios[0]), *map(float, ends))
 
 
 def training(groups: Iterable[Group]) -> list[Arm]:
