@@ -15,8 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import measure, problems
-from dynalay_jax import Implicit, JacobianFree, Phantom, Unrolled, fixed_point
+from benchmarks.support import problems
+from benchmarks.support import timing as measure
+from dynalay_jax import Implicit, JacobianFree, Phantom, Unrolled
+from dynalay_jax.solve import api as fixed_point
 
 STEPS = (5, 10, 20, 50, 100, 200)
 ADJOINTS = {

@@ -16,8 +16,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks import arms, measure, problems
-from benchmarks.problems import Benchmark
+from benchmarks.support import libraries as arms
+from benchmarks.support import problems
+from benchmarks.support import timing as measure
+from benchmarks.support.problems import Benchmark
 import dynalay_jax
 
 QUALITY = 1e-3

@@ -24,13 +24,14 @@ from ml_collections import ConfigDict
 import numpy as np
 from rich.console import Console
 
-from benchmarks import measure
-from train import data, loop, step
+from benchmarks.support import timing as measure
+from train import loop, step
 from train.checkpoint import Checkpoints
+from train.console import Progress
+from train.data import loading as data
 from train.metrics import MetricWriter
-from train.phases import Phase
-from train.progress import Progress
 from train.recorder import Clock, Recorder
+from train.schedule import Phase
 
 CALLS = 3  # a sample: enough for what the harness does while the device computes
 

@@ -7,7 +7,8 @@ Hardware: meant for a GPU. Result: not run yet.
 
 from ml_collections import ConfigDict
 
-from configs import baselines, common
+from configs import _base as common
+from configs import _variants as baselines
 
 
 def get_config(baseline: str = "") -> ConfigDict:

@@ -7,7 +7,8 @@ Hardware: meant for a GPU. Result: not run yet.
 
 from ml_collections import ConfigDict
 
-from configs import baselines, cifar10
+from configs import _variants as baselines
+from configs import cifar10
 
 
 def get_config(baseline: str = "") -> ConfigDict:

@@ -10,7 +10,8 @@ layers 79.2 ± 0.4 % at a cost of 2.06. More in benchmarks/results/small/cifar10
 
 from ml_collections import ConfigDict
 
-from configs import baselines, common
+from configs import _base as common
+from configs import _variants as baselines
 
 
 def get_config(baseline: str = "") -> ConfigDict:

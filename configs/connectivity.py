@@ -12,7 +12,8 @@ Steps grow with the length of the path, see difficulty.png in its workdir.
 
 from ml_collections import ConfigDict
 
-from configs import baselines, common
+from configs import _base as common
+from configs import _variants as baselines
 
 
 def get_config(baseline: str = "") -> ConfigDict:

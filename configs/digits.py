@@ -10,7 +10,8 @@ beside other work: agent 97.8 ± 0.4 % at a cost of 0.37 straight passes, at whi
 
 from ml_collections import ConfigDict
 
-from configs import baselines, common
+from configs import _base as common
+from configs import _variants as baselines
 
 
 def get_config(baseline: str = "") -> ConfigDict:

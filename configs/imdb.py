@@ -12,7 +12,8 @@ No layer gains from being iterated, so the agent iterates nothing.
 
 from ml_collections import ConfigDict
 
-from configs import baselines, common
+from configs import _base as common
+from configs import _variants as baselines
 
 
 def get_config(baseline: str = "") -> ConfigDict:

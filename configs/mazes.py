@@ -7,12 +7,13 @@ beside other work: agent 98.0 ± 1.5 % at a cost of 25.39 straight passes, at wh
 has 80.4 ± 1.2 % and a threshold on confidence 98.1 ± 1.5 %; straight pass 68.5 ± 0.8 %, all layers
 98.5 ± 1.4 % at a cost of 53.07. More in benchmarks/results/small/mazes.json.
 
-python -m train.extrapolate WORKDIR side=7,10 evaluates on larger mazes.
+python -m train.studies.extrapolate WORKDIR side=7,10 evaluates on larger mazes.
 """
 
 from ml_collections import ConfigDict
 
-from configs import baselines, connectivity
+from configs import _variants as baselines
+from configs import connectivity
 
 
 def get_config(baseline: str = "") -> ConfigDict:

@@ -13,7 +13,8 @@ layers 97.8 ± 0.2 % at a cost of 24.73. More in benchmarks/results/medium/scale
 
 from ml_collections import ConfigDict
 
-from configs import baselines, connectivity
+from configs import _variants as baselines
+from configs import connectivity
 
 
 def get_config(baseline: str = "") -> ConfigDict:

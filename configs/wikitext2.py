@@ -14,7 +14,8 @@ vocabularies.
 
 from ml_collections import ConfigDict
 
-from configs import baselines, imdb
+from configs import _variants as baselines
+from configs import imdb
 
 
 def get_config(baseline: str = "") -> ConfigDict:

@@ -3,7 +3,8 @@
 import contextlib
 
 from configs import digits
-from train import loop, setup
+from train import loop
+from train import workdir as setup
 
 PER_CALL = 2
 

@@ -9,8 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from dynalay_jax import routers
-from train.data import Dataset, evaluation_batches
+from dynalay_jax.adaptive import routers
+from train.data.loading import Dataset, evaluation_batches
 from train.errors import UserError, expect_one_of
 from train.step import Resident, Task, evaluation
 

@@ -18,18 +18,23 @@ import jax
 import ml_collections
 import numpy as np
 
-from dynalay_jax import model as model_lib
-from train import data, difficulty, evaluate, figures, gallery, hindsight, residuals, setup
+from dynalay_jax.adaptive import model as model_lib
+from train import evaluate
 from train import state as state_lib
+from train import workdir as setup
+from train.analysis import difficulty, gallery, residuals
+from train.analysis import routes as hindsight
+from train.analysis.summary import curve, summarise
 from train.checkpoint import Checkpoints
+from train.console import Progress, human, percent, print_table
+from train.data import loading as data
 from train.errors import UserError
 from train.interrupt import Interrupted, Stop
 from train.metrics import MetricWriter
-from train.phases import Phase
-from train.progress import Progress, human, percent, print_table
+from train.plots import run as figures
 from train.recorder import Clock, Recorder
+from train.schedule import Phase
 from train.step import Resident, Task, replicate, train_steps, unreplicate
-from train.summary import curve, summarise
 
 PyTree = Any
 

@@ -10,10 +10,9 @@ from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
 from train import loop
-from train.command import friendly
+from train.cli import friendly
 from train.errors import UserError
 
-_PARTS = ("baselines", "common", "matching")  # of configs, in their folder
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, see configs/.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; workdir/NAME by default.")
 _MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "Train, or evaluate a checkpoint.")
@@ -69,7 +68,7 @@ def _parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> list[
         raise UserError(last if "Traceback" in text else " ".join(text.split())) from error
     except OSError as error:
         name = " ".join(argv).partition("--config=")[2].partition(" ")[0]
-        files = (path for path in Path("configs").glob("[!_]*.py") if path.stem not in _PARTS)
+        files = Path("configs").glob("[!_]*.py")
         known = ", ".join(sorted(map(str, files)))
         raise UserError(f"--config: no file {name}; there are {known or 'none here'}.") from error
     return rest

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from train.checkpoint import Checkpoints
+from train.console import Progress, percent
 from train.errors import UserError
 from train.evaluate import Evaluator, Report
 from train.metrics import MetricWriter
-from train.phases import Phase
-from train.progress import Progress, percent
+from train.schedule import Phase
 from train.step import Task, measured, unreplicate
 
 PyTree = Any

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import ml_collections
 import optax
 
-from train.phases import Phase
+from train.schedule import Phase
 
 PyTree = Any
 GROUPS = ("main", "agent")

@@ -16,13 +16,14 @@ import ml_collections
 import numpy as np
 import optax
 
-from dynalay_jax import cost, objective, routers
-from dynalay_jax.model import DynaLay, call, probes
-from dynalay_jax.solution import Stats, Status
+from dynalay_jax.adaptive import macs as cost
+from dynalay_jax.adaptive import objective, routers
+from dynalay_jax.adaptive.model import DynaLay, call, probes
+from dynalay_jax.solve.solution import Stats, Status
 from train import state as state_lib
-from train.augment import augment
-from train.data import Split
-from train.phases import Phase
+from train.data.augment import augment
+from train.data.loading import Split
+from train.schedule import Phase
 from train.state import TrainState
 
 PyTree = Any

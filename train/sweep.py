@@ -4,7 +4,7 @@
 
 A run's workdir is OUT/NAME-SEED, and what it says goes to OUT/NAME-SEED.log. The same command again
 skips what is done and goes on with the rest, each run from its newest checkpoint. Exits 0 once all
-are done, else 1; `python -m benchmarks.runs OUT/*/` then collects them.
+are done, else 1; `python -m benchmarks.paper.results OUT/*/` then collects them.
 """
 
 from collections.abc import Sequence
@@ -19,12 +19,13 @@ import sys
 import time
 from typing import Any
 
-from train import seeds, setup
-from train.command import Parser, friendly
+from train import workdir as setup
+from train.analysis import seeds
+from train.cli import Parser, friendly
+from train.console import percent, print_table
 from train.errors import UserError
 from train.interrupt import Interrupted, Stop
 from train.main import label, load
-from train.progress import percent, print_table
 
 # Exit codes of a run that was told to stop, the last two before it could listen.
 _STOPPED = (0, 130, -signal.SIGTERM, -signal.SIGINT)
@@ -169,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise Interrupted(stopped_by, ". The same command goes on from the last checkpoints.")
     if any(run.state != "done" for run in runs):
         sys.exit(1)
-    print(f"To collect them: python -m benchmarks.runs {options.out}/*/")
+    print(f"To collect them: python -m benchmarks.paper.results {options.out}/*/")
 
 
 if __name__ == "__main__":

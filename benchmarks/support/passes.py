@@ -1,0 +1,206 @@
+"""Routed passes as programs, for `benchmarks.routers` to time: each does what its router needs.
+
+A program takes (parameters, images, key) and gives `logits` [b, classes], `macs` float32 [b] in
+all, those of the agent's decisions included where it decides, and `iterated` bool [b, L].
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dynalay_jax.adaptive import macs as cost
+from dynalay_jax.adaptive import routers
+from dynalay_jax.adaptive.model import DynaLay, call
+from train import state as state_lib
+from train import step
+
+PyTree = Any
+STRAIGHT, ALL = "none: straight pass alone", "all layers"
+# Shares of the samples or layers that are iterated, beside the agent's own.
+_RATES = (0.25, 0.5, 0.75)
+
+
+class Arm(NamedTuple):
+    """What is timed.
+
+    Attributes:
+        program: of this module, or one that takes and gives the same. It is compiled once for all
+            arms that share it.
+        params: its parameters, and what else it is given, arrays all.
+        kind: name in figures, of several arms that make a curve; "" for none.
+        price: λ, of the agent's.
+    """
+
+    program: Callable[[PyTree, jax.Array, jax.Array], dict[str, jax.Array]]
+    params: PyTree
+    kind: str = ""
+    price: float | None = None
+
+
+def straight(
+    task: step.Task, asks: bool, params: PyTree, images: jax.Array, key: jax.Array
+) -> dict[str, jax.Array]:
+    """The straight pass, without anything that could iterate; with the agent's policy if asked."""
+    del key
+    variables, batch = state_lib.join(params), images.shape[0]
+    state = call(task.model, variables, DynaLay.begin, task.normalise(images))
+    macs = task.costs.straight + asks * task.costs.agent
+    out = {
+        "logits": state.logits,
+        "macs": jnp.full((batch,), macs, jnp.float32),
+        "iterated": jnp.zeros((batch, len(task.model.widths)), bool),
+    }
+    if asks:
+        seen = call(task.model, variables, DynaLay.observe, state, task.config.price, 0)
+        out["log_probs"] = seen.log_probs
+    return out
+
+
+def routed(
+    task: step.Task,
+    router: Callable[[Any], routers.Router],
+    given: tuple[PyTree, Any],
+    images: jax.Array,
+    key: jax.Array,
+) -> dict[str, jax.Array]:
+    """A pass with the router of a setting; given are the parameters and the setting."""
+    params, setting = given
+    return _passed(task, router(setting), params, task.config.price, images, key)
+
+
+def decided(
+    task: step.Task, given: tuple[PyTree, Any], images: jax.Array, key: jax.Array
+) -> dict[str, jax.Array]:
+    """A pass that the agent routes; given are the parameters and its price."""
+    params, price = given
+    return _passed(task, routers.Agent(), params, price, images, key)
+
+
+def _passed(
+    task: step.Task,
+    router: routers.Router,
+    params: PyTree,
+    price: Any,
+    images: jax.Array,
+    key: jax.Array,
+) -> dict[str, jax.Array]:
+    decides = isinstance(router, routers.Agent)
+    # The others have no further rounds.
+    model = task.model if decides else task.model.clone(rounds=1)
+    args = task.normalise(images), router, price, key
+    logits, trace = call(model, state_lib.join(params), DynaLay.__call__, *args)
+    iterate = trace.sweeps.iterate
+    asked = jnp.float32(0)
+    if decides:
+        asked = 1.0 + jnp.sum(jnp.any(iterate[:-1], -1), axis=0).astype(jnp.float32)
+    macs = task.costs.straight + cost.spent(task.costs, iterate, trace.sweeps.steps, asked)
+    return {"logits": logits, "macs": macs, "iterated": jnp.any(iterate, axis=0)}
+
+
+def fixed(task: step.Task, params: PyTree) -> dict[str, Arm]:
+    """Arms whose settings are known beforehand; the agent at the config's and every other price."""
+    price, prices, layers = task.config.price, task.config.prices, len(task.model.widths)
+    agent = functools.partial(decided, task)
+    asked = lambda price: Arm(agent, (params, np.float32(price)), "agent", price)
+    constant = functools.partial(routed, task, _constant)
+    always = lambda mask, kind="": Arm(constant, (params, mask), kind)
+    # A program of its own, in which XLA may make use of it that everybody iterates.
+    everything = functools.partial(routed, task, routers.Constant)
+    return {
+        STRAIGHT: Arm(functools.partial(straight, task, False), params, "none"),
+        "none: agent asked": Arm(functools.partial(straight, task, True), params),
+        "none: routed": always(np.zeros(layers, bool)),
+        "agent": asked(price),
+        **{
+            f"layer {j + 1}": always(np.arange(layers) == j, f"layer {j + 1}")
+            for j in range(layers)
+        },
+        ALL: Arm(everything, (params, None), ALL),
+        **{f"agent, λ = {other:.3g}": asked(other) for other in prices[::2] if other != price},
+    }
+
+
+def matched(
+    task: step.Task,
+    params: PyTree,
+    done: Mapping[str, Mapping[str, np.ndarray]],
+    summary: Mapping[str, Any],
+) -> dict[str, Arm]:
+    """Random and confidence routing at the agent's MACs on the whole split, and at other rates.
+
+    Args:
+        task, params: of the run.
+        done: what the arms of `fixed` came to, by name, each program's outputs for all examples.
+        summary: of the run, which says what unsure samples iterate.
+
+    Returns:
+        The arms by name; where the agent takes more MACs than all layers do, it is these.
+    """
+    sure = np.asarray(jnp.max(jax.nn.softmax(jnp.asarray(done[STRAIGHT]["logits"])), axis=-1))
+    layers, which = _route(summary["confidence_route"])
+    extra = lambda name: done[name]["macs"].astype(float) - task.costs.straight
+    budget, number = extra("agent").mean(), len(task.model.widths)
+    one = np.mean([extra(f"layer {layer + 1}") for layer in range(number)])
+    rate = float(np.interp(budget, [0.0, one, extra(ALL).mean()], [0.0, 1.0, number]))
+    spent = np.cumsum(extra(which)[np.argsort(sure, kind="stable")]) / len(sure)
+    bound = threshold(sure, int(np.searchsorted(spent, budget, side="right")) / len(sure))
+    share = float(np.mean(sure < bound))  # less than that where several are as sure
+    drawn = functools.partial(routed, task, routers.Random)
+    doubted = functools.partial(
+        routed, task, functools.partial(routers.Confidence, iterated=layers)
+    )
+    random = lambda rate: Arm(drawn, (params, np.float32(rate)), "random")
+    below = lambda share: np.float32(threshold(sure, share))
+    unsure = lambda share: Arm(doubted, (params, below(share)), "confidence")
+    found = {
+        f"random at the agent's MACs, {rate:.2f} layers": random(rate),
+        f"unsure at the agent's MACs, {share:.0%} to {which}": unsure(share),
+        **{f"random, {other:.2f} layers": random(other) for other in _RATES},
+        **{f"unsure, {other:.0%} to {which}": unsure(other) for other in _RATES},
+    }
+    # Summaries of before have none; without a second route it is confidence routing.
+    first, second = summary.get("graded_shares", (0.0, 0.0))
+    if second > 0:
+        bounds = below(first), below(first + second)
+        (one, words), (other, rest) = map(_route, summary["graded_routes"])
+        router = lambda bounds: functools.partial(graded, bounds, (one, other))
+        name = f"two thresholds, {first:.0%} to {words}, {second:.0%} to {rest}"
+        program = functools.partial(routed, task, router)
+        found[name] = Arm(program, (params, bounds), "two thresholds")
+    return found
+
+
+def _constant(mask: jax.Array) -> routers.Router:
+    """The layers of a mask [L] for every sample."""
+    return lambda key, seen: jnp.broadcast_to(mask, (len(seen.logits), seen.layers))
+
+
+def graded(
+    bounds: tuple[jax.Array, jax.Array],
+    routes: Sequence[tuple[int, ...] | None],
+    key: jax.Array,
+    seen: routers.Observation,
+) -> jax.Array:
+    """The router with two thresholds, the lower first, and the routes of those below each."""
+    # The least sure are below both: the first route is theirs.
+    low, high = (routers.Confidence(bound)(key, seen) for bound in bounds)
+    first, second = (routers.Constant(route)(key, seen) for route in routes)
+    return jnp.where(low, first, high & second)
+
+
+def _route(name: str) -> tuple[tuple[int, ...] | None, str]:
+    """Layers, as `routers.Constant` has them, and words, of "all" or "constant_l"."""
+    if name == "all":
+        return None, "all layers"
+    layer = int(name.removeprefix("constant_"))
+    return (layer - 1,), f"layer {layer}"
+
+
+def threshold(confidence: np.ndarray, share: float) -> float:
+    """The number that this share of the values is below, infinite for all of them."""
+    ordered = np.append(np.sort(confidence), np.inf)
+    return float(ordered[round(share * len(confidence))])

@@ -1,0 +1,153 @@
+"""Models made as large as others: their widths and depths, found by counting.
+
+    widen(config, macs, 2.5 * macs(config))
+
+Parameters and multiply-accumulates (MACs) are counted from shapes: no data are loaded, nothing is
+computed.
+"""
+
+import bisect
+from collections.abc import Callable
+import copy
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from dynalay_jax.adaptive import macs as cost
+from dynalay_jax.adaptive.model import DynaLay
+
+Measure = Callable[[ConfigDict], float]
+# Widths are multiples of it, which every cell takes.
+_UNIT = 4
+# A model further off than this share of what was asked is no match.
+_TOLERANCE = 0.05
+
+
+def parameters(config: ConfigDict) -> int:
+    """Parameters of the config's main model, as in summary.json."""
+    return _parameters(*_model(config))
+
+
+def macs(config: ConfigDict) -> float:
+    """MACs of the straight pass of the config's model, an example."""
+    return _macs(*_model(config))
+
+
+def widen(config: ConfigDict, measure: Measure, target: float) -> None:
+    """Scales the widths, the stem's too, until the measure is nearest to the target.
+
+    Args:
+        config: changed in place.
+        measure: `parameters` or `macs`.
+        target: what it is to be.
+
+    Raises:
+        ValueError: no width comes within 5 % of it.
+    """
+    widths = lambda percent: _scaled(config, percent / 100)
+    count = lambda percent: measure(widths(percent))
+    # Measures grow with a power from 1 to 2 of the scale, but for rounding.
+    ends = target / measure(config), math.sqrt(target / measure(config))
+    percents = range(1 + int(90 * min(ends)), 2 + int(110 * max(ends)))
+    above = bisect.bisect_left(percents, target, key=count)
+    beside = percents[max(above - 1, 0) : above + 1]
+    best = min(beside, key=lambda percent: abs(count(percent) - target))
+    if abs(count(best) - target) > _TOLERANCE * target:
+        raise ValueError(
+            f"expected a model of {target:.3g} {measure.__name__}, to within 5 %; the nearest of "
+            f"this kind has {count(best):.3g}. Ask for another number."
+        )
+    config.model = widths(best).model
+
+
+def deepen(config: ConfigDict, measure: Measure, target: float) -> None:
+    """Follows every layer by k ≥ 1 more of its width and window, and scales widths for the rest.
+
+    k is that which comes nearest to the target at the config's widths. Arguments and errors are
+    those of `widen`.
+    """
+    # Each of the k adds the same.
+    base, more = measure(config), measure(_lengthened(config, 1)) - measure(config)
+    config.model = _lengthened(config, max(1, round((target - base) / more))).model
+    widen(config, measure, target)
+
+
+def _scaled(config: ConfigDict, scale: float) -> ConfigDict:
+    """Widths rounded to multiples of the unit, later ones up sooner.
+
+    So layers of one width, differing by a unit at most, come as close as layers of many.
+    """
+    new = copy.deepcopy(config)
+    sizes = (config.model.stem, *config.model.widths)
+    units = (scale * size / _UNIT + (i + 0.5) / len(sizes) for i, size in enumerate(sizes))
+    stem, *widths = (_UNIT * max(1, int(unit)) for unit in units)
+    new.model.update(stem=stem if config.model.stem else 0, widths=tuple(widths))
+    return new
+
+
+def _lengthened(config: ConfigDict, more: int) -> ConfigDict:
+    new, model = copy.deepcopy(config), config.model
+    repeated = lambda values: tuple(value for value in values for _ in range(1 + more))
+    new.model.update(
+        widths=repeated(model.widths),
+        windows=repeated(model.windows or (3,) * len(model.widths)),
+        strides=tuple(s for stride in model.strides for s in (stride, *(1,) * more)),
+    )
+    return new
+
+
+def _model(config: ConfigDict) -> tuple[DynaLay, tuple[int, ...]]:
+    """What of the model is its straight pass, and the shape of an example."""
+    shape, classes = examples(config.data)
+    fields = ("widths", "strides", "windows", "cell", "stem", "norm")
+    text = {"vocabulary": config.data.get("vocabulary", 0)}
+    return DynaLay(classes=classes, **text, **{name: config.model[name] for name in fields}), shape
+
+
+def _variables(model: DynaLay, x: jax.ShapeDtypeStruct) -> Any:
+    # A key that is made while tracing starts no device.
+    init = lambda x: model.init(jax.random.key(0), x, method=DynaLay.begin)
+    return jax.eval_shape(init, x)
+
+
+@functools.cache
+def _parameters(model: DynaLay, shape: tuple[int, ...]) -> int:
+    variables = _variables(model, jax.ShapeDtypeStruct((1, *shape), jnp.float32))
+    return sum(leaf.size for leaf in jax.tree.leaves(variables))
+
+
+@functools.cache
+def _macs(model: DynaLay, shape: tuple[int, ...]) -> float:
+    straight = lambda variables, x: model.apply(variables, x, method=DynaLay.begin)
+    one, two = (jax.ShapeDtypeStruct((batch, *shape), jnp.float32) for batch in (1, 2))
+    variables = _variables(model, one)
+    # What is computed once for a whole batch counts nothing.
+    return cost.macs(straight, variables, two) - cost.macs(straight, variables, one)
+
+
+def examples(data: ConfigDict) -> tuple[tuple[int, ...], int]:
+    """Shape of an example, and the number of classes, of what `config.data` asks for.
+
+    Raises:
+        ValueError: unknown name.
+    """
+    match data.name:
+        case "digits":
+            return (8, 8, 1), 10
+        case "cifar10":
+            return (32, 32, 3), 10
+        case "cifar100":
+            return (32, 32, 3), 100
+        case "connectivity":
+            return (data.grid, data.grid, 3), 2
+        case "mazes":
+            return (2 * data.side - 1, 2 * data.side - 1, 3), 2
+        case "parity":
+            return (1, data.length, 2), 2
+        case "imdb_reviews":
+            return (1, data.length, 1), 2
+    raise ValueError(f"expected data of a shape known to configs/_sizing.py, got {data.name!r}.")

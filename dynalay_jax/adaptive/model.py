@@ -1,0 +1,400 @@
+"""DynaLay: fixed-point-iterative layers, and an agent that says which to iterate for each sample.
+
+    begin      h_0 = stem(x),  u_l = inject_l(h_{l−1}),  h_l = g_l(0, u_l),  logits = head(h_L)
+    observe    p = AgentNet(φ(h_1 … h_L, logits, λ)),  a ~ router
+    sweep      h*_a = g_a(h*_a, u_a);  layers a + 1 … L run straight again, on the new input
+
+Observing and sweeping repeat for `rounds` rounds; "no operation" ends a sample's thinking. All
+samples of a batch go through the same program: who acts is a mask, and compaction keeps samples
+that are done from costing anything.
+"""
+
+from collections.abc import Callable
+import functools
+from typing import Any, NamedTuple
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from dynalay_jax.adaptive import agent as agent_lib
+from dynalay_jax.adaptive import macs as cost
+from dynalay_jax.adaptive.injection import injected_again
+from dynalay_jax.adaptive.routers import Observation, Router
+from dynalay_jax.layers.base import Cell
+from dynalay_jax.layers.concave import CELLS, ConcaveConv
+from dynalay_jax.layers.convolution import fast_convolution
+from dynalay_jax.layers.static import STATIC
+from dynalay_jax.solve import per_sample as lanes
+from dynalay_jax.solve.adjoints import Implicit, Unrolled
+from dynalay_jax.solve.api import backward_probe, fixed_point
+from dynalay_jax.solve.compaction import Compaction
+from dynalay_jax.solve.solution import Solution, Stats, Status
+from dynalay_jax.solve.solvers import Picard, Solver
+
+PyTree = Any
+_CELLS = CELLS | STATIC
+
+
+class State(NamedTuple):
+    """The model's activations for a batch, between rounds.
+
+    Attributes:
+        hs: h_0 … h_L; h_0 is the stem's output.
+        us: u_1 … u_L, what the layers are injected with; pytrees of leaves [B, ...].
+        logits: [B, classes].
+        action: int32 [B], the last round's (lowest) iterated layer, 0 for none.
+        streak: int32 [B], rounds in a row in which the same layer was chosen (n_i of Eq. 2).
+    """
+
+    hs: tuple[jax.Array, ...]
+    us: tuple[PyTree, ...]
+    logits: jax.Array
+    action: jax.Array
+    streak: jax.Array
+
+
+class Sweep(NamedTuple):
+    """What one sweep did: bool, int32, float32 and int32 [B, L]; layers left alone have 0 steps.
+
+    Attributes:
+        iterate: layers iterated.
+        steps: evaluations of the cell.
+        residual: relative residual reached.
+        status: `Status` of the solve.
+    """
+
+    iterate: jax.Array
+    steps: jax.Array
+    residual: jax.Array
+    status: jax.Array
+
+
+class Trace(NamedTuple):
+    """Every decision of a forward pass; `cost.spent` says what they cost in MACs.
+
+    Attributes:
+        sweeps: `Sweep` with a leading axis of rounds.
+        log_probs: the agent's, float32 [rounds, B, L + 1].
+        straight_logits: of the straight pass, [B, classes].
+        actions: int32 [rounds, B], the (lowest) layer iterated, 0 for none.
+    """
+
+    sweeps: Sweep
+    log_probs: jax.Array
+    straight_logits: jax.Array
+    actions: jax.Array
+
+
+class DynaLay(nn.Module):
+    """Main model and agent.
+
+    Attributes:
+        classes: of the output.
+        widths: features of the L layers.
+        strides: of their injections; same length.
+        windows: sides of the injections' kernels; same length, or () for 3 everywhere.
+        cell: name in `cells.CELLS` or `static_cells.STATIC`.
+        gain, own, offset, hard_gates: of `cells.ConcaveConv`; ignored by other cells.
+        stem: channels of a 3×3 convolution before the layers; 0 takes the input as it is.
+        vocabulary: 0, or the number of tokens that inputs [B, height, width, 1] are made of; the
+            stem is then an embedding of each.
+        last: whether head and agent read the last position alone, see `agent.pool`.
+        norm: whether injections are normalised.
+        rounds: of observing and sweeping, ≥ 1.
+        tol, max_steps, solver, adjoint: of `fixed_point`.
+        compact: smallest bucket of its compaction, 0 for none.
+        residual_features: whether the agent sees each layer's one-step residual, which costs an
+            evaluation of every cell.
+        agent_hidden: width of the agent.
+        dtype: of the computation.
+    """
+
+    classes: int
+    widths: tuple[int, ...] = (64, 128, 256)
+    strides: tuple[int, ...] = (1, 2, 2)
+    windows: tuple[int, ...] = ()
+    cell: str = "concave"
+    stem: int = 0
+    vocabulary: int = 0
+    last: bool = False
+    gain: float = 1.5
+    own: float = 0.3
+    offset: float = 1.0
+    hard_gates: bool = False
+    norm: bool = True
+    rounds: int = 1
+    tol: float = 1e-3
+    max_steps: int = 30
+    solver: Solver = Picard()
+    adjoint: Any = Implicit(on_failure="jacobian_free")
+    compact: int = 0
+    residual_features: bool = False
+    agent_hidden: int = 128
+    dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        layers = len(self.widths)
+        if self.rounds < 1:
+            raise ValueError(f"rounds: expected 1 or more, got {self.rounds}.")
+        windows = self.windows or (3,) * layers
+        for name, values in (("strides", self.strides), ("windows", windows)):
+            if len(values) != layers:
+                raise ValueError(
+                    f"{name}: expected one for each of the {layers} widths, got {len(values)}."
+                )
+        if self.cell not in _CELLS:
+            raise ValueError(f"cell: expected one of {', '.join(_CELLS)}, got {self.cell!r}.")
+        cell = functools.partial(_CELLS[self.cell], norm=self.norm, dtype=self.dtype)
+        if issubclass(_CELLS[self.cell], ConcaveConv):
+            names = ("gain", "own", "offset", "hard_gates")
+            cell = functools.partial(cell, **{name: getattr(self, name) for name in names})
+        self.first: Any = None
+        if self.vocabulary:
+            if self.stem < 1:
+                raise ValueError(
+                    f"stem: expected 1 or more, the width of the embedding, got {self.stem}."
+                )
+            self.first = nn.Embed(self.vocabulary, self.stem, dtype=self.dtype)
+        elif self.stem:
+            self.first = nn.Conv(
+                self.stem, (3, 3), dtype=self.dtype, conv_general_dilated=fast_convolution
+            )
+        self.layers = [
+            cell(features=width, stride=stride, window=window)
+            for width, stride, window in zip(self.widths, self.strides, windows, strict=True)
+        ]
+        # Straight and iterated activations differ in scale; one classifier reads both.
+        self.scale = nn.LayerNorm(dtype=jnp.float32)
+        self.classifier = nn.Dense(self.classes, dtype=jnp.float32)
+        self.agent = agent_lib.AgentNet(len(self.widths) + 1, self.agent_hidden)
+
+    def __call__(
+        self,
+        x: jax.Array,
+        router: Router,
+        price: jax.Array | float,
+        key: jax.Array,
+        probe: Stats | None = None,
+    ) -> tuple[jax.Array, Trace]:
+        """One forward pass.
+
+        Args:
+            x: [B, height, width, channels] (or [B, n] for dense cells).
+            router: who decides, see `routers`.
+            price: λ of Eq. 2 that the agent is told, positive, [B] or scalar.
+            key: for routers that draw at random.
+            probe: `probes(model, B)`; its cotangent is the account of the backward solves.
+
+        Returns:
+            logits float32 [B, classes], and the trace.
+        """
+        state = self.begin(x)
+        straight_logits, rounds = state.logits, []
+        going = jnp.ones((x.shape[0],), bool)
+        for i in range(self.rounds):
+            seen = self.observe(state, price, i)
+            iterate = router(jax.random.fold_in(key, i), seen) & going[:, None]
+            state, sweep = self.sweep(state, iterate, _part(probe, i))
+            going = jnp.any(iterate, axis=-1)
+            rounds.append((sweep, seen.log_probs, state.action))
+        sweeps, log_probs, actions = jax.tree.map(lambda *parts: jnp.stack(parts), *rounds)
+        return state.logits, Trace(sweeps, log_probs, straight_logits, actions)
+
+    def begin(self, x: jax.Array) -> State:
+        """The straight pass."""
+        hs, us = [self.stem_output(x)], []
+        for layer in self.layers:
+            w, u = layer(hs[-1])
+            hs.append(layer.straight(w, u))
+            us.append(u)
+        none = jnp.zeros((x.shape[0],), jnp.int32)
+        return State(tuple(hs), tuple(us), self.head(hs[-1]), none, none)
+
+    def stem_output(self, x: jax.Array) -> jax.Array:
+        """h_0 of an input [B, ...]."""
+        if self.vocabulary:
+            return self.first(x[..., 0].astype(jnp.int32))
+        x = x.astype(self.dtype)
+        return x if self.first is None else nn.relu(self.first(x))
+
+    def head(self, h: jax.Array) -> jax.Array:
+        """Logits float32 [B, classes] of the last layer's activation."""
+        return self.classifier(self.scale(agent_lib.pool(h, self.last)))
+
+    def observe(self, state: State, price: jax.Array | float, i: int) -> Observation:
+        """What routers see in round i; no gradient flows into the state."""
+        state = jax.lax.stop_gradient(state)
+        batch = state.logits.shape[0]
+        residuals = jnp.zeros((batch, 0), jnp.float32)
+        if self.residual_features:
+            residuals = jnp.stack([self._residual(state, j) for j in range(len(self.layers))], -1)
+        phi = agent_lib.features(
+            state.hs[1:],
+            state.logits,
+            residuals,
+            jnp.broadcast_to(jnp.asarray(price, jnp.float32), (batch,)),
+            state.action,
+            jnp.float32(i / self.rounds),
+            self.last,
+        )
+        return Observation(state.logits, self.agent(phi), i)
+
+    def _residual(self, state: State, j: int) -> jax.Array:
+        """‖g(h) − h‖ / ‖g(h)‖ of layer j, float32 [B]."""
+        layer, h = self.layers[j], state.hs[j + 1]
+        w, u = layer(state.hs[j])
+        new = layer.step(h, w, u)
+        return lanes.norm(new - h) / (lanes.norm(new) + 1e-12)
+
+    def sweep(
+        self, state: State, iterate: jax.Array, probe: Stats | None = None
+    ) -> tuple[State, Sweep]:
+        """Iterates the masked layers, and runs the layers above them straight again.
+
+        Args:
+            state: before.
+            iterate: bool [B, L].
+            probe: None, or `Stats` [L, B] for the accounts of the backward solves.
+
+        Returns:
+            The new state, and what was done.
+        """
+        if self.cell in STATIC:  # everything is at its fixed point already
+            return state, _nothing(iterate)
+        hs, us, stats = [state.hs[0]], [], []
+        changed = jnp.zeros(iterate.shape[:1], bool)
+        for j, layer in enumerate(self.layers):
+            # The injection that comes with w is of the state before; nobody reads it, and under
+            # `jit` it costs nothing.
+            (w, _), u, start = layer(state.hs[j]), state.us[j], state.hs[j + 1]
+            if j:
+                u = injected_again(layer, hs[-1], changed, u, self.compact)
+                start = lanes.select(changed, layer.straight(w, u), start)
+            solution = self._solve(layer, start, w, u, iterate[:, j], _part(probe, j))
+            hs.append(solution.value)
+            us.append(u)
+            stats.append(solution.stats)
+            changed |= iterate[:, j]
+        lowest = jnp.where(jnp.any(iterate, -1), jnp.argmax(iterate, -1) + 1, 0).astype(jnp.int32)
+        streak = jnp.where(lowest == state.action, state.streak + 1, 1)
+        streak = jnp.where(lowest > 0, streak, 0)
+        new = State(tuple(hs), tuple(us), self.head(hs[-1]), lowest, streak)
+        steps, residual, status = (jnp.stack(part, -1) for part in zip(*stats, strict=True))
+        return new, Sweep(iterate, steps, jnp.where(iterate, residual, 0.0), status)
+
+    def _solve(
+        self, layer: Cell, start: jax.Array, w: Any, u: Any, mask: jax.Array, probe: Stats | None
+    ) -> Solution:
+        compact = Compaction(self.compact, arg_axes=(None, 0)) if self.compact else False
+        # Unrolled are the paper's steps: a map that is there at once leaves nothing to unroll.
+        return fixed_point(
+            layer.step if isinstance(self.adjoint, Unrolled) else layer.iterate,
+            start,
+            w,
+            u,
+            solver=self.solver,
+            adjoint=self.adjoint,
+            tol=self.tol,
+            max_steps=self.max_steps,
+            mask=mask,
+            compact=compact,
+            probe=probe,
+        )
+
+
+def _nothing(iterate: jax.Array) -> Sweep:
+    """The sweep that spends nothing on anyone, for a mask bool [B, L]."""
+    steps = jnp.zeros_like(iterate, jnp.int32)
+    return Sweep(
+        iterate=jnp.zeros_like(iterate),
+        steps=steps,
+        residual=steps.astype(jnp.float32),
+        status=jnp.full_like(steps, Status.SKIPPED),
+    )
+
+
+def _part(probe: Stats | None, i: int) -> Stats | None:
+    return None if probe is None else jax.tree.map(lambda leaf: leaf[i], probe)
+
+
+def probes(model: DynaLay, batch: int) -> Stats | None:
+    """The `probe` of a pass, [rounds, L, B]; None where there is no backward solve to account for.
+
+    As with `backward_probe`, what `jax.grad` returns for it are steps, residual and status of each
+    backward solve, float32; steps are 0 where none was needed.
+    """
+    if not isinstance(model.adjoint, Implicit):
+        return None
+    solves = (model.rounds, len(model.widths))
+    each = lambda leaf: jnp.broadcast_to(leaf, (*solves, *leaf.shape))
+    return jax.tree.map(each, backward_probe(batch))
+
+
+def call(model: DynaLay, params: Any, method: Callable, *args: Any) -> Any:
+    """`method` of the model with these parameters: `model.apply`, with arguments in their order."""
+    return model.apply(params, *args, method=method)
+
+
+def costs(model: DynaLay, input_shape: tuple[int, ...]) -> cost.Costs:
+    """MACs a sample of the model's parts, for inputs of `input_shape` (without the batch axis).
+
+    What is computed once for a whole batch, as an orthogonal factor is, counts nothing.
+    """
+    params = shapes(model, input_shape)
+    one, two = (_costs(model, params, (batch, *input_shape)) for batch in (1, 2))
+    return jax.tree.map(lambda a, b: b - a, one, two)
+
+
+def _costs(model: DynaLay, params: Any, shape: tuple[int, ...]) -> cost.Costs:
+    """MACs of the model's parts on a batch of inputs."""
+    x = jax.ShapeDtypeStruct(shape, jnp.float32)
+    run = lambda method: lambda params, *args: call(model, params, method, *args)
+    result = lambda method, *args: jax.eval_shape(run(method), params, *args)
+    count = lambda method, *args: cost.macs(run(method), params, *args)
+    state = result(DynaLay.begin, x)
+    inject, step = [], []
+    for j in range(len(model.widths)):
+        below, z = state.hs[j : j + 2]
+        inputs = lambda m, h, j=j: m.layers[j](h)
+        straight = lambda m, h, j=j: m.layers[j].straight(*m.layers[j](h))
+        turn = lambda m, z, w, u, j=j: m.layers[j].step(z, w, u)
+        inject.append(count(straight, below))
+        step.append(count(turn, z, *result(inputs, below)))
+    return cost.Costs(
+        stem=count(DynaLay.stem_output, x),
+        inject=tuple(inject),
+        step=tuple(step),
+        head=count(DynaLay.head, state.hs[-1]),
+        agent=count(lambda m, s: m.observe(s, 1.0, 0).log_probs, state),
+    )
+
+
+def shapes(model: DynaLay, input_shape: tuple[int, ...]) -> Any:
+    """Shapes and dtypes of the model's parameters, nothing computed."""
+    return jax.eval_shape(lambda key: init(model, key, input_shape), jax.random.key(0))
+
+
+def init(model: DynaLay, key: jax.Array, input_shape: tuple[int, ...]) -> Any:
+    """Parameters of main model and agent, {"params": {...}}; the agent's are under "agent"."""
+    x = jnp.zeros((1, *input_shape), jnp.float32)
+    everything = lambda m, x: m.observe(m.begin(x), 1.0, 0).log_probs
+    return jax.jit(lambda key: model.init(key, x, method=everything))(key)
+
+
+def certificate(model: DynaLay, params: Any, x: jax.Array) -> list[float | None]:
+    """Per layer the certified contraction factor κ, or None where the cell promises none.
+
+    Args:
+        model, params: the model.
+        x: one input, [1, ...].
+    """
+
+    def factors(m: DynaLay, x: jax.Array) -> list[jax.Array | None]:
+        hs = m.begin(x).hs
+        return [
+            layer.contraction_factor(layer(h)[0])
+            for layer, h in zip(m.layers, hs[:-1], strict=True)
+        ]
+
+    return [None if k is None else float(k) for k in call(model, params, factors, x)]

@@ -1,0 +1,208 @@
+"""Contractions by construction (Eq. 6) and certified bounds on how much a linear map expands.
+
+The paper's orthogonal over-parameterisation is read as W = κ·Q(V): Q(V) the orthogonal factor of
+a free matrix V, κ < 1. With 1-Lipschitz activations z ← φ(W z + u) then contracts with the factor
+κ, so Theorem 1 (Banach) holds by construction and the distance to the fixed point is bounded.
+"""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+
+from dynalay_jax.solve import per_sample as lanes
+
+_METHODS = ("newton_schulz", "cayley")
+
+
+def error_bound(residual: jax.Array | float, contraction: jax.Array | float) -> jax.Array:
+    """Distance to the fixed point, ‖z − z*‖ ≤ ‖f(z) − z‖ / (1 − κ), where f contracts.
+
+    Args:
+        residual: ‖f(z) − z‖, or a relative residual for a relative bound; any shape. The value
+            that `fixed_point` returns is f(z), which is closer still by the factor κ.
+        contraction: κ, Lipschitz constant of f; broadcast against `residual`.
+
+    Returns:
+        The bound; `inf` where κ ≥ 1 (there is none) or κ is NaN.
+
+    References:
+        Banach, Fundamenta Mathematicae 3, 1922.
+    """
+    gap = 1 - jnp.asarray(contraction)
+    safe = gap > 0
+    return jnp.where(safe, jnp.asarray(residual) / jnp.where(safe, gap, 1), jnp.inf)
+
+
+def contractive(v: jax.Array, k: jax.Array, most: float = 0.99) -> jax.Array:
+    """κ·Q(V) of Eq. 6, with κ = sigmoid(k)·most.
+
+    Args:
+        v: free matrix [m, n].
+        k: free scalar.
+        most: bound on κ, in (0, 1).
+
+    Returns:
+        Matrix [m, n] of v's dtype with all its singular values equal to κ.
+
+    Raises:
+        ValueError: v is not a matrix, or `most` is outside (0, 1).
+    """
+    if not 0 < most < 1:
+        raise ValueError(f"most: expected a number in (0, 1), got {most}.")
+    return orthogonal(v) * (jax.nn.sigmoid(k) * most).astype(v.dtype)
+
+
+def orthogonal(v: jax.Array, method: str = "newton_schulz", steps: int | None = None) -> jax.Array:
+    """Orthogonal factor of a free matrix: QᵀQ = I (m ≥ n) or Q Qᵀ = I (m < n).
+
+    Args:
+        v: matrix [m, n], floating point.
+        method: "newton_schulz" iterates Q ← Q (3 I − QᵀQ) / 2 (Björck) towards the polar factor of
+            V, the nearest orthogonal matrix; V must have full rank. "cayley" maps the
+            skew-symmetric part of V by (I − A)(I + A)⁻¹; it takes any V and is exact up to
+            rounding, but needs a linear solve.
+        steps: Newton–Schulz iterations; None takes 30, enough in float32 for a condition number of
+            V up to about 10⁴.
+
+    Returns:
+        Matrix [m, n] of v's dtype; differentiable in v. NaN from "newton_schulz" where v = 0.
+
+    Raises:
+        ValueError: unknown method, or v is not a matrix.
+
+    References:
+        Björck and Bowie, SIAM J. Numer. Anal. 8(2), 1971; Trockman and Kolter, Orthogonalizing
+        Convolutional Layers with the Cayley Transform, ICLR 2021 (rectangular form).
+    """
+    if v.ndim != 2:
+        raise ValueError(f"v: expected a matrix, got shape {v.shape}.")
+    if method not in _METHODS:
+        raise ValueError(f"method: expected one of {_METHODS}, got {method!r}.")
+    if v.shape[0] < v.shape[1]:
+        return orthogonal(v.T, method, steps).T
+    wide = lanes.widen(v)
+    q = _cayley(wide) if method == "cayley" else _newton_schulz(wide, steps or 30)
+    return q.astype(v.dtype)
+
+
+def _newton_schulz(v: jax.Array, steps: int) -> jax.Array:
+    # Converges for singular values in (0, √3): divide by a bound on the largest.
+    q = v / jax.lax.stop_gradient(dense_bound(v))
+    dot = functools.partial(jnp.matmul, precision="highest")
+    # A loop is traced and compiled once, not so many times.
+    return jax.lax.fori_loop(0, steps, lambda _, q: 1.5 * q - 0.5 * dot(q, dot(q.T, q)), q)
+
+
+def _cayley(v: jax.Array) -> jax.Array:
+    n = v.shape[1]
+    top, below = v[:n], v[n:]
+    skew = top - top.T + jnp.matmul(below.T, below, precision="highest")
+    eye = jnp.eye(n, dtype=v.dtype)
+    # (I − A)(I + A)⁻¹ = (I + A)⁻¹(I − A), and the rows below are −2 W (I + A)⁻¹.
+    square = jnp.linalg.solve(eye + skew, eye - skew)
+    rest = -2 * jnp.linalg.solve((eye + skew).T, below.T).T
+    return jnp.concatenate([square, rest], axis=0)
+
+
+def dense_bound(w: jax.Array, iterations: int = 6) -> jax.Array:
+    """Certified upper bound on the largest singular value of a matrix.
+
+    Gram iteration: ‖W‖ ≤ ‖(WᵀW)^(2^k)‖_F^(2^-(k+1)), which falls to ‖W‖ superlinearly in k. Power
+    iteration, the usual choice, approaches ‖W‖ from below and certifies nothing. Computed in
+    float32 or better and rounded up by the accumulated rounding error.
+
+    Args:
+        w: matrix [m, n].
+        iterations: k ≥ 0; at 6 the bound is at most n^(1/128) ‖W‖, 5 % above for n = 512.
+
+    Returns:
+        Scalar, float32 or float64; differentiable.
+
+    Raises:
+        ValueError: w is not a matrix.
+
+    References:
+        Delattre et al., Efficient Bound of Lipschitz Constant for Convolutional Layers by Gram
+        Iteration, ICML 2023.
+    """
+    if w.ndim != 2:
+        raise ValueError(f"w: expected a matrix, got shape {w.shape}.")
+    w = lanes.widen(w)
+    long, short = max(w.shape), min(w.shape)
+    peak = jax.lax.stop_gradient(jnp.max(jnp.abs(w)))
+    gram = (w.T if w.shape[0] < w.shape[1] else w) / jnp.where(peak > 0, peak, 1)
+    bound = peak
+    for i in range(iterations + 1):
+        # ‖W‖ = bound · ‖gram‖^(2^-i), and ‖gram‖ = norm · ‖(gram/norm)ᵀ(gram/norm)‖^½.
+        norm = _frobenius(gram)
+        bound = bound * norm ** (0.5**i)
+        gram = gram / norm
+        gram = jnp.matmul(gram.T, gram, precision="highest")
+    # What rounding can have taken from the products, relative to ‖WᵀW‖_F ≥ ‖W‖_F² / √short.
+    slack = 1 + 2 * long * math.sqrt(short) * float(jnp.finfo(w.dtype).eps)
+    return bound * _frobenius(gram) ** (0.5 ** (iterations + 1)) * slack
+
+
+def _frobenius(w: jax.Array) -> jax.Array:
+    square = jnp.sum(jnp.square(w))
+    # A zero matrix must give neither NaN nor a NaN gradient.
+    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 1)
+
+
+def conv_bound(kernel: jax.Array, iterations: int = 6) -> jax.Array:
+    """Certified bound on the ℓ2 operator norm of a convolution, at any image size.
+
+    √(h·w) times the least spectral norm of four reshapes of the kernel, each bounded by
+    `dense_bound`. Holds for stride 1 with zero ("SAME") or circular padding.
+
+    Args:
+        kernel: [h, w, in, out], as Flax keeps it.
+        iterations: of `dense_bound`.
+
+    Returns:
+        Scalar, float32 or float64; differentiable.
+
+    Raises:
+        ValueError: the kernel has another rank.
+
+    References:
+        Singla and Feizi, Fantastic Four: Differentiable and Efficient Bounds on Singular Values
+        of Convolution Layers, ICLR 2021.
+    """
+    if kernel.ndim != 4:
+        raise ValueError(f"kernel: expected shape [h, w, in, out], got {kernel.shape}.")
+    h, w, cin, cout = kernel.shape
+    shapes = [
+        ((3, 0, 2, 1), (cout * h, cin * w)),
+        ((3, 1, 2, 0), (cout * w, cin * h)),
+        ((3, 2, 0, 1), (cout, cin * h * w)),
+        ((3, 0, 1, 2), (cout * h * w, cin)),
+    ]
+    bounds = [dense_bound(kernel.transpose(axes).reshape(s), iterations) for axes, s in shapes]
+    return math.sqrt(h * w) * jnp.min(jnp.stack(bounds))
+
+
+def depthwise_bound(kernel: jax.Array) -> jax.Array:
+    """Certified bound on the ℓ2 norm of a depthwise convolution: a channel's largest ℓ1 norm.
+
+    Young's inequality, ‖k ∗ z‖₂ ≤ ‖k‖₁ ‖z‖₂; any stride and image size, zero or circular padding.
+
+    Args:
+        kernel: [h, w, 1, channels], as Flax keeps it.
+
+    Returns:
+        Scalar, float32 or float64, rounded up; differentiable.
+
+    Raises:
+        ValueError: the kernel has another shape.
+
+    References:
+        Young's convolution inequality, as in Grafakos, Classical Fourier Analysis, sec. 1.2.
+    """
+    if kernel.ndim != 4 or kernel.shape[2] != 1:
+        raise ValueError(f"kernel: expected shape [h, w, 1, channels], got {kernel.shape}.")
+    kernel = lanes.widen(kernel)
+    slack = 1 + kernel.shape[0] * kernel.shape[1] * float(jnp.finfo(kernel.dtype).eps)
+    return jnp.max(jnp.sum(jnp.abs(kernel), axis=(0, 1, 2))) * slack

@@ -1,0 +1,85 @@
+"""Layers with nothing to iterate: what a DynaLay model is compared with, in the same harness.
+
+    g(z, u) = h(u) whatever z,    h = cell.straight(*cell(below))
+
+Iterating one is the identity on its straight output. It has the parameters of its straight pass and
+no others.
+"""
+
+from typing import Any
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from dynalay_jax.layers.concave import Cell, ConcaveConv, norm_groups
+
+PyTree = Any
+
+
+class StaticCell(Cell):
+    """A layer that depends on what is below it alone."""
+
+    @nn.nowrap
+    def mix(self, z: jax.Array, w: PyTree) -> jax.Array:
+        del w
+        return jnp.zeros_like(z)
+
+    @nn.nowrap
+    def contraction_factor(self, w: PyTree) -> jax.Array:
+        del w
+        return jnp.float32(0)
+
+
+class PlainConv(StaticCell):
+    """A layer of the paper's plain CNN, as `cascade` has it: h = relu(norm(K ∗ below))."""
+
+    @nn.compact
+    def __call__(self, below: jax.Array) -> tuple[PyTree, PyTree]:
+        return (), self._offset(below)
+
+    @nn.nowrap
+    def respond(self, mixed: jax.Array, w: PyTree, u: PyTree) -> jax.Array:
+        del w
+        return nn.relu(mixed + u)
+
+
+class GatedConv(StaticCell, ConcaveConv):
+    """A layer of plain `concave` cells: h = m ⊙ tanh(relu(norm(K ∗ below))), m in [0, 1]."""
+
+    @nn.compact
+    def __call__(self, below: jax.Array) -> tuple[PyTree, PyTree]:
+        return (), self._injection(below)
+
+
+class ResidualConv(PlainConv):
+    """A basic residual block: h = relu(below + norm(K₂ ∗ relu(norm(K₁ ∗ below)))).
+
+    Where the resolution falls or the width grows, every `stride`-th position of `below` is added,
+    and to new channels nothing: the shortcut without parameters (option A). `window` is the side of
+    both kernels.
+
+    References:
+        He et al., Deep Residual Learning for Image Recognition, CVPR 2016, with group instead of
+        batch normalisation.
+    """
+
+    @nn.compact
+    def __call__(self, below: jax.Array) -> tuple[PyTree, PyTree]:
+        new = self.features - below.shape[-1]
+        if new < 0:
+            raise ValueError(
+                f"widths: expected residual layers at least as wide as the {below.shape[-1]} "
+                f"channels below them, got {self.features}."
+            )
+        below = below.astype(self.dtype)
+        window = (self.window, self.window)
+        inner = nn.relu(self._offset(below))
+        inner = nn.Conv(self.features, window, use_bias=not self.norm, dtype=self.dtype)(inner)
+        if self.norm:
+            inner = nn.GroupNorm(norm_groups(self.features), dtype=self.dtype)(inner)
+        shortcut = below[:, :: self.stride, :: self.stride]
+        return (), inner + jnp.pad(shortcut, ((0, 0), (0, 0), (0, 0), (0, new)))
+
+
+STATIC = {"plain": PlainConv, "gated": GatedConv, "residual": ResidualConv}

@@ -1,0 +1,175 @@
+"""How the gradient of a fixed point is computed: the `adjoint=` of `fixed_point`.
+
+At z = f(z, θ) the implicit function theorem gives (Eq. 5)
+
+    ∂z/∂θ = (I − J)⁻¹ ∂f/∂θ,  J = ∂f/∂z.
+
+Going back, a cotangent v becomes (∂f/∂θ)ᵀ w with w = v + Jᵀ w: another fixed point, of a linear
+map, solved by the same loop as the forward one. The reverse-mode adjoints differ only in how far
+they solve it: `Implicit` to a tolerance, `Phantom` for a few damped steps, `JacobianFree` not at
+all (w = v). `ImplicitJVP` solves the tangent equation ż = J ż + (∂f/∂θ) θ̇ instead and serves
+forward mode. `Unrolled` differentiates the iterations themselves.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+
+from dynalay_jax.solve import buckets, validate
+from dynalay_jax.solve import loop as active_set
+from dynalay_jax.solve import per_sample as lanes
+from dynalay_jax.solve.implicit import Adjoint, ImplicitSettings, Reverse, unmeasured, with_tangent
+from dynalay_jax.solve.problem import Operands, Problem
+from dynalay_jax.solve.solution import Solution, Stats
+
+PyTree = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class ImplicitJVP(ImplicitSettings, Adjoint):
+    """Implicit differentiation in forward mode: `jax.jvp`, `jacfwd`, `hessian`.
+
+    A `custom_jvp` rule: the tangent equation is solved matrix-free, in every sample by itself, and
+    its transpose serves reverse mode too. Skipped samples pass the tangent of `z0` on. The linear
+    solves run masked, without compaction, and take no `probe`.
+
+    Args and Raises are those of `Implicit`.
+    """
+
+    forward_mode = True
+
+    def solve(
+        self, problem: Problem, z0: PyTree, operands: Operands, probe: Stats | None
+    ) -> Solution:
+        return with_tangent(problem, self)(z0, operands)
+
+
+@dataclasses.dataclass(frozen=True)
+class Implicit(ImplicitSettings, Reverse):
+    """Implicit differentiation, the default: w = v + Jᵀ w solved matrix-free (Eq. 5).
+
+    A `custom_vjp` rule with memory O(state), whatever the number of steps. Every sample is solved
+    by itself, compacted where the forward solve is; skipped samples pass their cotangent to `z0`,
+    the others give z0 none. The derivative is that of a fixed point: for a sample that stopped
+    short of one it is as far off as the sample is. `probe=` of `fixed_point` reads the backward
+    solve's account.
+
+    Args:
+        solver: of the linear solve; None takes the forward one, as Jᵀ has J's eigenvalues.
+        tol: residual of the linear solve relative to the cotangent, ‖v + Jᵀw − w‖ / ‖v‖; None
+            takes the forward `tol`. What rounding allows is enough: four machine epsilons of the
+            state's dtype, relative to v or w.
+        max_steps: its budget a sample; None takes the forward one, but at least 100.
+        on_failure: what becomes of a sample whose linear solve does not converge: "nan" makes its
+            gradient NaN, "jacobian_free" falls back to w = v for that sample.
+
+    Raises:
+        TypeError, ValueError: a field of the wrong type or out of its range.
+
+    References:
+        Bai et al., Deep Equilibrium Models, NeurIPS 2019.
+    """
+
+    def adjoint_state(
+        self, problem: Problem, at: PyTree, operands: Operands, v: PyTree, run: jax.Array
+    ) -> tuple[PyTree, Stats]:
+        def bind(level: int, ids: jax.Array | None) -> active_set.Map:
+            _, pull = jax.vjp(problem.at(operands, level, ids), buckets.gather(at, ids))
+            return lambda w: pull(w)[0]
+
+        return self.linear_solve(bind, v, lanes.fill(at, 0), run, problem, operands, compact=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Phantom(Reverse):
+    """Phantom gradient: `steps` damped steps on w = v + Jᵀ w from w = 0, at the fixed point.
+
+    Cheaper than `Implicit` and biased; what unrolling `steps` damped iterations at the fixed point
+    gives, without their memory.
+
+    Args:
+        steps: ≥ 1.
+        damping: in (0, 1].
+
+    Raises:
+        TypeError, ValueError: a field of the wrong type or out of its range.
+
+    References:
+        Geng et al., On Training Implicit Models, NeurIPS 2021.
+    """
+
+    steps: int = 5
+    damping: float = 0.5
+
+    def __post_init__(self) -> None:
+        validate.positive_integer("Phantom(steps=...)", self.steps)
+        validate.fraction("Phantom(damping=...)", self.damping)
+
+    def adjoint_state(
+        self, problem: Problem, at: PyTree, operands: Operands, v: PyTree, run: jax.Array
+    ) -> tuple[PyTree, Stats]:
+        w = jax.tree.map(lambda x: x * self.damping, v)
+        if self.steps > 1:
+            _, pull = jax.vjp(problem.at(operands), at)
+
+            def step(w: PyTree, _: None) -> tuple[PyTree, None]:
+                (back,) = pull(w)
+                damped = lambda w, v, j: w + (v + j - w) * self.damping
+                return jax.tree.map(damped, w, v, back), None
+
+            w, _ = jax.lax.scan(step, w, None, length=self.steps - 1)
+            w = lanes.select(run, w, lanes.fill(at, 0))
+        return w, unmeasured(run, self.steps)
+
+
+@dataclasses.dataclass(frozen=True)
+class JacobianFree(Reverse):
+    """Jacobian-free backpropagation: w = v, one vector–Jacobian product of f at the fixed point.
+
+    The cheapest and most biased; a descent direction where f contracts strongly.
+
+    References:
+        Fung et al., JFB: Jacobian-Free Backpropagation for Implicit Networks, AAAI 2022.
+    """
+
+    def adjoint_state(
+        self, problem: Problem, at: PyTree, operands: Operands, v: PyTree, run: jax.Array
+    ) -> tuple[PyTree, Stats]:
+        return v, unmeasured(run, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Unrolled(Adjoint):
+    """Differentiates the iterations themselves, in forward and reverse mode, z0 included.
+
+    Exact for the value that was computed, converged or not. `max_steps` must be known at trace
+    time, and compaction is not available.
+
+    Args:
+        checkpoint: False stores every step: memory O(max_steps · activations of f). True stores
+            the state of √max_steps steps and computes the others again.
+    """
+
+    forward_mode = True
+
+    checkpoint: bool = False
+
+    def solve(
+        self, problem: Problem, z0: PyTree, operands: Operands, probe: Stats | None
+    ) -> Solution:
+        if problem.length is None:
+            raise ValueError(
+                "max_steps: expected a number known at trace time with adjoint=Unrolled(), got a "
+                "traced value. Pass a Python integer, or differentiate with adjoint=Implicit()."
+            )
+        f = problem.at(operands)
+        solution = active_set.unroll(
+            f,
+            z0,
+            problem.solver,
+            operands.limits,
+            problem.length,
+            self.checkpoint,
+        )
+        return solution._replace(stats=jax.lax.stop_gradient(solution.stats))

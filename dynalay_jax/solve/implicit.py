@@ -1,0 +1,274 @@
+"""The derivative rules of a solve, which the adjoints of `adjoints` share.
+
+`with_tangent` is the `custom_jvp` rule of the tangent equation, `Reverse` the `custom_vjp` rule of
+the adjoint one; `ImplicitSettings` says how either is solved.
+"""
+
+import abc
+from collections.abc import Callable
+import dataclasses
+import functools
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from dynalay_jax.solve import buckets, validate
+from dynalay_jax.solve import loop as active_set
+from dynalay_jax.solve import per_sample as lanes
+from dynalay_jax.solve.linear import solve_linear
+from dynalay_jax.solve.problem import Operands, Problem
+from dynalay_jax.solve.solution import Solution, Stats, Status
+from dynalay_jax.solve.solvers import Solver
+
+PyTree = Any
+_ON_FAILURE = ("nan", "jacobian_free")
+
+
+class Adjoint(abc.ABC):
+    """Base class: how `fixed_point` is differentiated.
+
+    Attributes:
+        forward_mode: whether `jax.jvp` goes through it; no backward solve can then be reported on.
+    """
+
+    forward_mode: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def solve(
+        self, problem: Problem, z0: PyTree, operands: Operands, probe: Stats | None
+    ) -> Solution:
+        """Solves the problem in a way that carries this adjoint's derivative.
+
+        Args:
+            problem: f, hoisted.
+            z0: start, canonical as `lanes.canonical` makes it.
+            operands: all else that the solution depends on.
+            probe: None, or `Stats` of float32 [B] whose cotangent is to be the backward account.
+
+        Returns:
+            Solution with the lanes on axis 0.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class ImplicitSettings:
+    """How the linear system of an implicit derivative is solved; `Implicit` documents it."""
+
+    solver: Solver | None = None
+    tol: float | None = None
+    max_steps: int | None = None
+    on_failure: str = "nan"
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        if self.solver is not None and not isinstance(self.solver, Solver):
+            raise TypeError(
+                f"{name}(solver=...): expected None or a solver such as Anderson(), "
+                f"got {self.solver!r}."
+            )
+        if self.tol is not None:
+            validate.not_negative(f"{name}(tol=...)", self.tol)
+        if self.max_steps is not None:
+            validate.positive_integer(f"{name}(max_steps=...)", self.max_steps)
+        if self.on_failure not in _ON_FAILURE:
+            raise ValueError(
+                f"{name}(on_failure=...): expected one of {_ON_FAILURE}, got {self.on_failure!r}."
+            )
+
+    def linear_solve(
+        self,
+        bind: active_set.Bind,
+        b: PyTree,
+        zeros: PyTree,
+        run: jax.Array,
+        problem: Problem,
+        operands: Operands,
+        compact: bool,
+    ) -> tuple[PyTree, Stats]:
+        """x = A x + b by these settings, those of the forward solve where they are None."""
+        dtypes = [jnp.finfo(x.dtype) for x in jax.tree.leaves(zeros)]
+        epsilon = 4 * max(float(dtype.eps) for dtype in dtypes)
+        limits = operands.limits
+        tol, budget = limits.tol, jnp.maximum(limits.max_steps, 100)
+        if self.tol is not None:
+            tol = jnp.full_like(tol, self.tol)
+        if self.max_steps is not None:
+            budget = jnp.full_like(budget, self.max_steps)
+        return solve_linear(
+            bind,
+            b,
+            zeros,
+            solver=problem.solver if self.solver is None else self.solver,
+            limits=limits._replace(tol=jnp.maximum(tol, epsilon), max_steps=budget, mask=run),
+            epsilon=epsilon,
+            sizes=problem.sizes if compact else problem.sizes[:1],
+            fall_back=self.on_failure == "jacobian_free",
+        )
+
+
+def with_tangent(problem: Problem, settings: ImplicitSettings) -> Callable:
+    """The forward solve as a function of (z0, operands) with an implicit `custom_jvp` rule."""
+
+    @jax.custom_jvp
+    def solve(z0: PyTree, operands: Operands) -> Solution:
+        value, stats = problem.solve(z0, operands)
+        # As floats: the float0 tangent of an integer has no mesh axes, which shard_map objects to.
+        return Solution(value, stats_as_float(stats))
+
+    @solve.defjvp
+    def tangent(primals: tuple, tangents: tuple) -> tuple[Solution, Solution]:
+        (z0, operands), (dz0, d_operands) = primals, tangents
+        value, stats = solve(z0, operands)
+        run = stats.status != float(Status.SKIPPED)
+        at, zeros = lanes.finite_or_zero(value), lanes.fill(value, 0)
+
+        outer = lambda args, consts: problem.maps[0](consts, at, *args)
+        _, b = jax.jvp(
+            outer,
+            (operands.args, operands.consts[0]),
+            (d_operands.args, d_operands.consts[0]),
+        )
+        b = lanes.select(run, b, zeros)
+        _, jacobian = jax.linearize(problem.at(operands), at)
+        bind = lambda level, ids: jacobian
+        dz, _ = settings.linear_solve(bind, b, zeros, run, problem, operands, compact=False)
+        return Solution(value, stats), Solution(lanes.select(run, dz, dz0), lanes.fill(stats, 0))
+
+    def with_integers(z0: PyTree, operands: Operands) -> Solution:
+        value, (steps, residual, status) = solve(z0, operands)
+        return Solution(value, Stats(steps.astype(jnp.int32), residual, status.astype(jnp.int32)))
+
+    return with_integers
+
+
+class Reverse(Adjoint):
+    """A `custom_vjp` rule that solves w = v + Jᵀ w, as far as `adjoint_state` does."""
+
+    @abc.abstractmethod
+    def adjoint_state(
+        self, problem: Problem, at: PyTree, operands: Operands, v: PyTree, run: jax.Array
+    ) -> tuple[PyTree, Stats]:
+        """w, zero outside `run` as v is, and the account of the backward solve.
+
+        Args:
+            problem: gives f.
+            at: the fixed point, where J is taken.
+            operands: of f.
+            v: cotangent of the fixed point, zero outside `run`.
+            run: the lanes that were iterated, bool [B].
+        """
+
+    def solve(
+        self, problem: Problem, z0: PyTree, operands: Operands, probe: Stats | None
+    ) -> Solution:
+        settings = self if isinstance(self, ImplicitSettings) else ImplicitSettings()
+        # What the second derivative differentiates.
+        primal = with_tangent(problem, settings)
+
+        @jax.custom_vjp
+        def solve(z0: PyTree, operands: Operands, probe: Stats | None) -> Solution:
+            return primal(z0, operands)
+
+        def forward(z0: PyTree, operands: Operands, probe: Stats | None) -> tuple[Solution, tuple]:
+            solution = primal(z0, operands)
+            return solution, (solution, operands, probe)
+
+        def backward(saved: tuple, cotangent: Solution) -> tuple:
+            (value, stats), operands, probe = saved
+            run = stats.status != Status.SKIPPED
+            zeros = lanes.fill(value, 0)
+            pulled, account = self._pulled(problem, value, operands, cotangent.value, run)
+            d_args, d_consts = pulled
+            d_consts = (d_consts, *[None] * (len(operands.consts) - 1))
+            # A skipped sample is returned as it came: its cotangent goes to z0.
+            d_z0 = lanes.select(run, zeros, cotangent.value)
+            none: Any = None  # settings have no derivative
+            return d_z0, Operands(d_args, d_consts, none), None if probe is None else account
+
+        solve.defvjp(forward, backward)
+        return solve(z0, operands, probe)
+
+    def _pulled(
+        self, problem: Problem, value: PyTree, operands: Operands, v: PyTree, run: jax.Array
+    ) -> tuple[PyTree, Stats]:
+        """Cotangents of f's arguments and of what it closed over, and the account as float32.
+
+        Args:
+            problem: gives f.
+            value: its fixed point.
+            operands: of f.
+            v: cotangent of the fixed point.
+            run: the lanes that were iterated, bool [B].
+        """
+        given = operands.smooth()
+        may_branch = len(problem.sizes) > 1 and not operands.shared(run)
+
+        def somebody() -> tuple[PyTree, Stats]:
+            at = lanes.finite_or_zero(value)
+            v_run = lanes.select(run, v, lanes.fill(value, 0))
+            w, stats = self.adjoint_state(problem, at, operands, v_run, run)
+            pulled = _pull(problem, at, operands, w, run, may_branch)
+            return pulled, stats_as_float(stats)
+
+        def nobody() -> tuple[PyTree, Stats]:
+            account = lanes.vary_like(stats_as_float(unmeasured(run, 0)), value, run)
+            return lanes.fill(given, 0), account
+
+        return jax.lax.cond(jnp.any(run), somebody, nobody) if may_branch else somebody()
+
+
+def _pull(
+    problem: Problem,
+    at: PyTree,
+    operands: Operands,
+    w: PyTree,
+    run: jax.Array,
+    may_branch: bool,
+) -> PyTree:
+    """Cotangents of `operands.smooth()`, from those of its values at `at`.
+
+    Evaluating f there and the product with its weights cost a step each, so the lanes in `run`,
+    outside of which w is 0, are gathered into the smallest bucket that holds them.
+
+    Args:
+        problem: gives f.
+        at: where it is differentiated.
+        operands: of f.
+        w, run: as in `adjoint_state`.
+        may_branch: False takes all lanes.
+    """
+
+    def in_bucket(level: int) -> PyTree:
+        ids = jnp.argsort(~run, stable=True)[: problem.sizes[level]] if level else None
+
+        def outer(smooth: PyTree) -> PyTree:
+            args, consts = operands.with_smooth(smooth)
+            gathered = problem.gather(args, ids)
+            return problem.maps[level](consts, buckets.gather(at, ids), *gathered)
+
+        _, pull = jax.vjp(outer, operands.smooth())
+        return pull(buckets.gather(w, ids))[0]
+
+    if not may_branch:
+        return in_bucket(0)
+    level = buckets.smallest(problem.sizes, jnp.sum(run, dtype=jnp.int32))
+    return jax.lax.switch(
+        level, [functools.partial(in_bucket, i) for i in range(len(problem.sizes))]
+    )
+
+
+def stats_as_float(stats: Stats) -> Stats:
+    """`Stats` as float32, the form in which they travel as a cotangent."""
+    as_float = lambda x: jax.lax.stop_gradient(x.astype(jnp.float32))
+    return jax.tree.map(as_float, stats)
+
+
+def unmeasured(run: jax.Array, steps: int) -> Stats:
+    """Account of a backward pass that makes no claim to convergence: MAX_STEPS, residual inf."""
+    pick = lambda a, b, dtype: jnp.where(run, jnp.asarray(a, dtype), jnp.asarray(b, dtype))
+    return Stats(
+        steps=pick(steps, 0, jnp.int32),
+        residual=pick(jnp.inf, jnp.inf, jnp.float32),
+        status=pick(Status.MAX_STEPS, Status.SKIPPED, jnp.int32),
+    )

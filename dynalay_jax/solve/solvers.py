@@ -1,0 +1,209 @@
+"""Solvers of z = f(z): from an evaluation f(z) to the next iterate, in every lane by itself.
+
+A solver is a frozen dataclass (hashable by value, so that an equal solver never re-traces) with
+
+    init(z)             -> state         before the first evaluation
+    step(z, fz, state, k) -> (z, state)  after evaluation number k = 0, 1, ... gave fz = f(z)
+
+`z` is a pytree with the samples on axis 0 of every leaf; so is every leaf of the state, which
+lets the active set gather lanes out of it. `k` is one int32 for all lanes.
+"""
+
+import abc
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dynalay_jax.solve import per_sample as lanes
+from dynalay_jax.solve import validate
+
+PyTree = Any
+
+
+class Solver(abc.ABC):
+    """Base class of the solvers; subclass it with a frozen dataclass to add one."""
+
+    @abc.abstractmethod
+    def init(self, z: PyTree) -> PyTree:
+        """State before the first evaluation.
+
+        Args:
+            z: start, leaves [B, ...].
+
+        Returns:
+            Pytree of arrays, every leaf with the lanes on axis 0; made from z (`lanes.fill`).
+        """
+
+    @abc.abstractmethod
+    def step(self, z: PyTree, fz: PyTree, state: PyTree, k: jax.Array) -> tuple[PyTree, PyTree]:
+        """Next iterate and state.
+
+        Args:
+            z: where f was evaluated, leaves [B, ...].
+            fz: f(z), like z.
+            state: the solver's.
+            k: number of evaluations before this one, int32 scalar.
+
+        Returns:
+            Where to evaluate f next, like z; and the new state.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class Picard(Solver):
+    """z ← z + damping·(f(z) − z); with damping 1 plain iteration, the paper's choice.
+
+    Converges where f contracts; damping < 1 also tames eigenvalues of the Jacobian near −1.
+
+    Args:
+        damping: in (0, 1].
+
+    Raises:
+        TypeError, ValueError: damping is no number, or outside (0, 1].
+    """
+
+    damping: float = 1.0
+
+    def __post_init__(self) -> None:
+        validate.fraction("Picard(damping=...)", self.damping)
+
+    def init(self, z: PyTree) -> PyTree:
+        return ()
+
+    def step(self, z: PyTree, fz: PyTree, state: PyTree, k: jax.Array) -> tuple[PyTree, PyTree]:
+        if self.damping == 1.0:
+            return fz, state
+        return jax.tree.map(lambda a, b: a + (b - a) * self.damping, z, fz), state
+
+
+@dataclasses.dataclass(frozen=True)
+class Anderson(Solver):
+    """Anderson acceleration (type II): least squares over the last `memory` secant pairs.
+
+    With g = f(z) − z and the differences ΔZ, ΔG of past iterates and residuals,
+    γ = argmin ‖g − ΔG γ‖² + ridge·‖γ‖² and z ← z + damping·g − (ΔZ + damping·ΔG) γ. Each pair
+    is stored divided by ‖Δg‖, which leaves the step as it is and makes `ridge` relative.
+
+    Args:
+        memory: secant pairs kept, ≥ 1; the state takes 2·memory + 2 times the memory of z.
+        ridge: relative regularisation of the normal equations, ≥ 0, at least the machine epsilon of
+            the accumulation dtype; None takes ten times that (1e-6 in float32, 2e-15 in float64).
+        damping: mixing factor in (0, 1].
+
+    Raises:
+        TypeError, ValueError: a field of the wrong type or out of its range.
+
+    References:
+        Walker and Ni, Anderson acceleration for fixed-point iterations, SIAM J. Numer. Anal.
+        49(4), 2011.
+    """
+
+    memory: int = 5
+    ridge: float | None = None
+    damping: float = 1.0
+
+    def __post_init__(self) -> None:
+        validate.positive_integer("Anderson(memory=...)", self.memory)
+        validate.fraction("Anderson(damping=...)", self.damping)
+        if self.ridge is not None:
+            validate.not_negative("Anderson(ridge=...)", self.ridge)
+
+    def init(self, z: PyTree) -> PyTree:
+        past = lanes.history(z, self.memory)
+        # Gram matrix of the stored Δg, one row and column of it new at every step.
+        gram = lanes.history(jnp.repeat(lanes.square_norm(z)[:, None], self.memory, 1), self.memory)
+        return lanes.fill(z, 0), lanes.fill(z, 0), past, past, gram
+
+    def step(self, z: PyTree, fz: PyTree, state: PyTree, k: jax.Array) -> tuple[PyTree, PyTree]:
+        last_z, last_g, past_dz, past_dg, gram = state
+        g = lanes.difference(fz, z)
+        dz, dg = lanes.difference(z, last_z), lanes.difference(g, last_g)
+        norm = lanes.norm(dg)
+        # At k = 0 there is no pair yet; a pair with Δg = 0 says nothing. Both stay zero columns.
+        inverse = jnp.where((norm > 0) & (k > 0), 1 / jnp.where(norm > 0, norm, 1), 0)
+        slot = (k - 1) % self.memory
+        past_dz = lanes.remember(past_dz, lanes.scale(dz, inverse), slot)
+        unit_dg = lanes.scale(dg, inverse)
+        past_dg = lanes.remember(past_dg, unit_dg, slot)
+        products = lanes.project(past_dg, unit_dg)
+        gram = lanes.remember(gram, products, slot)
+        gram = jax.lax.dynamic_update_index_in_dim(gram, products, slot, axis=2)
+
+        diagonal = jnp.diagonal(gram, axis1=1, axis2=2)
+        eps = float(jnp.finfo(gram.dtype).eps)
+        ridge = 10 * eps if self.ridge is None else max(self.ridge, eps)
+        # Empty columns get a unit diagonal: their coefficient is then zero.
+        shift = jnp.where(diagonal > 0, jnp.asarray(ridge, gram.dtype), 1)
+        system = gram + jnp.expand_dims(shift, 2) * jnp.eye(self.memory, dtype=gram.dtype)[None]
+        gamma = _solve_positive(system, lanes.project(past_dg, g))
+
+        back_z, back_g = lanes.combine(past_dz, gamma), lanes.combine(past_dg, gamma)
+        mix = lambda a, b, c, d: a - c + (b - d) * self.damping
+        return jax.tree.map(mix, z, g, back_z, back_g), (z, g, past_dz, past_dg, gram)
+
+
+@dataclasses.dataclass(frozen=True)
+class Broyden(Solver):
+    """Broyden's good method for f(z) − z = 0, its inverse Jacobian kept as −I + Σ uᵢ vᵢᵀ.
+
+    The first step is Picard's. When `memory` pairs are stored it starts afresh: later pairs are
+    built on the earlier ones, so that dropping the oldest would leave an inconsistent inverse.
+
+    Args:
+        memory: rank-one pairs kept, ≥ 1; the state takes 2·memory + 2 times the memory of z.
+
+    Raises:
+        TypeError, ValueError: memory is no integer, or below 1.
+
+    References:
+        Broyden, Math. Comp. 19, 1965; Kelley, Iterative Methods for Linear and Nonlinear
+        Equations, SIAM 1995, ch. 7.
+    """
+
+    memory: int = 20
+
+    def __post_init__(self) -> None:
+        validate.positive_integer("Broyden(memory=...)", self.memory)
+
+    def init(self, z: PyTree) -> PyTree:
+        past = lanes.history(z, self.memory)
+        return lanes.fill(z, 0), lanes.fill(z, 0), past, past
+
+    def step(self, z: PyTree, fz: PyTree, state: PyTree, k: jax.Array) -> tuple[PyTree, PyTree]:
+        last_z, last_g, u, v = state
+        slot = (k - 1) % self.memory
+        fresh = slot == 0
+        u = jax.tree.map(lambda x: jnp.where(fresh, jnp.zeros((), x.dtype), x), u)
+
+        g = lanes.difference(fz, z)
+        dz, dg = lanes.difference(z, last_z), lanes.difference(g, last_g)
+        # H = -I + U Vᵀ: row vᵀ = Δzᵀ H, and the secant error Δz − H Δg.
+        row = lanes.difference(lanes.combine(v, lanes.project(u, dz)), dz)
+        error = jax.tree.map(
+            lambda a, b, c: a + b - c, dz, dg, lanes.combine(u, lanes.project(v, dg))
+        )
+        denominator = lanes.inner(row, dg)
+        safe = (jnp.abs(denominator) > 0) & jnp.isfinite(denominator) & (k > 0)
+        inverse = jnp.where(safe, 1 / jnp.where(safe, denominator, 1), 0)
+        u = lanes.remember(u, lanes.scale(error, inverse), slot)
+        v = lanes.remember(v, row, slot)
+
+        back = lanes.combine(u, lanes.project(v, g))
+        step = lambda a, b, c: a + b - c
+        return jax.tree.map(step, z, g, back), (z, g, u, v)
+
+
+def _solve_positive(matrix: jax.Array, rhs: jax.Array) -> jax.Array:
+    """Solves small positive definite systems, [B, m, m] and [B, m], by Gauss–Jordan elimination.
+
+    Positive definite systems need no pivots, and m is small: this fuses into the loop body, where
+    a LAPACK call a step would cost more than the rest of it (and crashed XLA's CPU backend beside
+    a bfloat16 state, jax 0.10 to 0.12).
+    """
+    table = jnp.concatenate([matrix, rhs[:, :, None]], axis=2)
+    for i in range(rhs.shape[1]):
+        pivot = table[:, i] / table[:, i, i, None]
+        table = (table - table[:, :, i, None] * pivot[:, None, :]).at[:, i].set(pivot)
+    return table[:, :, -1]

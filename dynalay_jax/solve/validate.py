@@ -1,0 +1,193 @@
+"""Checks of `fixed_point`'s arguments, at trace time: what was expected, what came, the cure."""
+
+from collections.abc import Callable
+import difflib
+import numbers
+from typing import Any
+
+import jax
+import jax.extend.core as jex
+import jax.numpy as jnp
+import numpy as np
+
+from dynalay_jax.solve.solution import Stats
+
+PyTree = Any
+
+
+def state(z0: PyTree, batched: bool) -> PyTree:
+    """z0 as strongly typed arrays.
+
+    Raises:
+        ValueError: z0 has no leaf, or (batched) its leaves do not share a leading axis.
+        TypeError: a leaf is not a floating-point or complex array.
+    """
+    leaves = jax.tree.leaves_with_path(z0)
+    if not leaves:
+        raise ValueError(f"z0: expected a pytree with at least one array, got {z0!r}.")
+    for path, leaf in leaves:
+        name = f"z0{jax.tree_util.keystr(path)}"
+        if not jex.valid_jaxtype(leaf):
+            raise TypeError(f"{name}: expected an array, got {type(leaf).__name__}.")
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
+            raise TypeError(
+                f"{name}: expected a floating-point array, as only such a state can converge, got "
+                f"{jnp.result_type(leaf)}. Convert it, or pass it through *args."
+            )
+        if batched and jnp.ndim(leaf) == 0:
+            raise ValueError(
+                f"{name}: expected the samples on axis 0, got a scalar. Pass batched=False for a "
+                "single state."
+            )
+    if batched:
+        sizes = {jax.tree_util.keystr(path): jnp.shape(leaf)[0] for path, leaf in leaves}
+        if len(set(sizes.values())) > 1:
+            raise ValueError(
+                f"z0: expected the same number of samples on axis 0 of every leaf, got {sizes}. "
+                "Pass batched=False if the leaves make up a single state."
+            )
+    strong = lambda x: jax.lax.convert_element_type(x, jnp.result_type(x))
+    return jax.tree.map(strong, z0)
+
+
+def arguments(args: tuple) -> None:
+    """Raises TypeError where a leaf of `args` is no array or number."""
+    for path, leaf in jax.tree.leaves_with_path(args):
+        if not jex.valid_jaxtype(leaf):
+            raise TypeError(
+                f"args{jax.tree_util.keystr(path)}: expected an array or a number, got "
+                f"{type(leaf).__name__}. Let f close over what is not data."
+            )
+
+
+def instance(name: str, value: Any, kind: type, known: tuple[str, ...]) -> None:
+    """Raises TypeError unless `value` is an instance of `kind`; `known` says how to make one."""
+    if not isinstance(value, kind):
+        wish = value.__name__ if isinstance(value, type) else str(value)
+        close = difflib.get_close_matches(wish.lower(), [k.lower() for k in known], 1, 0.3)
+        cure = next((k for k in known if k.lower() in close), known[0])
+        raise TypeError(
+            f"{name}: expected one of {', '.join(known)}, got {value!r}. Pass {name}={cure}, say."
+        )
+
+
+def fraction(name: str, value: Any) -> None:
+    """Raises TypeError or ValueError unless `value` is a number in (0, 1]."""
+    _setting(name, value, numbers.Real, lambda x: 0 < x <= 1, "a number in (0, 1]")
+
+
+def not_negative(name: str, value: Any) -> None:
+    """Raises TypeError or ValueError unless `value` is a number ≥ 0."""
+    _setting(name, value, numbers.Real, lambda x: x >= 0, "a number >= 0")
+
+
+def positive_integer(name: str, value: Any) -> None:
+    """Raises TypeError or ValueError unless `value` is an integer ≥ 1."""
+    _setting(name, value, numbers.Integral, lambda x: x >= 1, "an integer >= 1")
+
+
+def _setting(name: str, value: Any, kind: type, good: Callable, expected: str) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name}: expected {expected}, known before tracing, got {value!r}.")
+    if not good(value):
+        raise ValueError(f"{name}: expected {expected}, got {value}.")
+
+
+def concrete(value: Any) -> np.ndarray | None:
+    """The value as numpy, where it can be seen at trace time; None where it cannot."""
+    if isinstance(value, jax.core.Tracer) or not getattr(value, "is_fully_addressable", True):
+        return None
+    return np.asarray(value)
+
+
+def per_sample(name: str, value: Any, shape: tuple, dtype: Any) -> jax.Array:
+    """A scalar or one value a sample, as an array of shape `shape`.
+
+    Args:
+        name: of the argument, for messages.
+        value: what the caller passed.
+        shape: (B,), or () for a single state.
+        dtype: what to convert to: floating (from real numbers), int32 or bool.
+
+    Raises:
+        TypeError: of another kind of dtype.
+        ValueError: of another shape; or negative, NaN or too large, where that can be seen.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = np.asarray(value)  # jax would overflow on a large one before it can be named
+    kinds = {"b": (jnp.bool_,), "i": (jnp.integer,), "f": (jnp.floating, jnp.integer)}
+    kind = np.dtype(dtype).kind
+    came = jnp.result_type(value) if jex.valid_jaxtype(value) else type(value).__name__
+    if not any(jex.valid_jaxtype(value) and jnp.issubdtype(came, k) for k in kinds[kind]):
+        wanted = {"b": "booleans", "i": "integers", "f": "real numbers"}[kind]
+        raise TypeError(f"{name}: expected {wanted}, got {came}.")
+    if jnp.shape(value) not in ((), shape):
+        allowed = "a scalar" + (f" or one value a sample, shape {shape}" if shape else "")
+        cure = "" if shape else " Pass batched=True if axis 0 of z0 holds samples."
+        raise ValueError(f"{name}: expected {allowed}, got shape {jnp.shape(value)}.{cure}")
+    seen = concrete(value)
+    if kind != "b" and seen is not None:
+        most = np.iinfo(dtype).max if kind == "i" else np.inf
+        wrong = ~((seen >= 0) & (seen <= most))  # NaN too
+        if np.any(wrong):
+            raise ValueError(f"{name}: expected values from 0 to {most}, got {seen[wrong][0]}.")
+        value = seen
+    return jnp.broadcast_to(jnp.asarray(value).astype(dtype), shape)
+
+
+def unsharded_samples(z0: PyTree) -> None:
+    """Raises ValueError where the sample axis is sharded over an explicit mesh."""
+    for path, leaf in jax.tree.leaves_with_path(z0):
+        spec = jax.typeof(leaf).sharding.spec
+        if len(spec) and spec[0] is not None:
+            raise ValueError(
+                f"compact: expected the sample axis on one device, got "
+                f"z0{jax.tree_util.keystr(path)} sharded as {spec}. "
+                "Solve inside jax.shard_map: each device then compacts its own."
+            )
+
+
+def probe(value: Any, shape: tuple) -> None:
+    """Raises TypeError or ValueError unless `value` is None or a `backward_probe` for `shape`."""
+    wanted = f"backward_probe({shape[0] if shape else None})"
+    if value is None:
+        return
+    if not isinstance(value, Stats):
+        raise TypeError(f"probe: expected None or {wanted}, got {value!r}.")
+    for leaf in value:
+        if jnp.shape(leaf) != shape:
+            raise ValueError(f"probe: expected {wanted}, got one of shape {jnp.shape(leaf)}.")
+
+
+def same_type(f: Callable) -> Callable:
+    """f, checked to return what it was given: structure, shapes and dtypes.
+
+    Raises:
+        ValueError: the structure or a shape changed.
+        TypeError: a dtype changed.
+    """
+
+    def checked(z: PyTree, *args: PyTree) -> PyTree:
+        fz = f(z, *args)
+        came: Any = jax.tree.structure(fz)
+        wanted: Any = jax.tree.structure(z)
+        if came != wanted:
+            raise ValueError(
+                f"f: expected it to return the structure of z0, {wanted}, got {came}. "
+                "f(z, *args) must return the next z and nothing else."
+            )
+        for (path, a), b in zip(jax.tree.leaves_with_path(z), jax.tree.leaves(fz), strict=True):
+            leaf = jax.tree_util.keystr(path)
+            if jnp.shape(b) != a.shape:
+                raise ValueError(
+                    f"f: expected it to keep the shape of z0{leaf}, {a.shape}, got {jnp.shape(b)}. "
+                    "A fixed point needs equal shapes in and out; check for broadcasting in f."
+                )
+            if jnp.result_type(b) != a.dtype:
+                raise TypeError(
+                    f"f: expected it to keep the dtype of z0{leaf}, {a.dtype}, got "
+                    f"{jnp.result_type(b)}. Cast z0 or f's result with .astype."
+                )
+        return fz
+
+    return checked

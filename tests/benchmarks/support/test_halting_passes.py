@@ -1,0 +1,46 @@
+"""Passes that end early: as accurate and as dear as the recorded exits say, at each setting."""
+
+import jax
+import numpy as np
+import pytest
+from short_run import begun, tiny
+
+from benchmarks.support import halting_passes as halting_arms
+from train import loop
+from train.step import unreplicate
+from train.studies import early_exit as halting
+from train.studies import halting_nets as pondering
+
+pytestmark = pytest.mark.usefixtures("flax_promotion")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, flax_promotion):
+    config = tiny(**{"data.validation": 500})
+    return loop.Run.reopen(config, begun(config, tmp_path_factory.mktemp("run")))
+
+
+def test_without_a_comparison_there_are_none(run, tmp_path):
+    assert halting_arms.arms(tmp_path, run, None) == {}
+
+
+def test_programs_do_what_was_recorded(run, monkeypatch):
+    monkeypatch.setattr(pondering, "_STEPS", 30)
+    for name, values in {"_PRIORS": (0.3, 0.5), "_TAUS": (0.1,), "_QUANTILES": (0.5, 0.7)}.items():
+        monkeypatch.setattr(halting, name, values)
+    monkeypatch.setattr(halting.figures, "draw", lambda workdir: [])
+    record, params = halting.compare(run.workdir), unreplicate(run.restored()[1])
+    budget = record["at_agent_cost"]["agent"]["mean_cost"]
+    arms, test = halting_arms.arms(run.workdir, run, params), run.dataset.test
+    assert [arm.kind for arm in arms.values()] == ["early exit", "PonderNet", "Q-exit", "ACT"]
+    for (name, arm), rule in zip(arms.items(), halting_arms.RULES, strict=True):
+        points = [point for point in record[rule] if halting_arms.RULES[rule].setting in point]
+        point = min(points, key=lambda point: abs(point["mean_cost"] - budget))
+        program, draws = jax.jit(arm.program), 60 if rule == "pondernet" else 1
+        seen = [program(arm.params, test.images, jax.random.key(i)) for i in range(draws)]
+        accuracy = np.mean([out["logits"].argmax(-1) == test.labels for out in seen])
+        cost = np.mean([out["macs"] for out in seen]) / run.task.costs.straight - 1
+        iterated = seen[0]["iterated"].any(-1).mean()
+        assert 0 < iterated < 1 or rule == "act", f"{name}: everybody is alike"
+        assert accuracy == pytest.approx(point["accuracy"], abs=0.01 if draws > 1 else 0.004)
+        assert cost == pytest.approx(point["mean_cost"], rel=0.02 if draws > 1 else 5e-3)

@@ -1,0 +1,142 @@
+"""The routers benchmark: what is counted is what was done, and savings are those of its row."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from short_run import begun, tiny
+
+from benchmarks import routed_pass as routers
+from benchmarks.support import passes as router_arms
+from train import loop
+from train.errors import UserError
+
+pytestmark = pytest.mark.usefixtures("flax_promotion")
+SUMMARY = {
+    "confidence_route": "all",
+    "graded_routes": ["all", "constant_1"],
+    "graded_shares": [0.25, 0.5],
+}
+
+
+@pytest.fixture(scope="module")
+def static(tmp_path_factory, flax_promotion):
+    """Workdir of a net with nothing to iterate."""
+    workdir = tmp_path_factory.mktemp("static") / "digits_wide_2x-1"
+    return begun(tiny(router="none"), workdir)
+
+
+def test_programs_do_what_they_are_called():
+    """Every solve takes one evaluation, so that all costs are known."""
+    one = {"model.widths": (8,), "model.strides": (1,), "model.max_steps": 1, "model.tol": 0.0}
+    run = loop.Run.prepare(tiny(**one), None)
+    found = routers.measure_routers(run, run.initial().params, SUMMARY, {}, 300, 360, 0.0)
+    rows = {row["router"]: row for row in found}
+    agents = {row["price"]: row["macs"] for row in found if row["kind"] == "agent"}
+    assert list(agents) == [run.config.price, 0.1]
+    costs = run.task.costs
+    solve = costs.step[0] + costs.head
+    agent = rows["agent"]["iterated"]
+    for name, iterated, macs in (
+        (router_arms.STRAIGHT, 0, 0),
+        ("none: agent asked", 0, costs.agent),
+        ("none: routed", 0, 0),
+        ("agent", agent, costs.agent + agent * solve),
+        ("layer 1", 1, solve),
+        (router_arms.ALL, 1, solve),
+    ):
+        assert rows[name]["iterated"] == iterated
+        assert rows[name]["macs"] == pytest.approx(costs.straight + macs)
+    none, everything = ([row for row in found if row["iterated"] == share] for share in (0, 1))
+    for rows in none, everything:
+        assert len({row["accuracy"] for row in rows}) == 1
+    assert none[0]["accuracy"] != everything[0]["accuracy"]
+    assert all(len(row["samples_ms"]) >= 5 and row["median_ms"] > 0 for row in found)
+
+
+def test_the_first_examples_are_timed_and_their_macs_counted(monkeypatch):
+    """Of two batches of test examples one is timed; the accuracy is that of both."""
+    run = loop.Run.prepare(tiny(), None)
+    whole, params = run.dataset.test, run.initial().params
+    half, timed = len(whole.labels) // 2, []
+    times = lambda calls, seconds: timed.append(calls) or {name: [half, 3 * half] for name in calls}
+    monkeypatch.setattr(routers.measure, "interleave", times)
+
+    def measured(test, count):
+        of = dataclasses.replace(run, dataset=dataclasses.replace(run.dataset, test=test))
+        found = routers.measure_routers(of, params, SUMMARY, {}, half, count, 0.0)
+        return {row["router"]: row for row in found}
+
+    some, every = measured(whole, 1), measured(whole, 2 * half)
+    first = measured(whole.take(slice(half)), 1)
+    assert [len(calls["agent"]()) for calls in timed] == [1, 2, 1]
+    assert [row["agent"]["samples_ms"] for row in (some, every)] == [[1, 3], [0.5, 1.5]]
+    assert [row["agent"]["timed"] for row in (some, every)] == [half, 2 * half]
+    for name in ("agent", router_arms.ALL, "none: routed"):
+        assert some[name]["macs"] == first[name]["macs"]
+        assert some[name]["accuracy"] == every[name]["accuracy"]
+    assert some["agent"]["macs"] != every["agent"]["macs"]
+
+
+def test_static_nets_are_arms_of_their_own_weights(static):
+    run = loop.Run.prepare(tiny(seed=1), None)
+    name, arm = routers.static_arm(static, run)
+    assert name == arm.kind == "wide_2x"
+    images = run.dataset.test.images
+    out = arm.program(arm.params, images, jax.random.key(0))
+    own = loop.Run.reopen(tiny(router="none"), static)
+    expected = own.evaluate(own.restored()[1], "test")
+    right = out["logits"].argmax(-1) == run.dataset.test.labels
+    assert np.mean(right) == pytest.approx(expected.accuracy, abs=0.004)  # rounding
+    assert np.all(out["macs"] == own.task.costs.straight) and not out["iterated"].any()
+
+
+@pytest.mark.parametrize(("router", "darker"), [("all", 0), ("none", 1)])
+def test_what_is_no_static_net_of_the_same_data_is_refused(static, router, darker, monkeypatch):
+    run = loop.Run.prepare(tiny(), None)
+    test = dataclasses.replace(run.dataset.test, images=run.dataset.test.images // (1 + darker))
+    like = dataclasses.replace(run, dataset=dataclasses.replace(run.dataset, test=test))
+    monkeypatch.setattr(routers.setup, "saved_config", lambda _: tiny(router=router))
+    with pytest.raises(UserError, match=r"expected a run of the same data whose router is none"):
+        routers.static_arm(static, like)
+
+
+def row(name, macs, times, kind=""):
+    p10, median, p90 = np.percentile(times, (10, 50, 90))
+    return {
+        "router": name, "accuracy": 0.9, "iterated": 0.25, "macs": macs, "median_ms": median,
+        "p10_ms": p10, "p90_ms": p90, "samples_ms": list(times), "kind": kind,
+    }  # fmt: skip
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_table_compares_savings():
+    rows = [row("agent", 2e3, [0.004] * 7), row(router_arms.ALL, 1e4, [0.01] * 7)]
+    _, _, agent, everything = routers.table({"rows": rows}).splitlines()
+    assert cells(agent)[3:] == ["2.00 k", "4", "4–4", "80%", "60% (60% to 60%)", "0.75"]
+    assert cells(everything)[-3:] == ["—"] * 3
+
+
+def test_savings_are_those_of_the_agent_at_each_price():
+    rng = np.random.default_rng(0)
+    noisy = rng.normal(0.01, 0.002, 20)
+    rows = [
+        row(router_arms.STRAIGHT, 1e3, [0.002] * 20, "none"),
+        row("none: agent asked", 1e3, [0.003] * 20),
+        row("agent", 2e3, [0.004] * 20, "agent"),
+        row(router_arms.ALL, 1e4, noisy, router_arms.ALL),
+        row("agent, λ = 0.01", 9.95e3, rng.normal(0.01, 0.002, 20), "agent"),
+    ]
+    lines = [cells(line) for line in routers.saved({"digits": {"rows": rows}}).splitlines()[2:]]
+    assert [line[2] for line in lines] == [
+        router_arms.STRAIGHT, "agent", "agent, λ = 0.01", router_arms.ALL
+    ]  # fmt: skip
+    assert lines[1][:7] == ["`digits.py`", "20", "agent", "90.0 %", "2.00 k", "4", "4–4"]
+    assert lines[1][7] == "80%"
+    low, high = (float(end.rstrip("%)")) for end in lines[2][8].partition("(")[2].split(" to "))
+    assert low < 0 < high, "as noisy, it saves nothing for sure"
+    assert lines[2][9] == "—" and lines[3][-3:] == ["—"] * 3

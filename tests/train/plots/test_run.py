@@ -1,0 +1,177 @@
+"""Figures: the right lines in them, and none from records that are not there."""
+
+import json
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+import numpy as np
+from PIL import Image
+import pytest
+from sample_records import CURVE, lines, write
+
+from train.errors import UserError
+from train.metrics import MetricWriter
+from train.plots.run import draw
+
+NAMES = ["loss", "accuracy", "reward", "selection", "price_actions", "price_curve"]
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """What is saved, by name, as figures."""
+    kept = {}
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path: kept.update({path.stem: figure}))
+    return kept
+
+
+def test_draws_all(tmp_path):
+    files = draw(write(tmp_path))
+    assert files == [tmp_path / "figures" / f"{name}.png" for name in NAMES]
+    for file in files:
+        with Image.open(file) as image:
+            assert image.size == (900, 600)
+
+
+def test_lines(tmp_path, figures):
+    draw(write(tmp_path))
+    loss = lines(figures["loss"])
+    total = "training, total less reward"
+    assert list(loss) == ["training, cross-entropy", total, "validation, agent's routes"]
+    np.testing.assert_allclose(loss[total], [(s, 1 / s) for s in range(1, 91)])
+    on_routes = loss["validation, agent's routes"]
+    np.testing.assert_allclose(on_routes, [(30, np.nan), (60, 1.5), (90, 1.5)])
+    accuracy = lines(figures["accuracy"])
+    assert list(accuracy) == ["agent", "straight pass", "all layers"]
+    # In the first phase the agent is as it began: a gap, not a line that means nothing.
+    np.testing.assert_allclose(accuracy["agent"], [(30, np.nan), (60, 0.55), (90, 0.55)])
+    assert list(lines(figures["reward"])) == [
+        "reward", "being right, α", "− cost, β·C", "− price, λ·n·C"
+    ]  # fmt: skip
+    begins, _ = figures["reward"].axes[0].get_xlim()
+    assert begins > 25, "not before there is a reward, in the second phase"
+    areas = figures["selection"].axes[0].collections
+    assert [area.get_label() for area in areas] == ["no operation", "layer 1", "layer 2"]
+    tops = [area.get_paths()[0].vertices[:, 1].max() for area in areas]
+    np.testing.assert_allclose(tops, [0.5, 0.8, 1.0])
+    (entropy,) = figures["selection"].axes[1].lines
+    np.testing.assert_allclose(entropy.get_xydata(), [(step, 0.7) for step in range(31, 91)])
+    for figure in figures.values():
+        labels = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert len(labels) == len(set(labels)) >= 3
+        assert figure.get_suptitle() and figure.axes[0].get_ylabel() and figure.axes[0].get_xlabel()
+
+
+def test_phases_are_named(tmp_path, figures):
+    draw(write(tmp_path))
+    texts = figures["loss"].axes[0].texts
+    names = [text.get_text().replace("\n", " ") for text in texts]
+    assert names == ["model warm-up", "agent warm-up", "joint"]
+    assert [text.xy[0] for text in texts] == [16.0, 46.0, 75.5]
+
+
+def test_price_curve(tmp_path, figures):
+    draw(write(tmp_path))
+    axes = figures["price_curve"].axes[0]
+    curve = lines(figures["price_curve"])
+    assert list(curve) == ["random", "agent, by price λ", "none", "all layers"]
+    np.testing.assert_allclose(curve["agent, by price λ"][:, 0], [1.8, 1.0, 0.1, 0.1])
+    np.testing.assert_allclose(curve["random"][:, 0], [0.9, 1.7])
+    assert [text.get_text() for text in axes.texts] == ["0", "0.1", "1"], "no room for 2"
+
+
+def test_routers_at_the_agents_cost_are_points_beside_its_curve(tmp_path, figures):
+    """Those that the run has: a model of one round has no two looks."""
+    summary = {"graded_cost": 0.9, "graded_accuracy": 0.64, "cascade_accuracy": None}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    draw(write(tmp_path))
+    curve = lines(figures["price_curve"])
+    np.testing.assert_allclose(curve["two thresholds"], [[0.9, 0.64]])
+    assert "two looks" not in curve and "shuffled" not in curve
+
+
+def test_titles_name_the_run(tmp_path, figures):
+    draw(write(tmp_path / "digits-3"))
+    assert figures["loss"].get_suptitle() == "digits-3: Loss"
+
+
+def test_actions_by_price(tmp_path, figures):
+    draw(write(tmp_path))
+    shares, accuracy = figures["price_actions"].axes
+    assert [text.get_text() for text in shares.get_xticklabels()] == ["0", "0.1", "1", "2"]
+    assert [bars.get_label() for bars in shares.containers] == [
+        "no operation",
+        "layer 1",
+        "layer 2",
+    ]
+    heights = [[bar.get_height() for bar in bars] for bars in shares.containers]
+    np.testing.assert_allclose(heights[0], [0.1, 0.5, 0.9, 1.0])
+    np.testing.assert_allclose([bar.get_y() for bar in shares.containers[2]], [0.4, 0.8, 1, 1])
+    np.testing.assert_allclose(accuracy.lines[0].get_ydata(), [0.67, 0.66, 0.62, 0.6201])
+    labels = [text.get_text() for text in figures["price_actions"].legends[0].get_texts()]
+    assert labels[-1] == "accuracy (right)"
+
+
+def test_no_accuracy_is_above_1(tmp_path, figures):
+    point = CURVE["agent"][0]
+    for accuracy in (0.974, 1.0):
+        agent = [point | {"price": price, "accuracy": accuracy} for price in (0.1, 1.0)]
+        draw(write(tmp_path / str(accuracy), curve=CURVE | {"agent": agent}))
+        low, high = figures["price_actions"].axes[1].get_ylim()
+        assert low < accuracy < high < 1.01
+
+
+def test_halting_routers_are_in_the_curve_where_they_were_compared(tmp_path, figures):
+    points = [{"mean_cost": 3.0, "accuracy": 0.65}, {"mean_cost": 0.0, "accuracy": 0.6}]
+    workdir = write(tmp_path)
+    (workdir / "halting.json").write_text(json.dumps({"pondernet": points, "act": points[1:]}))
+    draw(workdir)
+    curve = lines(figures["price_curve"])
+    np.testing.assert_allclose(curve["PonderNet"], [(0.0, 0.6), (3.0, 0.65)])
+    assert "ACT" in curve and "Q-exit" not in curve
+
+
+def test_nothing_overlaps(tmp_path, figures):
+    """Title, phase names, axes with their labels, and legend are apart, and inside the figure."""
+    draw(write(tmp_path, phases=("model warm-up", *6 * ["joint"], "agent fine-tuning", "last")))
+    assert list(figures) == NAMES
+    for figure in figures.values():
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        extent = lambda artist, renderer=canvas.get_renderer(): artist.get_tightbbox(renderer)
+        title, axes, legend = map(extent, (figure._suptitle, figure.axes[0], figure.legends[0]))
+        assert 0 <= legend.y0 < legend.y1 <= axes.y0 < axes.y1 <= title.y0 < title.y1 <= 600
+        assert 0 <= axes.x0 < axes.x1 <= 900
+        assert 0 <= legend.x0 < legend.x1 <= 900
+        right = extent(figure.axes[-1])
+        assert axes.y0 >= legend.y1 and right.x1 <= 900 and right.y1 <= title.y0
+        texts = [extent(text) for text in figure.axes[0].texts]
+        assert len(texts) >= 3 or len(figure.axes) == 2
+        assert not any(a.overlaps(b) for i, a in enumerate(texts) for b in texts[:i])
+
+
+def test_missing_records(tmp_path):
+    """A phase turned off, a run that has just begun, values that are not finite."""
+    names = lambda workdir: [file.stem for file in draw(workdir)]
+    assert names(write(tmp_path / "a", phases=("model warm-up",), curve=None)) == NAMES[:2]
+    assert names(write(tmp_path / "b", phases=("joint",), curve={"agent": []})) == NAMES[:4]
+    writer = MetricWriter(tmp_path / "c", 0)
+    assert names(tmp_path / "c") == []
+    nan = float("nan")
+    writer.write(1, "train", {"phase": "model", "loss": nan, "action_0": nan, "action_1": 1.0})
+    writer.write(1, "validation", {"phase": "joint", "agent_accuracy": 0.5})
+    writer.close()
+    (tmp_path / "c" / "curve.json").write_text(json.dumps({"agent": CURVE["agent"][:1]}))
+    assert names(tmp_path / "c") == ["accuracy", *NAMES[3:]]
+
+
+def test_errors_are_for_the_user(tmp_path):
+    with pytest.raises(UserError, match="expected the workdir of a run"):
+        draw(tmp_path)
+    write(tmp_path)
+    (tmp_path / "curve.json").write_text("{")
+    with pytest.raises(UserError, match=r"curve.json is not JSON .*Evaluate the run again"):
+        draw(tmp_path)
+    (tmp_path / "curve.json").unlink()
+    (tmp_path / "figures").write_text("")
+    with pytest.raises(UserError, match=r"Cannot write .*loss.png: File exists"):
+        draw(tmp_path)

@@ -1,0 +1,57 @@
+"""Exits are the passes of `first_l`, at the cost of the sweeps that lead to them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from short_run import tiny
+
+from dynalay_jax.adaptive import macs as cost
+from dynalay_jax.adaptive import model as model_lib
+from train import workdir as setup
+from train.data import loading as data
+from train.errors import UserError
+from train.studies import exits
+
+pytestmark = pytest.mark.usefixtures("flax_promotion")
+
+
+def test_exits_are_the_passes_with_the_first_layers_iterated():
+    changes = {"model.widths": (8, 6, 4), "model.strides": (1, 1, 1), "eval_batch": 16}
+    config = tiny(**changes)
+    dataset = data.load(config.data)
+    task, split = setup.task(config, dataset), dataset.test.take(slice(20))
+    params = model_lib.init(task.model, jax.random.key(0), split.images.shape[1:])
+    seen = exits.measurement(task, params)(split)
+
+    @jax.jit
+    def first(mask):
+        router, x = lambda key, seen: mask, task.normalise(split.images)
+        logits, trace = task.model.apply(params, x, router, 1.0, jax.random.key(0))
+        spent = cost.spent(task.costs, trace.sweeps.iterate, trace.sweeps.steps)
+        return jax.nn.log_softmax(logits), spent / task.costs.straight
+
+    head, inject = (getattr(task.costs, name) for name in ("head", "inject"))
+    # Beyond a single pass: a head for each exit passed, and layer 3 once more, at exits 1 and 2.
+    extra = np.array([0, 0, head + inject[2], 2 * head + inject[2]]) / task.costs.straight
+    for exit in range(4):
+        log_probs, spent = first(jnp.broadcast_to(jnp.arange(3) < exit, (20, 3)))
+        np.testing.assert_allclose(seen.log_probs[:, exit], log_probs, atol=1e-5)
+        np.testing.assert_allclose(seen.cost[:, exit], spent + extra[exit], rtol=1e-5)
+        right = jnp.argmax(log_probs, -1) == split.labels
+        np.testing.assert_array_equal(seen.correct[:, exit], right)
+    assert len(np.unique(seen.cost[:, 3])) > 1, "solves take a sample's own steps"
+    # The features say which exit it is: last action, before the progress.
+    np.testing.assert_array_equal(seen.phi.metrics[..., -5:-1], np.tile(np.eye(4), (20, 1, 1)))
+
+
+def test_answers_that_memory_cannot_hold_are_refused(monkeypatch):
+    config = tiny()
+    dataset = data.load(config.data)
+    task = setup.task(config, dataset)
+    params = model_lib.init(task.model, jax.random.key(0), dataset.test.images.shape[1:])
+    examples = len(dataset.test.labels)
+    size = 4 * examples * (len(task.model.widths) + 1) * 10
+    monkeypatch.setattr(exits, "_MOST", size - 1)
+    with pytest.raises(UserError, match=f"answers to {examples} examples in 10 classes"):
+        exits.measurement(task, params)(dataset.test)

@@ -1,0 +1,62 @@
+"""Random starts and unrolled gradients tell a fixed point from what is none."""
+
+import json
+
+import jax
+import pytest
+from short_run import begun, tiny
+
+from dynalay_jax import Implicit, JacobianFree
+from dynalay_jax.adaptive import model as model_lib
+from train import workdir as setup
+from train.data import loading as data
+from train.studies import fixed_points as solves
+
+pytestmark = pytest.mark.usefixtures("flax_promotion")
+
+
+def beginning(adjoint=Implicit(), **changes):
+    """Task, variables and examples of a model as it begins."""
+    config = tiny(**changes)
+    dataset = data.load(config.data)
+    task = setup.task(config, dataset)
+    object.__setattr__(task, "model", task.model.clone(adjoint=adjoint))
+    variables = model_lib.init(task.model, jax.random.key(0), dataset.test.images.shape[1:])
+    return task, variables, dataset.test.take(slice(20))
+
+
+SOLVED = {"model.tol": 1e-5, "model.max_steps": 200}
+
+
+def test_a_contraction_has_one_fixed_point_and_its_gradient():
+    run = beginning(**SOLVED)
+    for end in solves.starts(*run):
+        assert end["converged"] == end["same_answer"] == 1
+        assert 0 < end["median_distance"] <= end["far_distance"] < 1e-3
+    for errors in solves.gradients(*run):
+        assert max(errors.values()) < 1e-3
+
+
+def test_solves_cut_short_depend_on_their_start():
+    for end in solves.starts(*beginning(**{"model.max_steps": 2, "model.tol": 1e-5})):
+        assert end["converged"] == 0 and end["median_distance"] > 1e-2
+
+
+def test_a_biased_gradient_is_told_from_solves_that_stop_too_soon():
+    for errors in solves.gradients(*beginning(JacobianFree(), **SOLVED)):
+        assert errors["gradient_error"] > 1e-2 > 1e-3 > errors["stopped_error"]
+    for errors in solves.gradients(*beginning(**SOLVED | {"model.tol": 0.3})):
+        assert min(errors.values()) > 1e-2
+
+
+def test_what_is_written(tmp_path, capsys, monkeypatch):
+    end = {"converged": 1.0, "same_answer": 0.9, "median_distance": 1e-4, "far_distance": 0.01}
+    errors = {"gradient_error": 1e-3, "stopped_error": 2e-3}
+    monkeypatch.setattr(solves, "starts", lambda *_: [end, end])
+    monkeypatch.setattr(solves, "gradients", lambda *_: [errors, errors])
+    workdir = begun(tiny(), tmp_path)
+    record = solves.solves(workdir)
+    assert json.loads((workdir / "solves.json").read_text()) == record
+    assert (record["test_examples"], record["gradient_examples"]) == (500, 64)
+    assert record["layers"] == [end | errors, end | errors]
+    assert "from random starts" in capsys.readouterr().out

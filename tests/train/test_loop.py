@@ -1,0 +1,281 @@
+"""A whole run, small: what it writes, that it resumes bit by bit, what it says when it cannot."""
+
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+from short_run import PER_CALL, begun, tiny
+
+from train import loop
+from train import workdir as setup
+from train.data import loading as data
+from train.errors import UserError
+from train.interrupt import Interrupted
+from train.metrics import read_metrics
+
+pytestmark = pytest.mark.usefixtures("flax_promotion")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, flax_promotion):
+    """Workdir and summary of a run that nothing happened to."""
+    workdir = tmp_path_factory.mktemp("undisturbed")
+    return workdir, loop.train_and_evaluate(tiny(), workdir)
+
+
+def at_step(monkeypatch, wanted, action):
+    """Calls action() when training asks for the examples of that step."""
+    original = data.batch_indices
+
+    def batch_indices(count, batch, seed, first, steps):
+        if first == wanted:
+            action()
+        return original(count, batch, seed, first, steps)
+
+    monkeypatch.setattr(data, "batch_indices", batch_indices)
+
+
+def test_summary_holds_the_comparison(undisturbed):
+    workdir, summary = undisturbed
+    assert json.loads((workdir / "summary.json").read_text()) == json.loads(json.dumps(summary))
+    shares = [v for k, v in summary.items() if k.endswith("_accuracy")]
+    assert len(shares) == 9 and all(0 <= share <= 1 for share in shares)
+    assert summary["test_examples"] == 500 and summary["steps"] == 18
+    assert len(summary["params_sha256"]) == 64
+    keys = {"steps_when_straight_wrong", "steps_when_straight_right", "images_per_second"}
+    assert keys <= set(summary)
+
+
+def test_workdir_holds_the_run(undisturbed):
+    workdir, _ = undisturbed
+    files = {"config.json", "versions.json", "metrics.jsonl", "curve.json", "summary.json",
+             "gallery.json", "residuals.json"}  # fmt: skip
+    assert files <= {path.name for path in workdir.iterdir()}
+    assert len(list((workdir / "figures").glob("*.png"))) == 8
+    records = read_metrics(workdir)
+    steps = [r["step"] for r in records if r["split"] == "train"]
+    assert steps == list(range(PER_CALL, 19, PER_CALL))
+    assert [r["phase"] for r in records if r["split"] == "train"][::3] == ["main", "agent", "joint"]
+
+
+def test_a_run_that_has_its_summary_has_everything(tmp_path, monkeypatch):
+    def draw(workdir):
+        assert (workdir / "curve.json").exists()
+        raise UserError("disk full")
+
+    monkeypatch.setattr(loop.figures, "draw", draw)
+    with pytest.raises(UserError, match="disk full"):
+        loop.train_and_evaluate(tiny(), tmp_path)
+    assert not (tmp_path / "summary.json").exists()
+
+
+@pytest.mark.parametrize("wanted", [4, 10, 16])
+def test_sigterm_saves_and_the_run_goes_on_bit_by_bit(undisturbed, tmp_path, monkeypatch, wanted):
+    with monkeypatch.context() as patch:
+        at_step(patch, wanted, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(Interrupted, match=f"SIGTERM at step {wanted + PER_CALL}; saved"):
+            loop.train_and_evaluate(tiny(), tmp_path)
+    assert (tmp_path / "checkpoints" / str(wanted + PER_CALL)).is_dir()
+    summary = loop.train_and_evaluate(tiny(), tmp_path)
+    assert summary["params_sha256"] == undisturbed[1]["params_sha256"]
+    steps = [r["step"] for r in read_metrics(tmp_path) if r["split"] == "train"]
+    assert steps == list(range(PER_CALL, 19, PER_CALL))
+
+
+def test_a_crash_loses_only_what_came_after_the_last_checkpoint(undisturbed, tmp_path, monkeypatch):
+    def crash():
+        raise RuntimeError("power cut")
+
+    with monkeypatch.context() as patch:
+        at_step(patch, 12, crash)
+        with pytest.raises(RuntimeError, match="power cut"):
+            loop.train_and_evaluate(tiny(), tmp_path)
+    assert (
+        loop.train_and_evaluate(tiny(), tmp_path)["params_sha256"]
+        == (undisturbed[1]["params_sha256"])
+    )
+
+
+def test_corrupt_newest_checkpoint_falls_back(undisturbed, tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        at_step(patch, 10, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(Interrupted):
+            loop.train_and_evaluate(tiny(), tmp_path)
+    for path in (tmp_path / "checkpoints" / "12").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"junk")
+    capsys.readouterr()
+    summary = loop.train_and_evaluate(tiny(), tmp_path)
+    said = capsys.readouterr().out
+    assert "12" in said.split("Resumed from step")[0]
+    assert "Resumed from step 10" in said
+    assert summary["params_sha256"] == undisturbed[1]["params_sha256"]
+
+
+def test_non_finite_loss_stops_the_run(tmp_path):
+    with pytest.raises(UserError, match=r"not finite at step \d+; last good checkpoint: .*\. Try"):
+        loop.train_and_evaluate(tiny(**{"train.learning_rate": 1e30, "train.clip": 1e30}), tmp_path)
+
+
+def test_seeds_differ(undisturbed, tmp_path):
+    other = loop.train_and_evaluate(tiny(seed=1), tmp_path)
+    assert other["params_sha256"] != undisturbed[1]["params_sha256"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {
+            # On CPUs every step of a call is compiled by itself.
+            "train.steps_per_call": 1,
+            "train.ema": 0.9,
+            "train.accumulate": 2,
+            "objective.estimator": "gumbel",
+            "model.cell": "concave",
+            "model.widths": (4, 4),
+            "model.strides": (2, 1),
+        },
+        {
+            "train.epochs.main": 0.0,
+            "train.epochs.agent": 0.0,
+            "model.dtype": "bfloat16",
+            "model.residual_features": True,
+            "model.rounds": 2,
+            "objective.estimator": "reinforce",
+        },
+    ],
+    ids=lambda changes: "+".join(changes),
+)
+def test_every_option_runs(tmp_path, changes):
+    summary = loop.train_and_evaluate(tiny(**changes), tmp_path)
+    assert np.isfinite(summary["test_loss"])
+
+
+def test_evaluation_of_a_checkpoint_with_another_router(undisturbed):
+    workdir, summary = undisturbed
+    evaluate = lambda router, price=0.1: loop.evaluate_only(
+        tiny(router=router, price=price), workdir
+    )
+    assert evaluate("agent")["accuracy"] == summary["test_accuracy"]
+    speed = {"images_per_second": 0}
+    assert evaluate("none") | speed == {
+        "router": "none",
+        "price": 0.1,
+        "step": 18,
+        "test_examples": 500,
+        "mean_cost": 0.0,
+        "accuracy": summary["straight_accuracy"],
+        "actions": [1.0, 0.0, 0.0],
+        **speed,
+    }
+    assert evaluate("all")["mean_cost"] == summary["all_layers_cost"]
+    assert 0 < evaluate("random:0.5")["mean_cost"] < evaluate("random:1.5")["mean_cost"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train.batch_size": 66}, "positive multiple of the 4 devices, got 66; the nearest is 64"),
+        ({"train.batch_size": 4096}, "at most the 1097 training examples, got 4096"),
+        ({"train.accumulate": 0}, "config.train.accumulate: expected 1 or more, got 0"),
+        ({"train.epochs.main": -1.0}, "config.train.epochs.main: expected 0 or more, got -1"),
+        ({"price_range": (0.0, 1.0)}, "config.price_range: expected 0 < low <= high"),
+        ({"price": 0.0}, "config.price: expected positive numbers"),
+        ({"model.dtype": "float16"}, "config.model.dtype: expected one of .* Did you mean"),
+        ({"model.cell": "conv"}, "cell: expected one of concave"),
+        ({"model.strides": (1,)}, "strides: expected one for each of the 2 widths"),
+        ({"objective.estimator": "exact"}, "estimator: expected one of full_information"),
+        ({"data.name": "digit"}, "digits"),
+        ({"data.validation": 0}, "config.data.validation: expected 1 or more, got 0"),
+        ({"seed": -1}, "config.seed: expected 0 or more, got -1"),
+        ({"eval_batch": 0}, "config.eval_batch: expected 1 or more, got 0"),
+        ({"model.max_steps": 0}, "config.model.max_steps: expected 1 or more, got 0"),
+        ({"model.rounds": 0}, "rounds: expected 1 or more, got 0"),
+        ({"prices": (0.1, 0.0)}, "config.prices: expected positive numbers"),
+        ({"price_range": (0.1,)}, "config.price_range: expected two numbers"),
+        ({"train.straight": 1.5}, "config.train: expected shares from 0 to 1.* straight 1.5"),
+        ({"train.everything": 0.9}, "straight and everything together 1 at most"),
+        ({"train.everything_layers": 3}, "everything_layers: expected 0 to 2, got 3"),
+        ({"exploration.floor": 0.4}, "expected a floor from 0 to below 0.333"),
+        ({"exploration.share": 0.0}, "a share above 0"),
+        ({"checkpoint.evaluate": "bets"}, "expected one of newest, best.* Did you mean 'best'"),
+        ({"model.adjoint": "unrolled", "model.compact": 16}, "Unrolled"),
+    ],
+    ids=lambda value: "+".join(value) if isinstance(value, dict) else "",
+)
+def test_bad_configs_are_answered_in_one_line(tmp_path, changes, message):
+    with pytest.raises(UserError, match=message) as caught:
+        loop.train_and_evaluate(tiny(**changes), tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "router", ["agnt", "random", "random:x", "random:-1", "random:nan", "all:3"]
+)
+def test_bad_routers_are_answered_in_one_line(undisturbed, router):
+    with pytest.raises(UserError, match=r"config\.router") as caught:
+        loop.evaluate_only(tiny(router=router), undisturbed[0])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_workdir_belongs_to_one_config(undisturbed):
+    with pytest.raises(UserError, match=r"another config\.train\.learning_rate; give this run"):
+        loop.train_and_evaluate(tiny(**{"train.learning_rate": 0.5}), undisturbed[0])
+
+
+def test_runs_of_versions_with_fewer_fields_have_the_defaults(tmp_path):
+    run = loop.Run.prepare(tiny(), begun(tiny(), tmp_path))
+    old = json.loads((tmp_path / "config.json").read_text())
+    del old["model"]["own"], old["exploration"]
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    (tmp_path / "summary.json").write_text("{}")
+    saved = setup.saved_config(tmp_path)
+    assert saved.model.own == 0.3 and saved.data.to_dict() == tiny().data.to_dict()
+    setup.claim(run.config, run.dataset, tmp_path)
+    assert (tmp_path / "summary.json").exists(), "it is the same config"
+    assert "own" in json.loads((tmp_path / "config.json").read_text())["model"]
+    with pytest.raises(UserError, match=r"another config\.model\.own;"):
+        loop.evaluate_only(tiny(**{"model.own": 0.9}), tmp_path)
+
+
+def test_results_of_another_price_do_not_stay(tmp_path):
+    run = loop.Run.prepare(tiny(), tmp_path)
+    setup.claim(run.config, run.dataset, tmp_path)
+    for name in setup.RECORDS:
+        (tmp_path / f"{name}.json").write_text("{}")
+    (tmp_path / "routers_digits.json").write_text("{}")
+    setup.claim(run.config, run.dataset, tmp_path)
+    assert (tmp_path / "summary.json").exists()
+    setup.claim(loop.Run.prepare(tiny(price=0.5), tmp_path).config, run.dataset, tmp_path)
+    assert not any((tmp_path / f"{n}.json").exists() for n in setup.RECORDS)
+    assert not (tmp_path / "routers_digits.json").exists()
+
+
+def test_evaluation_is_of_the_config_that_was_trained(undisturbed):
+    with pytest.raises(UserError, match=r"another config\.model\.tol; give this run"):
+        loop.evaluate_only(tiny(**{"model.tol": 0.5}), undisturbed[0])
+
+
+def test_the_best_checkpoint_can_be_evaluated(undisturbed):
+    records = read_metrics(undisturbed[0])
+    rated = {
+        r["step"]: r["agent_accuracy"]
+        for r in records
+        if r["split"] == "validation" and r["phase"] != "main"
+    }
+    result = loop.evaluate_only(tiny(**{"checkpoint.evaluate": "best"}), undisturbed[0])
+    assert rated[result["step"]] == max(rated.values())
+
+
+def test_evaluation_needs_a_checkpoint(tmp_path):
+    with pytest.raises(UserError, match=r"No checkpoint in .*: train first"):
+        loop.evaluate_only(tiny(), tmp_path)
+
+
+def test_unwritable_workdir(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"Cannot use workdir .*: Not a directory"):
+        loop.train_and_evaluate(tiny(), tmp_path / "file" / "run")

@@ -1,1 +1,0 @@
-"""Data sets that are made here, as nobody offers them for download."""

@@ -1,0 +1,114 @@
+"""A routed pass as a sequence of exits: the straight pass, then one layer more at each exit.
+
+    exit 0   the straight pass
+    exit e   layers 1 … e are iterated, the layers above run straight, and the head answers
+
+Exit e is what the router `first_e` computes (L: all layers), reached by one sweep from exit e − 1:
+solves already made stand. A sweep is charged by `cost.spent` like a round of its own: evaluations
+of layer e's cell, the injections of the layers above, the head. So an exit costs the sum of the
+sweeps up to it, which is more than `first_e` by the heads and injections of the exits passed.
+"""
+
+from collections.abc import Callable
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dynalay_jax.adaptive import agent, routers
+from dynalay_jax.adaptive import macs as cost
+from dynalay_jax.adaptive.model import DynaLay, State, Sweep, call
+from train.data.loading import Split, evaluation_batches
+from train.errors import UserError
+from train.step import PyTree, Task
+
+# Bytes of class probabilities that are held in memory, at most.
+_MOST = 8e9
+
+
+@dataclasses.dataclass(frozen=True)
+class Exits:
+    """What examples meet at each of their L + 1 exits.
+
+    Attributes:
+        phi: of the state there, leaves float32 [n, L + 1, ...]: as the agent has it, the exit being
+            the last action; without residuals and price.
+        log_probs: of the classes, float32 [n, L + 1, classes].
+        cost: up to there, float32 [n, L + 1], beyond the straight pass, as a multiple of it.
+        labels: int32 [n].
+    """
+
+    phi: agent.Phi
+    log_probs: np.ndarray
+    cost: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Whether each exit's answer is right, bool [n, L + 1]."""
+        return self.log_probs.argmax(-1) == self.labels[:, None]
+
+
+def measurement(task: Task, variables: PyTree) -> Callable[[Split], Exits]:
+    """One compiled program that goes through all exits with every example of a split.
+
+    Args:
+        task: of the run.
+        variables: the model's, {"params": ...}.
+
+    Returns:
+        The program; it raises a UserError for examples and classes that memory cannot hold.
+    """
+    visit = jax.jit(lambda variables, x: sequence(task, variables, task.normalise(x)))
+
+    def measure(split: Split) -> Exits:
+        answers = len(task.model.widths) + 1
+        size = 4 * len(split.labels) * answers * task.model.classes
+        if size > _MOST:
+            raise UserError(
+                f"Expected class probabilities of at most {_MOST / 1e9:g} GB, got "
+                f"{size / 1e9:.3g} GB: {answers} answers to {len(split.labels)} examples in "
+                f"{task.model.classes} classes. Ask a run with fewer classes or examples."
+            )
+        parts = []
+        for places, real in evaluation_batches(len(split.labels), task.config.eval_batch):
+            images = split.images[places]
+            part = visit(variables, images)
+            parts.append(jax.tree.map(lambda leaf, real=real: np.asarray(leaf)[real], part))
+        phi, log_probs, macs = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+        return Exits(phi, log_probs, macs / np.float32(task.costs.straight), split.labels)
+
+    return measure
+
+
+def sequence(task: Task, variables: PyTree, x: jax.Array) -> tuple[agent.Phi, jax.Array, jax.Array]:
+    """φ, class log-probabilities and MACs, as in `Exits`, of normalised inputs [b, ...]."""
+    model, batch, layers = task.model, x.shape[0], len(task.model.widths)
+    states = [call(model, variables, DynaLay.begin, x)]
+    macs = [jnp.zeros((batch,), jnp.float32)]
+    for layer in range(1, layers + 1):
+        state, sweep = iterated(model, variables, states[-1], layer)
+        states.append(state)
+        macs.append(macs[-1] + cost.spent(task.costs, sweep.iterate[None], sweep.steps[None]))
+    phis = (features(state, model.last) for state in states)
+    log_probs = jax.nn.log_softmax(jnp.stack([state.logits for state in states], 1))
+    phi = jax.tree.map(lambda *leaves: jnp.stack(leaves, 1), *phis)
+    return phi, log_probs, jnp.stack(macs, 1)
+
+
+def iterated(
+    model: DynaLay, variables: PyTree, state: State, layer: jax.Array | int
+) -> tuple[State, Sweep]:
+    """The sweep that iterates one layer, 1 … L, for every sample."""
+    actions = jnp.full((state.logits.shape[0],), layer, jnp.int32)
+    iterate = routers.as_mask(actions, len(model.widths))
+    return call(model, variables, DynaLay.sweep, state, iterate)
+
+
+def features(state: State, last: bool) -> agent.Phi:
+    """φ as in `Exits`, of a state between sweeps; `last` is the model's."""
+    batch = state.action.shape[0]
+    nothing, price = jnp.zeros((batch, 0), jnp.float32), jnp.ones((batch,), jnp.float32)
+    seen = state.hs[1:], state.logits, nothing, price, state.action
+    return agent.features(*seen, jnp.float32(0), last)

@@ -1,0 +1,135 @@
+"""Halting networks on the exits of a frozen model, trained as PonderNet or as ACT.
+
+After each exit but the last, λ_e = sigmoid(net(φ of exit e)).
+
+- PonderNet (Banino et al. 2021, arXiv 2107.05407): p_e = λ_e Π_{j<e} (1 − λ_j), the rest at the
+  last exit; loss Σ p_e CE_e + β KL(p ‖ geometric(λ_p)).
+- ACT (Graves 2016, arXiv 1603.08983): halts at exit N, the first at which Σ λ_e ≥ 1 − ε; p is λ
+  before N and the remainder R at N. Its answer is the mixture Σ p_e · (class probabilities of exit
+  e): Graves mixes states, which a frozen classifier was not trained to read. Loss: CE of the
+  mixture + τ (cost of N + R · cost of the step to N), his N + R where every step costs 1.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from dynalay_jax.adaptive import agent
+from train.step import PyTree
+from train.studies.exits import Exits
+
+# Where most exits are right, PonderNet's own β of 0.01 leaves the choice to the cross-entropy
+# alone, and hardly any λ_p makes it cheap.
+_BETA = 0.1
+_EPSILON = 0.01
+_STEPS, _BATCH, _LEARNING_RATE = 500, 256, 3e-3
+
+# (logits of λ [b, L], log-probability of the right class and cost [b, L + 1], setting) → scalar.
+Loss = Callable[..., jax.Array]
+
+
+class HaltingNet(nn.Module):
+    """The logit of λ, float32 [...], from φ, leaves float32 [..., n], by the agent's own trunk.
+
+    Attributes:
+        hidden: width of the trunk.
+    """
+
+    hidden: int
+
+    @nn.compact
+    def __call__(self, phi: agent.Phi) -> jax.Array:
+        return nn.Dense(1)(agent.Trunk(self.hidden)(phi))[..., 0]
+
+
+def distribution(logits: jax.Array) -> jax.Array:
+    """PonderNet's log p, [..., L + 1], from the logits of λ, [..., L]."""
+    go_on = jnp.cumsum(jax.nn.log_sigmoid(-logits), axis=-1)
+    nothing = jnp.zeros_like(logits[..., :1])
+    reached = jnp.concatenate([nothing, go_on], -1)
+    return reached + jnp.concatenate([jax.nn.log_sigmoid(logits), nothing], -1)
+
+
+def ponder_loss(logits: jax.Array, log_probs: jax.Array, spent: jax.Array, prior: Any) -> jax.Array:
+    """Σ p_e CE_e + β KL(p ‖ geometric(prior)), mean over the batch.
+
+    Args:
+        logits: of λ, [b, L].
+        log_probs: of the right class at each exit, [b, L + 1].
+        spent: cost of each exit, which the prior stands for here.
+        prior: λ_p in (0, 1); the geometric distribution's rest is at the last exit, as p's is.
+    """
+    del spent
+    log_p = distribution(logits)
+    log_prior = distribution(jnp.broadcast_to(jnp.log(prior) - jnp.log1p(-prior), logits.shape))
+    p = jnp.exp(log_p)
+    return jnp.mean(jnp.sum(p * (-log_probs + _BETA * (log_p - log_prior)), axis=-1))
+
+
+def act_weights(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """ACT's p, [..., L + 1], and where it halts, bool [..., L + 1], from the logits of λ."""
+    nothing = jnp.zeros_like(logits[..., :1])
+    # The last exit is halted at without asking, whatever the sum.
+    asked = jnp.concatenate([jax.nn.sigmoid(logits), nothing + 1], axis=-1)
+    total = jnp.cumsum(asked, axis=-1)
+    before = jnp.concatenate([nothing, total[..., :-1]], axis=-1)
+    running, full = before < 1 - _EPSILON, total >= 1 - _EPSILON
+    p = jnp.where(running, jnp.where(full, 1 - before, asked), 0.0)
+    return p, running & full
+
+
+def act_loss(logits: jax.Array, log_probs: jax.Array, spent: jax.Array, tau: Any) -> jax.Array:
+    """CE of the mixture + τ (cost of N + R · cost of the last step), mean over the batch.
+
+    Args:
+        logits: of λ, [b, L].
+        log_probs: of the right class at each exit, [b, L + 1].
+        spent: cost of each exit, [b, L + 1].
+        tau: price of a straight pass, in nats.
+    """
+    p, halts = act_weights(logits)
+    mixture = jax.nn.logsumexp(log_probs, axis=-1, b=p)
+    last = jnp.diff(spent, axis=-1, prepend=0.0)
+    ponder = jnp.sum(jnp.where(halts, spent + p * last, 0.0), axis=-1)
+    return jnp.mean(-mixture + tau * ponder)
+
+
+def fit(net: HaltingNet, loss: Loss, train: Exits, settings: Sequence[float], seed: int) -> PyTree:
+    """A halting network for each setting, with Adam from the same start on the same batches.
+
+    Args:
+        net: the network.
+        loss: `ponder_loss` or `act_loss`.
+        train: examples, with the cost of asking in them.
+        settings: of the loss.
+        seed: of start and batches.
+
+    Returns:
+        Parameters with a leading axis of settings.
+    """
+    start, draw = jax.random.split(jax.random.key(seed))
+    right = np.take_along_axis(train.log_probs, train.labels[:, None, None], axis=-1)[..., 0]
+    asked = jax.tree.map(lambda leaf: leaf[:, :-1], train.phi)
+    data = jax.tree.map(jnp.asarray, (asked, right, train.cost))
+    transform = optax.adam(optax.cosine_decay_schedule(_LEARNING_RATE, _STEPS))
+    places = jax.random.randint(draw, (_STEPS, _BATCH), 0, len(right))
+
+    @jax.jit
+    @jax.vmap
+    def train_one(setting: jax.Array) -> PyTree:
+        def step(carry: tuple, batch: jax.Array) -> tuple[tuple, None]:
+            params, optimizer = carry
+            phi, *rest = jax.tree.map(lambda leaf: leaf[batch], data)
+            value = lambda params: loss(net.apply(params, phi), *rest, setting)
+            updates, optimizer = transform.update(jax.grad(value)(params), optimizer)
+            return (optax.apply_updates(params, updates), optimizer), None
+
+        params = net.init(start, jax.tree.map(lambda leaf: leaf[:1], data[0]))
+        return jax.lax.scan(step, (params, transform.init(params)), places)[0][0]
+
+    return train_one(jnp.asarray(settings, jnp.float32))
