@@ -1,10 +1,9 @@
 """Fixed points and adaptive depth in JAX."""
 
-from dynalay_jax.layers.norm_bounds import error_bound
 from dynalay_jax.solve.adjoints import Implicit, ImplicitJVP, JacobianFree, Phantom, Unrolled
 from dynalay_jax.solve.api import backward_probe, fixed_point
 from dynalay_jax.solve.compaction import Compaction
-from dynalay_jax.solve.diagnostics import jacobian_regularization, spectral_radius
+from dynalay_jax.solve.diagnostics import error_bound, jacobian_regularization, spectral_radius
 from dynalay_jax.solve.solution import Solution, Stats, Status
 from dynalay_jax.solve.solvers import Anderson, Broyden, Picard, Solver
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from train.analysis import gallery, residuals
-from train.data.loading import Split
+from train.data.types import Split
 from train.evaluate import Report
 from train.metrics import MetricWriter
 

@@ -1,15 +1,15 @@
 """What the commands have in common: mistakes are answered in one line, signals end them."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
+import signal
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from absl import logging as absl_logging
 
 from train.errors import UserError
-from train.interrupt import Interrupted, at_once
 
 
 @contextlib.contextmanager
@@ -32,3 +32,65 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see --help.")
+
+
+_NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
+
+
+class Interrupted(Exception):
+    """The run was asked to stop; everything worth keeping is saved.
+
+    Attributes:
+        code: exit status, 0 after SIGTERM, as schedulers expect, and 130 after Ctrl-C.
+    """
+
+    def __init__(self, by: str, what: str) -> None:
+        super().__init__(f"Stopped by {by}{what}")
+        self.code = 0 if by == "SIGTERM" else 130
+
+
+class Stop:
+    """Remembers that the process was asked to stop, so that the loop can save first."""
+
+    def __init__(self) -> None:
+        self.by: str | None = None
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator["Stop"]:
+        """Handles both signals meanwhile."""
+
+        def remember(name: str) -> None:
+            self.by = name
+
+        with _handled(remember):
+            yield self
+
+
+@contextlib.contextmanager
+def at_once() -> Iterator[None]:
+    """Both signals raise `Interrupted` meanwhile."""
+
+    def stop(name: str) -> None:
+        raise Interrupted(name, ". The same command goes on from the last checkpoint.")
+
+    with _handled(stop):
+        yield
+
+
+@contextlib.contextmanager
+def _handled(react: Callable[[str], None]) -> Iterator[None]:
+    """Calls react(name) on either signal, where the interpreter lets us (main thread)."""
+
+    def handler(number: int, frame: Any) -> None:
+        del frame
+        react(_NAMES[signal.Signals(number)])
+
+    former = {}
+    with contextlib.suppress(ValueError):
+        for number in _NAMES:
+            former[number] = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, before in former.items():
+            signal.signal(number, before)

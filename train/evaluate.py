@@ -10,7 +10,8 @@ import jax
 import numpy as np
 
 from dynalay_jax.adaptive import routers
-from train.data.loading import Dataset, evaluation_batches
+from train.data.batches import evaluation_batches
+from train.data.types import Dataset
 from train.errors import UserError, expect_one_of
 from train.step import Resident, Task, evaluation
 

@@ -8,7 +8,6 @@ CPU, with the same bits as one that was not.
 """
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -18,96 +17,23 @@ import jax
 import ml_collections
 import numpy as np
 
-from dynalay_jax.adaptive import model as model_lib
 from train import evaluate
-from train import state as state_lib
 from train import workdir as setup
 from train.analysis import difficulty, gallery, residuals
 from train.analysis import routes as hindsight
 from train.analysis.summary import curve, summarise
 from train.checkpoint import Checkpoints
+from train.cli import Interrupted, Stop
 from train.console import Progress, human, percent, print_table
 from train.data import loading as data
-from train.errors import UserError
-from train.interrupt import Interrupted, Stop
 from train.metrics import MetricWriter
 from train.plots import run as figures
 from train.recorder import Clock, Recorder
+from train.run import Run
 from train.schedule import Phase
-from train.step import Resident, Task, replicate, train_steps, unreplicate
+from train.step import Resident, replicate, train_steps, unreplicate
 
 PyTree = Any
-
-
-@dataclasses.dataclass
-class Run:
-    """A run's fixed parts, and its place on disk."""
-
-    config: ml_collections.FrozenConfigDict
-    workdir: Path
-    dataset: data.Dataset
-    task: Task
-    transforms: dict[str, Any]
-    evaluate: evaluate.Evaluator
-
-    @classmethod
-    def prepare(cls, config: ml_collections.ConfigDict, workdir: Path) -> "Run":
-        """Loads the data, builds the model; nothing is written yet."""
-        frozen = ml_collections.FrozenConfigDict(config)
-        setup.check(frozen)
-        return cls._of(frozen, workdir, data.load(config.data))
-
-    @classmethod
-    def reopen(cls, config: ml_collections.ConfigDict, workdir: Path) -> "Run":
-        """A run to evaluate; of the data, what the test split is made of may be another."""
-        frozen = ml_collections.FrozenConfigDict(config)
-        setup.check(frozen)
-        if not (workdir / "data.json").exists():
-            raise _untrained(workdir)
-        test = (f"data.{name}" for name in data.TEST_FIELDS)
-        setup.compare(frozen, workdir, free=(*setup.FREE, *test))
-        return cls._of(frozen, workdir, setup.statistics(data.load(config.data), workdir))
-
-    @classmethod
-    def _of(
-        cls, config: ml_collections.FrozenConfigDict, workdir: Path, dataset: data.Dataset
-    ) -> "Run":
-        task = setup.task(config, dataset)
-        transforms = state_lib.optimizers(config, list(task.phases))
-        return cls(config, workdir, dataset, task, transforms, evaluate.Evaluator(task, dataset))
-
-    def initial(self) -> state_lib.TrainState:
-        """The state before the first step."""
-        shape = self.dataset.train.images.shape[1:]
-        variables = model_lib.init(self.task.model, jax.random.key(self.config.seed), shape)
-        return state_lib.create(variables, self.transforms, bool(self.config.train.ema))
-
-    def template(self) -> state_lib.TrainState:
-        """Shapes and dtypes of the state."""
-        return jax.eval_shape(self.initial)
-
-    def checkpoints(self) -> Checkpoints:
-        """What the run saves; to be closed."""
-        return Checkpoints(self.workdir / "checkpoints", self.config.checkpoint.keep, warn=print)
-
-    def restored(self) -> tuple[int, PyTree]:
-        """Step and replicated parameters of the checkpoint that the config has evaluated.
-
-        Raises:
-            UserError: there is none.
-        """
-        with contextlib.closing(self.checkpoints()) as checkpoints:
-            best = self.config.checkpoint.evaluate == "best"
-            restore = checkpoints.restore_best if best else checkpoints.restore_latest
-            found = restore(self.template())
-        if found is None:
-            raise _untrained(self.workdir)
-        step, state, _ = found
-        return step, replicate(state.evaluated)
-
-
-def _untrained(workdir: Path) -> UserError:
-    return UserError(f"No checkpoint in {workdir}: train first, with --mode=train.")
 
 
 def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, Any]:

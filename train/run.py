@@ -1,13 +1,30 @@
 """Finished runs, for the commands that ask them something."""
 
 from collections.abc import Mapping
+import contextlib
+import dataclasses
 from pathlib import Path
 from typing import Any
 
-from train import loop
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+import dynalay_jax
+from dynalay_jax.adaptive import model as model_lib
+from dynalay_jax.adaptive import objective, routers
+from train import evaluate, loop, state
+from train import schedule as phases
+from train import state as state_lib
 from train import workdir as setup
+from train.checkpoint import Checkpoints
 from train.cli import Parser
-from train.errors import UserError
+from train.console import human, print_table
+from train.data import loading as data
+from train.data.types import Dataset
+from train.errors import UserError, expect_one_of
+from train.loop import PyTree
+from train.step import Task, replicate
 
 
 def reopen(
@@ -45,3 +62,157 @@ def parser(module: str, doc: str) -> Parser:
     made.add_argument("workdir", help="of a finished run")
     made.add_argument("--data_dir", help="where TFDS keeps its data, if elsewhere by now")
     return made
+
+
+@dataclasses.dataclass
+class Run:
+    """A run's fixed parts, and its place on disk."""
+
+    config: ml_collections.FrozenConfigDict
+    workdir: Path
+    dataset: data.Dataset
+    task: Task
+    transforms: dict[str, Any]
+    evaluate: evaluate.Evaluator
+
+    @classmethod
+    def prepare(cls, config: ml_collections.ConfigDict, workdir: Path) -> "Run":
+        """Loads the data, builds the model; nothing is written yet."""
+        frozen = ml_collections.FrozenConfigDict(config)
+        setup.check(frozen)
+        return cls._of(frozen, workdir, data.load(config.data))
+
+    @classmethod
+    def reopen(cls, config: ml_collections.ConfigDict, workdir: Path) -> "Run":
+        """A run to evaluate; of the data, what the test split is made of may be another."""
+        frozen = ml_collections.FrozenConfigDict(config)
+        setup.check(frozen)
+        if not (workdir / "data.json").exists():
+            raise _untrained(workdir)
+        test = (f"data.{name}" for name in data.TEST_FIELDS)
+        setup.compare(frozen, workdir, free=(*setup.FREE, *test))
+        return cls._of(frozen, workdir, setup.statistics(data.load(config.data), workdir))
+
+    @classmethod
+    def _of(
+        cls, config: ml_collections.FrozenConfigDict, workdir: Path, dataset: data.Dataset
+    ) -> "Run":
+        task = setup.task(config, dataset)
+        transforms = state_lib.optimizers(config, list(task.phases))
+        return cls(config, workdir, dataset, task, transforms, evaluate.Evaluator(task, dataset))
+
+    def initial(self) -> state_lib.TrainState:
+        """The state before the first step."""
+        shape = self.dataset.train.images.shape[1:]
+        variables = model_lib.init(self.task.model, jax.random.key(self.config.seed), shape)
+        return state_lib.create(variables, self.transforms, bool(self.config.train.ema))
+
+    def template(self) -> state_lib.TrainState:
+        """Shapes and dtypes of the state."""
+        return jax.eval_shape(self.initial)
+
+    def checkpoints(self) -> Checkpoints:
+        """What the run saves; to be closed."""
+        return Checkpoints(self.workdir / "checkpoints", self.config.checkpoint.keep, warn=print)
+
+    def restored(self) -> tuple[int, PyTree]:
+        """Step and replicated parameters of the checkpoint that the config has evaluated.
+
+        Raises:
+            UserError: there is none.
+        """
+        with contextlib.closing(self.checkpoints()) as checkpoints:
+            best = self.config.checkpoint.evaluate == "best"
+            restore = checkpoints.restore_best if best else checkpoints.restore_latest
+            found = restore(self.template())
+        if found is None:
+            raise _untrained(self.workdir)
+        step, state, _ = found
+        return step, replicate(state.evaluated)
+
+
+def _untrained(workdir: Path) -> UserError:
+    return UserError(f"No checkpoint in {workdir}: train first, with --mode=train.")
+
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+ADJOINTS = {
+    "implicit": dynalay_jax.Implicit(on_failure="jacobian_free"),
+    "jacobian_free": dynalay_jax.JacobianFree(),
+    "phantom": dynalay_jax.Phantom(),
+    "unrolled": dynalay_jax.Unrolled(),
+}
+
+
+SOLVERS = {
+    "picard": dynalay_jax.Picard(),
+    "damped": dynalay_jax.Picard(damping=0.5),
+    "anderson": dynalay_jax.Anderson(),
+    "broyden": dynalay_jax.Broyden(),
+}
+
+
+def _choose(name: str, options: dict[str, Any], got: str) -> Any:
+    expect_one_of(name, options, got)
+    return options[got]
+
+
+def task(config: ml_collections.FrozenConfigDict, dataset: Dataset) -> Task:
+    """The run's unchanging parts.
+
+    Raises:
+        UserError: a model or objective that cannot be built.
+    """
+    fields = dict(config.model)
+    fields["dtype"] = _choose("config.model.dtype", DTYPES, fields["dtype"])
+    fields["adjoint"] = _choose("config.model.adjoint", ADJOINTS, fields["adjoint"])
+    fields["solver"] = _choose("config.model.solver", SOLVERS, fields["solver"])
+    try:
+        settings = objective.Objective(**config.objective)
+        model = model_lib.DynaLay(
+            classes=len(dataset.classes), vocabulary=dataset.vocabulary, **fields
+        )
+        shape = dataset.train.images.shape[1:]
+        costs = model_lib.costs(model, shape)
+        _trace(model, (config.train.batch_size // jax.local_device_count(), *shape))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"config.model or config.objective: {error}") from error
+    plan = phases.plan(config, len(dataset.train.labels))
+    return Task(model, settings, costs, dataset.mean, dataset.std, config, tuple(plan))
+
+
+def _trace(model: model_lib.DynaLay, shape: tuple[int, ...]) -> None:
+    """Traces a routed pass, so that settings which do not go together say so now."""
+    params = model_lib.shapes(model, shape[1:])
+    key, x = jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32)
+    routed = lambda params, x: model.apply(params, x, routers.Constant(), 1.0, key)
+    jax.eval_shape(routed, params, x)
+
+
+def describe(task: Task, dataset: Dataset) -> None:
+    """Prints the data, the plan and a table of the model's parts with parameters and MACs."""
+    shape = dataset.train.images.shape[1:]
+    params = state.split(model_lib.shapes(task.model, shape))
+    size = lambda tree: human(sum(leaf.size for leaf in jax.tree.leaves(tree)))
+    main, costs = params["main"], task.costs
+    rows = [["stem", size(main.get("first", {})), human(costs.stem), ""]]
+    for j in range(len(task.model.widths)):
+        layer = size(main[f"layers_{j}"])
+        rows.append([f"layer {j + 1}", layer, human(costs.inject[j]), human(costs.step[j])])
+    rows.append(["head", size([main["scale"], main["classifier"]]), human(costs.head), ""])
+    rows.append(["straight pass", size(main), human(costs.straight), ""])
+    rows.append(["agent", size(params["agent"]), human(costs.agent), ""])
+    counts = [len(getattr(dataset, name).labels) for name in ("train", "validation", "test")]
+    plan = ", ".join(f"{phase.name} {phase.steps}" for phase in task.phases)
+    print(
+        f"{dataset.name}: {counts[0]} training, {counts[1]} validation, {counts[2]} test examples "
+        f"of {'×'.join(map(str, shape))}. Steps of {task.config.train.batch_size}: {plan}. "
+        f"Devices: {jax.local_device_count()} {jax.devices()[0].device_kind}."
+    )
+    print_table(
+        f"DynaLay, {task.model.cell} cells",
+        ["part", "parameters", "MACs", "MACs an iteration"],
+        rows,
+    )

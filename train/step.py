@@ -18,11 +18,12 @@ import optax
 
 from dynalay_jax.adaptive import macs as cost
 from dynalay_jax.adaptive import objective, routers
-from dynalay_jax.adaptive.model import DynaLay, call, probes
+from dynalay_jax.adaptive.inspect import call
+from dynalay_jax.adaptive.model import DynaLay, probes
 from dynalay_jax.solve.solution import Stats, Status
 from train import state as state_lib
 from train.data.augment import augment
-from train.data.loading import Split
+from train.data.types import Split
 from train.schedule import Phase
 from train.state import TrainState
 

@@ -21,10 +21,9 @@ from typing import Any
 
 from train import workdir as setup
 from train.analysis import seeds
-from train.cli import Parser, friendly
+from train.cli import Interrupted, Parser, Stop, friendly
 from train.console import percent, print_table
 from train.errors import UserError
-from train.interrupt import Interrupted, Stop
 from train.main import label, load
 
 # Exit codes of a run that was told to stop, the last two before it could listen.

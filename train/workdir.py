@@ -1,175 +1,23 @@
 """From a config to the parts of a run: checks, construction, and the files that describe it."""
 
 import dataclasses
-import functools
+import datetime
 import importlib.metadata
 import json
-import math
+import os
 from pathlib import Path
+import platform
+import subprocess
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
 from configs import _base as common
 import dynalay_jax
-from dynalay_jax.adaptive import model as model_lib
-from dynalay_jax.adaptive import objective, routers
-from train import schedule as phases
-from train import state
-from train.console import human, print_table
-from train.data.loading import Dataset
-from train.errors import UserError, expect_one_of
-from train.provenance import provenance
-from train.step import Task
-
-DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-ADJOINTS = {
-    "implicit": dynalay_jax.Implicit(on_failure="jacobian_free"),
-    "jacobian_free": dynalay_jax.JacobianFree(),
-    "phantom": dynalay_jax.Phantom(),
-    "unrolled": dynalay_jax.Unrolled(),
-}
-SOLVERS = {
-    "picard": dynalay_jax.Picard(),
-    "damped": dynalay_jax.Picard(damping=0.5),
-    "anderson": dynalay_jax.Anderson(),
-    "broyden": dynalay_jax.Broyden(),
-}
-
-
-# The least that makes sense of a field.
-_LEAST = {
-    "seed": 0,
-    "data.validation": 1,  # prices and checkpoints are chosen on it
-    "model.compact": 0,
-    "model.max_steps": 1,
-    "model.tol": 0,
-    "train.steps_per_call": 1,
-    "train.accumulate": 1,
-    "eval_batch": 1,
-    "checkpoint.keep": 1,
-}
-
-
-def check(config: ml_collections.FrozenConfigDict) -> None:
-    """What can be wrong with a config as such; UserError in one line."""
-    devices, batch = jax.local_device_count(), config.train.batch_size
-    if batch < 1 or batch % devices:
-        raise UserError(
-            f"config.train.batch_size: expected a positive multiple of the {devices} devices, got "
-            f"{batch}; the nearest is {max(1, round(batch / devices)) * devices}."
-        )
-    expect_one_of("config.checkpoint.evaluate", ("newest", "best"), config.checkpoint.evaluate)
-    for name, least in _LEAST.items():
-        value = functools.reduce(lambda node, key: node[key], name.split("."), config)
-        if not value >= least:
-            raise UserError(f"config.{name}: expected {least} or more, got {value}.")
-    for name, bounds in {
-        "price_range": config.price_range,
-        "exploration.epsilon": config.exploration.epsilon,
-        "exploration.entropy": config.exploration.entropy,
-    }.items():
-        if np.shape(bounds) != (2,):
-            raise UserError(f"config.{name}: expected two numbers, got {bounds}.")
-    low, high = config.price_range
-    if not 0 < low <= high:
-        raise UserError(f"config.price_range: expected 0 < low <= high, got {low}, {high}.")
-    for name, prices in {"price": (config.price,), "prices": config.prices}.items():
-        if not all(0 < price < math.inf for price in prices):
-            raise UserError(f"config.{name}: expected positive numbers, got {prices}.")
-    _check_routing(config)
-
-
-def _check_routing(config: ml_collections.FrozenConfigDict) -> None:
-    """The shares of routes in training, and the agent's exploration."""
-    layers, train = len(config.model.widths), config.train
-    shares = {name: train[name] for name in ("straight", "everything", "exploring")}
-    if any(not 0 <= share <= 1 for share in shares.values()) or (
-        train.straight + train.everything > 1
-    ):
-        raise UserError(
-            "config.train: expected shares from 0 to 1, straight and everything together 1 at "
-            f"most; got {', '.join(f'{name} {share}' for name, share in shares.items())}."
-        )
-    if not 0 <= train.everything_layers <= layers:
-        raise UserError(
-            f"config.train.everything_layers: expected 0 to {layers}, got "
-            f"{train.everything_layers}."
-        )
-    most = 1 / (layers + 1)
-    if not 0 <= config.exploration.floor < most or not config.exploration.share > 0:
-        raise UserError(
-            f"config.exploration: expected a floor from 0 to below {most:.3g}, one over the number "
-            f"of actions, and a share above 0; got {config.exploration.floor} and "
-            f"{config.exploration.share}."
-        )
-
-
-def _choose(name: str, options: dict[str, Any], got: str) -> Any:
-    expect_one_of(name, options, got)
-    return options[got]
-
-
-def task(config: ml_collections.FrozenConfigDict, dataset: Dataset) -> Task:
-    """The run's unchanging parts.
-
-    Raises:
-        UserError: a model or objective that cannot be built.
-    """
-    fields = dict(config.model)
-    fields["dtype"] = _choose("config.model.dtype", DTYPES, fields["dtype"])
-    fields["adjoint"] = _choose("config.model.adjoint", ADJOINTS, fields["adjoint"])
-    fields["solver"] = _choose("config.model.solver", SOLVERS, fields["solver"])
-    try:
-        settings = objective.Objective(**config.objective)
-        model = model_lib.DynaLay(
-            classes=len(dataset.classes), vocabulary=dataset.vocabulary, **fields
-        )
-        shape = dataset.train.images.shape[1:]
-        costs = model_lib.costs(model, shape)
-        _trace(model, (config.train.batch_size // jax.local_device_count(), *shape))
-    except (TypeError, ValueError) as error:
-        raise UserError(f"config.model or config.objective: {error}") from error
-    plan = phases.plan(config, len(dataset.train.labels))
-    return Task(model, settings, costs, dataset.mean, dataset.std, config, tuple(plan))
-
-
-def _trace(model: model_lib.DynaLay, shape: tuple[int, ...]) -> None:
-    """Traces a routed pass, so that settings which do not go together say so now."""
-    params = model_lib.shapes(model, shape[1:])
-    key, x = jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32)
-    routed = lambda params, x: model.apply(params, x, routers.Constant(), 1.0, key)
-    jax.eval_shape(routed, params, x)
-
-
-def describe(task: Task, dataset: Dataset) -> None:
-    """Prints the data, the plan and a table of the model's parts with parameters and MACs."""
-    shape = dataset.train.images.shape[1:]
-    params = state.split(model_lib.shapes(task.model, shape))
-    size = lambda tree: human(sum(leaf.size for leaf in jax.tree.leaves(tree)))
-    main, costs = params["main"], task.costs
-    rows = [["stem", size(main.get("first", {})), human(costs.stem), ""]]
-    for j in range(len(task.model.widths)):
-        layer = size(main[f"layers_{j}"])
-        rows.append([f"layer {j + 1}", layer, human(costs.inject[j]), human(costs.step[j])])
-    rows.append(["head", size([main["scale"], main["classifier"]]), human(costs.head), ""])
-    rows.append(["straight pass", size(main), human(costs.straight), ""])
-    rows.append(["agent", size(params["agent"]), human(costs.agent), ""])
-    counts = [len(getattr(dataset, name).labels) for name in ("train", "validation", "test")]
-    plan = ", ".join(f"{phase.name} {phase.steps}" for phase in task.phases)
-    print(
-        f"{dataset.name}: {counts[0]} training, {counts[1]} validation, {counts[2]} test examples "
-        f"of {'×'.join(map(str, shape))}. Steps of {task.config.train.batch_size}: {plan}. "
-        f"Devices: {jax.local_device_count()} {jax.devices()[0].device_kind}."
-    )
-    print_table(
-        f"DynaLay, {task.model.cell} cells",
-        ["part", "parameters", "MACs", "MACs an iteration"],
-        rows,
-    )
+from train.data.types import Dataset
+from train.errors import UserError
 
 
 def versions() -> dict[str, Any]:
@@ -320,3 +168,34 @@ def write(path: Path, text: str) -> None:
         scratch.replace(path)
     except OSError as error:
         raise UserError(f"Cannot write {path}: {error.strerror}.") from error
+
+
+def provenance() -> dict[str, Any]:
+    """Date, commit (None outside a git checkout), Python, device, processor and cores."""
+    device = jax.devices()[0]
+    return {
+        "date": datetime.date.today().isoformat(),
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "device": f"{device.platform}: {device.device_kind}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+    }
+
+
+def _commit() -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor()

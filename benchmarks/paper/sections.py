@@ -5,7 +5,8 @@ import dataclasses
 from typing import Any
 
 from benchmarks.paper.figures import Routes
-from dynalay_jax.layers.concave import CELLS, LipschitzCell
+from dynalay_jax.layers.certified import LipschitzCell
+from dynalay_jax.layers.registry import CELLS
 from train.analysis import seeds
 from train.analysis.seeds import Group
 

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 from benchmarks.support.passes import Arm
 from dynalay_jax.adaptive import macs as cost
 from dynalay_jax.adaptive import routers
-from dynalay_jax.adaptive.model import DynaLay, call
+from dynalay_jax.adaptive.inspect import call
+from dynalay_jax.adaptive.model import DynaLay
 from train import loop
 from train import state as state_lib
 from train.plots import cost_curves as curves

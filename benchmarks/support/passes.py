@@ -14,7 +14,8 @@ import numpy as np
 
 from dynalay_jax.adaptive import macs as cost
 from dynalay_jax.adaptive import routers
-from dynalay_jax.adaptive.model import DynaLay, call
+from dynalay_jax.adaptive.inspect import call
+from dynalay_jax.adaptive.model import DynaLay
 from train import state as state_lib
 from train import step
 

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import tabulate
 
-from train.provenance import provenance
+from train.workdir import provenance
 
 RESULTS = Path(__file__).parent.parent / "results"
 PACKAGES = ("dynalay_jax", "jax", "jaxlib", "numpy", "jaxopt", "optimistix", "equinox", "banax")

@@ -9,7 +9,6 @@ samples of a batch go through the same program: who acts is a mask, and compacti
 that are done from costing anything.
 """
 
-from collections.abc import Callable
 import functools
 from typing import Any, NamedTuple
 
@@ -18,13 +17,12 @@ import jax
 import jax.numpy as jnp
 
 from dynalay_jax.adaptive import agent as agent_lib
-from dynalay_jax.adaptive import macs as cost
-from dynalay_jax.adaptive.injection import injected_again
 from dynalay_jax.adaptive.routers import Observation, Router
 from dynalay_jax.layers.base import Cell
-from dynalay_jax.layers.concave import CELLS, ConcaveConv
+from dynalay_jax.layers.concave import ConcaveConv
 from dynalay_jax.layers.convolution import fast_convolution
-from dynalay_jax.layers.static import STATIC
+from dynalay_jax.layers.registry import CELLS, STATIC
+from dynalay_jax.solve import buckets
 from dynalay_jax.solve import per_sample as lanes
 from dynalay_jax.solve.adjoints import Implicit, Unrolled
 from dynalay_jax.solve.api import backward_probe, fixed_point
@@ -331,70 +329,30 @@ def probes(model: DynaLay, batch: int) -> Stats | None:
     return jax.tree.map(each, backward_probe(batch))
 
 
-def call(model: DynaLay, params: Any, method: Callable, *args: Any) -> Any:
-    """`method` of the model with these parameters: `model.apply`, with arguments in their order."""
-    return model.apply(params, *args, method=method)
-
-
-def costs(model: DynaLay, input_shape: tuple[int, ...]) -> cost.Costs:
-    """MACs a sample of the model's parts, for inputs of `input_shape` (without the batch axis).
-
-    What is computed once for a whole batch, as an orthogonal factor is, counts nothing.
-    """
-    params = shapes(model, input_shape)
-    one, two = (_costs(model, params, (batch, *input_shape)) for batch in (1, 2))
-    return jax.tree.map(lambda a, b: b - a, one, two)
-
-
-def _costs(model: DynaLay, params: Any, shape: tuple[int, ...]) -> cost.Costs:
-    """MACs of the model's parts on a batch of inputs."""
-    x = jax.ShapeDtypeStruct(shape, jnp.float32)
-    run = lambda method: lambda params, *args: call(model, params, method, *args)
-    result = lambda method, *args: jax.eval_shape(run(method), params, *args)
-    count = lambda method, *args: cost.macs(run(method), params, *args)
-    state = result(DynaLay.begin, x)
-    inject, step = [], []
-    for j in range(len(model.widths)):
-        below, z = state.hs[j : j + 2]
-        inputs = lambda m, h, j=j: m.layers[j](h)
-        straight = lambda m, h, j=j: m.layers[j].straight(*m.layers[j](h))
-        turn = lambda m, z, w, u, j=j: m.layers[j].step(z, w, u)
-        inject.append(count(straight, below))
-        step.append(count(turn, z, *result(inputs, below)))
-    return cost.Costs(
-        stem=count(DynaLay.stem_output, x),
-        inject=tuple(inject),
-        step=tuple(step),
-        head=count(DynaLay.head, state.hs[-1]),
-        agent=count(lambda m, s: m.observe(s, 1.0, 0).log_probs, state),
-    )
-
-
-def shapes(model: DynaLay, input_shape: tuple[int, ...]) -> Any:
-    """Shapes and dtypes of the model's parameters, nothing computed."""
-    return jax.eval_shape(lambda key: init(model, key, input_shape), jax.random.key(0))
-
-
-def init(model: DynaLay, key: jax.Array, input_shape: tuple[int, ...]) -> Any:
-    """Parameters of main model and agent, {"params": {...}}; the agent's are under "agent"."""
-    x = jnp.zeros((1, *input_shape), jnp.float32)
-    everything = lambda m, x: m.observe(m.begin(x), 1.0, 0).log_probs
-    return jax.jit(lambda key: model.init(key, x, method=everything))(key)
-
-
-def certificate(model: DynaLay, params: Any, x: jax.Array) -> list[float | None]:
-    """Per layer the certified contraction factor κ, or None where the cell promises none.
+def injected_again(
+    layer: Cell, below: jax.Array, changed: jax.Array, u: PyTree, min_bucket: int
+) -> PyTree:
+    """What a layer is injected with, computed anew for the samples that changed.
 
     Args:
-        model, params: the model.
-        x: one input, [1, ...].
+        layer: bound to its parameters.
+        below: activations of the layer below, [B, ...].
+        changed: bool [B].
+        u: what the layer was injected with before, leaves [B, ...].
+        min_bucket: the samples that changed are gathered into the smallest bucket that holds them,
+            none smaller than this; 0 computes all and drops what is not needed.
+
+    Returns:
+        u, with new values where `changed`.
     """
+    if not min_bucket:
+        return lanes.select(changed, layer(below)[1], u)
+    module, variables = layer.unbind()
+    variables, u = lanes.vary_like((variables, u), below, changed)
 
-    def factors(m: DynaLay, x: jax.Array) -> list[jax.Array | None]:
-        hs = m.begin(x).hs
-        return [
-            layer.contraction_factor(layer(h)[0])
-            for layer, h in zip(m.layers, hs[:-1], strict=True)
-        ]
+    def inject(level: int, ids: jax.Array | None, operands: tuple, fixed: tuple) -> PyTree:
+        variables, below = operands
+        return module.apply(variables, buckets.gather(below, ids))[1]
 
-    return [None if k is None else float(k) for k in call(model, params, factors, x)]
+    sizes = buckets.bucket_sizes(len(changed), min_bucket, between=True)
+    return buckets.update(inject, changed, u, (variables, below), sizes)

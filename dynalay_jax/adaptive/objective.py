@@ -18,7 +18,8 @@ import optax
 
 from dynalay_jax.adaptive import macs as cost_lib
 from dynalay_jax.adaptive.estimators import ESTIMATORS, Policy
-from dynalay_jax.adaptive.model import DynaLay, State, call
+from dynalay_jax.adaptive.inspect import call
+from dynalay_jax.adaptive.model import DynaLay, State
 from dynalay_jax.adaptive.routers import as_mask
 from dynalay_jax.solve.solution import Stats
 

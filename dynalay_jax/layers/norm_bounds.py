@@ -16,25 +16,6 @@ from dynalay_jax.solve import per_sample as lanes
 _METHODS = ("newton_schulz", "cayley")
 
 
-def error_bound(residual: jax.Array | float, contraction: jax.Array | float) -> jax.Array:
-    """Distance to the fixed point, ‖z − z*‖ ≤ ‖f(z) − z‖ / (1 − κ), where f contracts.
-
-    Args:
-        residual: ‖f(z) − z‖, or a relative residual for a relative bound; any shape. The value
-            that `fixed_point` returns is f(z), which is closer still by the factor κ.
-        contraction: κ, Lipschitz constant of f; broadcast against `residual`.
-
-    Returns:
-        The bound; `inf` where κ ≥ 1 (there is none) or κ is NaN.
-
-    References:
-        Banach, Fundamenta Mathematicae 3, 1922.
-    """
-    gap = 1 - jnp.asarray(contraction)
-    safe = gap > 0
-    return jnp.where(safe, jnp.asarray(residual) / jnp.where(safe, gap, 1), jnp.inf)
-
-
 def contractive(v: jax.Array, k: jax.Array, most: float = 0.99) -> jax.Array:
     """κ·Q(V) of Eq. 6, with κ = sigmoid(k)·most.
 

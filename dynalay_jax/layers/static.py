@@ -80,6 +80,3 @@ class ResidualConv(PlainConv):
             inner = nn.GroupNorm(norm_groups(self.features), dtype=self.dtype)(inner)
         shortcut = below[:, :: self.stride, :: self.stride]
         return (), inner + jnp.pad(shortcut, ((0, 0), (0, 0), (0, 0), (0, new)))
-
-
-STATIC = {"plain": PlainConv, "gated": GatedConv, "residual": ResidualConv}

@@ -167,3 +167,22 @@ def _random_like(z: PyTree, key: jax.Array, draw: Callable) -> PyTree:
         draw(k, x.shape, x.dtype) + lanes.fill(x, 0) for k, x in zip(keys, leaves, strict=True)
     ]
     return jax.tree.unflatten(tree, fresh)
+
+
+def error_bound(residual: jax.Array | float, contraction: jax.Array | float) -> jax.Array:
+    """Distance to the fixed point, ‖z − z*‖ ≤ ‖f(z) − z‖ / (1 − κ), where f contracts.
+
+    Args:
+        residual: ‖f(z) − z‖, or a relative residual for a relative bound; any shape. The value
+            that `fixed_point` returns is f(z), which is closer still by the factor κ.
+        contraction: κ, Lipschitz constant of f; broadcast against `residual`.
+
+    Returns:
+        The bound; `inf` where κ ≥ 1 (there is none) or κ is NaN.
+
+    References:
+        Banach, Fundamenta Mathematicae 3, 1922.
+    """
+    gap = 1 - jnp.asarray(contraction)
+    safe = gap > 0
+    return jnp.where(safe, jnp.asarray(residual) / jnp.where(safe, gap, 1), jnp.inf)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from dynalay_jax.adaptive.injection import injected_again
+from dynalay_jax.adaptive.model import injected_again
 from dynalay_jax.layers.concave import ConcaveConv
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")

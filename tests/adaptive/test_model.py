@@ -9,9 +9,9 @@ import pytest
 import dynalay_jax
 from dynalay_jax.adaptive import macs as cost
 from dynalay_jax.adaptive import routers
-from dynalay_jax.adaptive.model import DynaLay, call, certificate, costs, init, probes, shapes
-from dynalay_jax.layers.concave import CELLS
-from dynalay_jax.layers.static import STATIC
+from dynalay_jax.adaptive.inspect import call, certificate, costs, init, shapes
+from dynalay_jax.adaptive.model import DynaLay, probes
+from dynalay_jax.layers.registry import CELLS, STATIC
 from dynalay_jax.solve import api as fixed_point
 from dynalay_jax.solve.solution import Status
 

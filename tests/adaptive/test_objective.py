@@ -10,7 +10,8 @@ import pytest
 from dynalay_jax.adaptive import macs as cost
 from dynalay_jax.adaptive import objective, routers
 from dynalay_jax.adaptive.estimators import ESTIMATORS
-from dynalay_jax.adaptive.model import DynaLay, costs, init
+from dynalay_jax.adaptive.inspect import costs, init
+from dynalay_jax.adaptive.model import DynaLay
 from dynalay_jax.adaptive.objective import Objective
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import pytest
 
 from dynalay_jax.adaptive import macs as cost
-from dynalay_jax.layers.concave import CELLS, lipschitz_activation
+from dynalay_jax.layers.certified import lipschitz_activation
+from dynalay_jax.layers.registry import CELLS
 from dynalay_jax.solve import api as fixed_point
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from dynalay_jax import Unrolled
-from dynalay_jax.adaptive.model import DynaLay, costs
-from dynalay_jax.layers.concave import CELLS
+from dynalay_jax.adaptive.inspect import costs
+from dynalay_jax.adaptive.model import DynaLay
+from dynalay_jax.layers.registry import CELLS
 from dynalay_jax.solve import api as fixed_point
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from train.interrupt import Interrupted, Stop, at_once
+from train.cli import Interrupted, Stop, at_once
 
 SIGNALS = [(signal.SIGTERM, "SIGTERM", 0), (signal.SIGINT, "Ctrl-C", 130)]
 

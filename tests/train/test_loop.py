@@ -10,9 +10,9 @@ from short_run import PER_CALL, begun, tiny
 
 from train import loop
 from train import workdir as setup
+from train.cli import Interrupted
 from train.data import loading as data
 from train.errors import UserError
-from train.interrupt import Interrupted
 from train.metrics import read_metrics
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")

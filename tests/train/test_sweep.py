@@ -12,8 +12,8 @@ import pytest
 from short_run import TINY
 
 from train import main, sweep
+from train.cli import Interrupted
 from train.errors import UserError
-from train.interrupt import Interrupted
 
 # Of ml_collections, which loads the configs.
 pytestmark = pytest.mark.filterwarnings(r"ignore:the load_module\(\) method:DeprecationWarning")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from train.data.loading import Split
+from train.data.types import Split
 from train.evaluate import COMPARED, Reports, shares
 
 # Fewest examples of a bin; rarer difficulties are taken together.

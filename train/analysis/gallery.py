@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from train.data.loading import Split
+from train.data.types import Split
 from train.evaluate import Reports
 
 _SHOWN = 8

@@ -17,7 +17,7 @@ import dataclasses
 import numpy as np
 from scipy import ndimage
 
-from train.data.loading import Split
+from train.data.types import Split
 from train.errors import UserError
 
 CLASSES = ("separate", "connected")

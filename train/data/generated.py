@@ -6,7 +6,7 @@ from types import ModuleType
 import ml_collections
 
 from train.data import connectivity, mazes, parity
-from train.data.loading import Split
+from train.data.types import Split
 
 # Makes the examples of a part, "train" or "test", with that seed.
 _Maker = Callable[[ml_collections.ConfigDict, str, tuple[int, int]], Split]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.feature_extraction.text import CountVectorizer
 
-from train.data.loading import Split
+from train.data.types import Split
 from train.errors import UserError
 
 CLASSES = ("negative", "positive")

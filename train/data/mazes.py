@@ -18,7 +18,7 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 from train.data.connectivity import pick
-from train.data.loading import Split
+from train.data.types import Split
 from train.errors import UserError
 
 CLASSES = ("broken", "whole")

@@ -12,7 +12,7 @@ too: in PonderNet's interpolation, one in fifty examples.
 
 import numpy as np
 
-from train.data.loading import Split
+from train.data.types import Split
 from train.errors import UserError
 
 CLASSES = ("even", "odd")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from etils import epath
 import numpy as np
 
-from train.data.loading import Split
+from train.data.types import Split
 from train.errors import UserError
 
 # Tokens of what is before the text, and of the words that are not in the vocabulary.

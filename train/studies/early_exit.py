@@ -37,7 +37,7 @@ from train import state
 from train import workdir as setup
 from train.cli import friendly
 from train.console import percent, print_table
-from train.data.loading import Dataset, Split
+from train.data.types import Dataset, Split
 from train.plots import cost_curves as curves
 from train.plots import run as figures
 from train.step import Task, unreplicate

@@ -18,8 +18,10 @@ import numpy as np
 
 from dynalay_jax.adaptive import agent, routers
 from dynalay_jax.adaptive import macs as cost
-from dynalay_jax.adaptive.model import DynaLay, State, Sweep, call
-from train.data.loading import Split, evaluation_batches
+from dynalay_jax.adaptive.inspect import call
+from dynalay_jax.adaptive.model import DynaLay, State, Sweep
+from train.data.batches import evaluation_batches
+from train.data.types import Split
 from train.errors import UserError
 from train.step import PyTree, Task
 

@@ -23,14 +23,16 @@ import numpy as np
 import optax
 
 from dynalay_jax import Status, Unrolled
-from dynalay_jax.adaptive.model import DynaLay, call
+from dynalay_jax.adaptive.inspect import call
+from dynalay_jax.adaptive.model import DynaLay
 from dynalay_jax.solve import per_sample as lanes
 from train import run as finished
 from train import state
 from train import workdir as setup
 from train.cli import friendly
 from train.console import percent, print_table
-from train.data.loading import Split, evaluation_batches
+from train.data.batches import evaluation_batches
+from train.data.types import Split
 from train.step import PyTree, Task, unreplicate
 from train.studies.exits import iterated
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from train.analysis import difficulty
-from train.data.loading import Split
+from train.data.types import Split
 from train.evaluate import Report
 from train.plots import run as figures
 from train.plots import style as drawing

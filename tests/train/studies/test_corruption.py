@@ -8,7 +8,7 @@ import pytest
 from sample_records import CORRUPTION
 from short_run import begun, tiny
 
-from train.data.loading import Split
+from train.data.types import Split
 from train.errors import UserError
 from train.evaluate import Report
 from train.metrics import MetricWriter

@@ -1,0 +1,23 @@
+"""TODO."""
+
+from dynalay_jax.layers.cascade import CascadeConv
+from dynalay_jax.layers.certified import BoundedConv, OrthogonalConv, OrthogonalDense
+from dynalay_jax.layers.concave import ConcaveConv, SeparableConcaveConv
+from dynalay_jax.layers.free import FreeConv
+from dynalay_jax.layers.recurrent import LSTM, ScanConv
+from dynalay_jax.layers.static import GatedConv, PlainConv, ResidualConv
+
+CELLS = {
+    "concave": ConcaveConv,
+    "separable": SeparableConcaveConv,
+    "orthogonal": OrthogonalConv,
+    "bounded": BoundedConv,
+    "free": FreeConv,
+    "cascade": CascadeConv,
+    "scan": ScanConv,
+    "lstm": LSTM,
+    "dense": OrthogonalDense,
+}
+
+
+STATIC = {"plain": PlainConv, "gated": GatedConv, "residual": ResidualConv}

@@ -1,0 +1,82 @@
+"""TODO."""
+
+import importlib.util
+from typing import Any
+
+import numpy as np
+
+from train.data.types import Split
+from train.errors import UserError
+
+# Probing for a network may take this long, in seconds; TFDS itself would retry for minutes.
+_PROBE_TIMEOUT = 5
+
+
+def _prepared_builder(name: str, data_dir: str) -> Any:
+    """The TFDS builder of a data set that is there as ArrayRecord; downloads it if need be."""
+    from etils import epath
+    import tensorflow_datasets as tfds
+
+    if data_dir and not epath.Path(data_dir).expanduser().is_dir():
+        raise UserError(
+            f"config.data.data_dir: expected a folder of TFDS data sets, got {data_dir!r}, which "
+            "is no folder. Correct it, or create it to have the data downloaded there."
+        )
+    folder = data_dir or None
+    if not tfds.builder(name, data_dir=folder).is_prepared():
+        _prepare(tfds.builder(name, data_dir=folder, file_format="array_record"))
+    builder = tfds.builder(name, data_dir=folder)
+    formats = builder.info.available_file_formats()
+    if tfds.core.FileFormat.ARRAY_RECORD not in formats:
+        raise UserError(
+            f"{name}: expected ArrayRecord files in {builder.data_path}, got "
+            f"{', '.join(sorted(f.value for f in formats))}, which cannot be read by index. Have "
+            "it prepared again in another folder, with --config.data.data_dir=DIR."
+        )
+    files = [file for split in builder.info.splits.values() for file in split.filepaths]
+    missing = [file for file in files if not file.exists()]
+    if missing:
+        raise UserError(
+            f"{name}: expected {len(files)} files in {builder.data_path}, of which {len(missing)} "
+            f"cannot be found, first {missing[0].name}; copy or prepare it again."
+        )
+    return builder
+
+
+def _prepare(builder: Any) -> None:
+    """Downloads and prepares, or says within seconds why that cannot be."""
+    name, root = builder.info.name, builder.data_dir_root
+    url = next(iter(builder.url_infos))
+    if not _answers(url):
+        obstacle = f"{url} does not answer"
+    elif importlib.util.find_spec("tensorflow") is None:
+        obstacle = "preparing it needs TensorFlow (reading it does not), which is not installed"
+    else:
+        builder.download_and_prepare()
+        return
+    raise UserError(
+        f"{name}: not found in {root}, and {obstacle}. Where there is a network and TensorFlow, "
+        'run: python -c "import tensorflow_datasets as tfds; '
+        f"tfds.builder('{name}', data_dir='DIR', file_format='array_record')"
+        '.download_and_prepare()", then pass --config.data.data_dir=DIR.'
+    )
+
+
+def _answers(url: str) -> bool:
+    import requests  # what TFDS downloads with, so that proxies and certificates are the same
+
+    try:
+        requests.head(url, timeout=_PROBE_TIMEOUT)
+    except requests.RequestException:
+        return False
+    return True
+
+
+def _read(builder: Any, split: str) -> Split:
+    source = builder.as_data_source(split=split)
+    # All in one request: half the time of asking one by one.
+    examples = source.__getitems__(range(len(source)))
+    return Split(
+        images=np.stack([example["image"] for example in examples]),
+        labels=np.array([example["label"] for example in examples], np.int32),
+    )
