@@ -15,10 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.support import problems
-from benchmarks.support import timing as measure
-from dynalay_jax import Implicit, JacobianFree, Phantom, Unrolled
-from dynalay_jax.solve import api as fixed_point
+from benchmarks.support import problems, timing
+from dynalay_jax import Implicit, JacobianFree, Phantom, Unrolled, fixed_point
 
 STEPS = (5, 10, 20, 50, 100, 200)
 ADJOINTS = {
@@ -47,18 +45,18 @@ def run(seconds: float, batch: int = 64, n: int = 256) -> list[dict[str, Any]]:
                 return fixed_point(f, z0, *rest, tol=0.0, max_steps=steps, adjoint=adjoint).value
 
             loss = lambda params, x, solve=solve: problem.loss(solve(params, x), target)
-            forward, _ = measure.compile_function(solve, params, x)
-            gradient, cost = measure.compile_function(jax.grad(loss, argnums=(0, 1)), params, x)
+            forward, _ = timing.compile_function(solve, params, x)
+            gradient, cost = timing.compile_function(jax.grad(loss, argnums=(0, 1)), params, x)
             error = jnp.linalg.norm(gradient(params, x)[1] - dx) / jnp.linalg.norm(dx)
             at_steps.append(
                 {"adjoint": name, "steps": steps, "gradient_error": float(error), **cost}
             )
             calls[name, "gradient"] = functools.partial(gradient, params, x)
             calls[name, "forward"] = functools.partial(forward, params, x)
-        samples = measure.interleave(calls, seconds)
+        samples = timing.interleave(calls, seconds)
         for row in at_steps:
             gradient, forward = (samples[row["adjoint"], k] for k in ("gradient", "forward"))
-            row |= measure.summary(gradient)
+            row |= timing.summary(gradient)
             row["forward_median_ms"] = float(np.median(forward))
             row["backward_median_ms"] = row["median_ms"] - row["forward_median_ms"]
             row["samples_ms"] = [float(f"{t:.4g}") for t in gradient]
@@ -81,7 +79,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         ]
         for row in rows
     ]
-    return measure.markdown(lines, headers)
+    return timing.markdown(lines, headers)
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
@@ -114,11 +112,11 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=float, default=15, help="per number of iterations")
-    parser.add_argument("--out", type=Path, default=measure.RESULTS / "backward.json")
+    parser.add_argument("--out", type=Path, default=timing.RESULTS / "backward.json")
     args = parser.parse_args()
-    environment = measure.environment()
+    environment = timing.environment()
     rows = run(args.seconds)
-    measure.write_json(args.out, {"environment": environment, "rows": rows})
+    timing.write_json(args.out, {"environment": environment, "rows": rows})
     plot(rows, args.out.with_suffix(".png"))
 
 

@@ -16,9 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks.support import libraries as arms
-from benchmarks.support import problems
-from benchmarks.support import timing as measure
+from benchmarks.support import libraries, problems, timing
 from benchmarks.support.problems import Benchmark
 import dynalay_jax
 
@@ -50,9 +48,7 @@ def prepare(name: str, arm: Callable, problem: Benchmark, reference: tuple) -> d
         solve = arm(problem, tol)
         loss = lambda params, x, solve=solve: problem.loss(solve(params, x, gain, z0), target)
         try:
-            gradient, grad_cost = measure.compile_function(
-                jax.grad(loss, argnums=(0, 1)), params, x
-            )
+            gradient, grad_cost = timing.compile_function(jax.grad(loss, argnums=(0, 1)), params, x)
             if grad_cost["temp_mb"] > MOST_MEMORY_MB:
                 failure = f"gradient needs {grad_cost['temp_mb'] / 1e3:.1f} GB"
                 break
@@ -61,7 +57,7 @@ def prepare(name: str, arm: Callable, problem: Benchmark, reference: tuple) -> d
             failure = f"{type(error).__name__}: {str(error).splitlines()[0][:100]}"
             break
         if worst <= QUALITY:
-            forward, cost = measure.compile_function(
+            forward, cost = timing.compile_function(
                 lambda params, x, solve=solve: solve(params, x, gain, z0), params, x
             )
             return {
@@ -80,7 +76,14 @@ def steps_taken(problem: Benchmark, tol: float) -> dict[str, float]:
     """Steps of our own solve: what a batch pays (the slowest) and what its samples need (mean)."""
     params, x, gain, _, z0 = problem.arrays
     solution = dynalay_jax.fixed_point(
-        problem.f, z0, params, x, gain, tol=tol, max_steps=arms.MOST_STEPS, batched=problem.batched
+        problem.f,
+        z0,
+        params,
+        x,
+        gain,
+        tol=tol,
+        max_steps=libraries.MOST_STEPS,
+        batched=problem.batched,
     )
     steps = np.atleast_1d(solution.stats.steps)
     return {"min": int(steps.min()), "mean": float(steps.mean()), "max": int(steps.max())}
@@ -90,7 +93,7 @@ def run(problem: Benchmark, seconds: float) -> dict[str, Any]:
     """All arms on one problem."""
     print(f"\n{problem.name}", flush=True)
     reference = problem.reference()
-    table = arms.BATCH if problem.batched else arms.SINGLE
+    table = libraries.BATCH if problem.batched else libraries.SINGLE
     rows = []
     for name, arm in table.items():
         if importlib.util.find_spec(name.split(",")[0]) is None:
@@ -103,14 +106,14 @@ def run(problem: Benchmark, seconds: float) -> dict[str, Any]:
     ready = {row["arm"]: row.pop("calls") for row in rows if "calls" in row}
     for i, direction in enumerate(("forward", "gradient")):
         calls = {name: pair[i] for name, pair in ready.items()}
-        samples = measure.interleave(calls, seconds)
+        samples = timing.interleave(calls, seconds)
         medians = {name: float(np.median(times)) for name, times in samples.items()}
         peer = min((v for k, v in medians.items() if not k.startswith("dynalay_jax")), default=None)
         masked = medians.get("dynalay_jax, masked")
         for row in rows:
             if (name := row["arm"]) in samples:
                 times = samples[name]
-                row[direction] |= measure.summary(times)
+                row[direction] |= timing.summary(times)
                 row[direction]["to_fastest_peer"] = medians[name] / peer if peer else None
                 row[direction]["masked_to_this"] = masked / medians[name] if masked else None
                 row[direction]["samples_ms"] = [float(f"{t:.4g}") for t in times]
@@ -154,7 +157,7 @@ def table(results: list[dict[str, Any]]) -> str:
             )
         headers = ["arm", "tol", "gradient error", "forward ms", "× peer", "gradient ms", "× peer"]
         headers += ["masked / this", "compile s", "temporary MB", "failure"]
-        parts.append(measure.markdown(lines, headers))
+        parts.append(timing.markdown(lines, headers))
         parts.append("")
     return "\n".join(parts)
 
@@ -184,7 +187,7 @@ def summary(results: list[dict[str, Any]]) -> str:
                 f"{ours['gradient']['temp_mb']:.3g} / {theirs['gradient']['temp_mb']:.3g}",
             ]
         )
-    return measure.markdown(lines, headers)
+    return timing.markdown(lines, headers)
 
 
 def ratio(value: float | None) -> str:
@@ -194,12 +197,12 @@ def ratio(value: float | None) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=float, default=20, help="per problem and direction")
-    parser.add_argument("--out", type=Path, default=measure.RESULTS / "fixed_point.json")
+    parser.add_argument("--out", type=Path, default=timing.RESULTS / "fixed_point.json")
     args = parser.parse_args()
-    record = {"quality": QUALITY, "environment": measure.environment(), "results": []}
+    record = {"quality": QUALITY, "environment": timing.environment(), "results": []}
     for make in problems.ALL:
         record["results"].append(run(make(), args.seconds))
-        measure.write_json(args.out, record)
+        timing.write_json(args.out, record)
     print("\n" + table(record["results"]))
 
 

@@ -24,25 +24,26 @@ from ml_collections import ConfigDict
 import numpy as np
 from rich.console import Console
 
-from benchmarks.support import timing as measure
-from train import loop, step
+from benchmarks.support import timing
+from train import step
 from train.checkpoint import Checkpoints
 from train.console import Progress
-from train.data import loading as data
+from train.data import batches
 from train.metrics import MetricWriter
 from train.recorder import Clock, Recorder
+from train.run import Run
 from train.schedule import Phase
 
 CALLS = 3  # a sample: enough for what the harness does while the device computes
 
 
-def bare(run: loop.Run, phase: Phase) -> Callable[[], Any]:
+def bare(run: Run, phase: Phase) -> Callable[[], Any]:
     """Takes the steps of `CALLS` calls, jitted one by one."""
     train, split = run.config.train, run.dataset.train
     images, labels = jax.device_put((split.images, split.labels))
     steps = CALLS * train.steps_per_call
-    order = data.batch_indices(len(split.labels), train.batch_size, run.config.seed, 0, steps)
-    batches = [jax.device_put(batch) for batch in order]
+    order = batches.batch_indices(len(split.labels), train.batch_size, run.config.seed, 0, steps)
+    shares = [jax.device_put(batch) for batch in order]
 
     def one(state: Any, images: jax.Array, labels: jax.Array, index: jax.Array) -> Any:
         key = jax.random.fold_in(jax.random.key(run.config.seed), state.step)
@@ -59,14 +60,14 @@ def bare(run: loop.Run, phase: Phase) -> Callable[[], Any]:
 
     def call() -> Any:
         nonlocal state
-        for batch in batches:
+        for batch in shares:
             state, metrics = jitted(state, images, labels, batch)
         return metrics
 
     return call
 
 
-def harness(run: loop.Run, phase: Phase, recorder: Recorder) -> Callable[[], Any]:
+def harness(run: Run, phase: Phase, recorder: Recorder) -> Callable[[], Any]:
     """Takes the steps of `CALLS` calls as `train.loop` does."""
     train, resident = run.config.train, step.Resident(run.dataset.train)
     mapped = step.train_steps(run.task, run.transforms, phase)
@@ -77,7 +78,7 @@ def harness(run: loop.Run, phase: Phase, recorder: Recorder) -> Callable[[], Any
         nonlocal state
         waiting = None
         for first in itertools.islice(firsts, CALLS):
-            order = data.batch_indices(
+            order = batches.batch_indices(
                 resident.count, train.batch_size, run.config.seed, first, train.steps_per_call
             )
             state, metrics = mapped(state, resident, order)
@@ -90,7 +91,7 @@ def harness(run: loop.Run, phase: Phase, recorder: Recorder) -> Callable[[], Any
 
 
 @contextlib.contextmanager
-def recording(run: loop.Run) -> Iterator[Recorder]:
+def recording(run: Run) -> Iterator[Recorder]:
     """What writes down the harness's means, in a folder that goes afterwards."""
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -103,13 +104,13 @@ def recording(run: loop.Run) -> Iterator[Recorder]:
         yield Recorder(run.task, run.evaluate, checkpoints, writer, progress, Clock(0.0))
 
 
-def measure_phase(run: loop.Run, phase: Phase, seconds: float) -> dict[str, Any]:
+def measure_phase(run: Run, phase: Phase, seconds: float) -> dict[str, Any]:
     """Milliseconds a step of both arms, and their ratio."""
     with recording(run) as recorder:
         arms = {"bare": bare(run, phase), "harness": harness(run, phase, recorder)}
-        times = measure.interleave(arms, seconds)
+        times = timing.interleave(arms, seconds)
     steps = CALLS * run.config.train.steps_per_call
-    each = {name: measure.summary([t / steps for t in samples]) for name, samples in times.items()}
+    each = {name: timing.summary([t / steps for t in samples]) for name, samples in times.items()}
     return {**each, "ratio": float(np.median(times["harness"]) / np.median(times["bare"]))}
 
 
@@ -119,15 +120,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="for each phase")
     args = parser.parse_args()
     config: ConfigDict = importlib.import_module(f"configs.{args.config}").get_config()
-    run = loop.Run.prepare(config, Path())
+    run = Run.prepare(config, Path())
     phases = {phase.name: measure_phase(run, phase, args.seconds) for phase in run.task.phases}
     for name, result in phases.items():
         print(
             f"{name}: {result['harness']['median_ms']:.2f} ms a step, harness / bare = "
             f"{result['ratio']:.3f}"
         )
-    record = {"environment": measure.environment(), "config": args.config, "phases": phases}
-    measure.write_json(measure.RESULTS / f"harness_{args.config}.json", record)
+    record = {"environment": timing.environment(), "config": args.config, "phases": phases}
+    timing.write_json(timing.RESULTS / f"harness_{args.config}.json", record)
 
 
 if __name__ == "__main__":

@@ -26,19 +26,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.support import halting_passes as halting_arms
-from benchmarks.support import passes as router_arms
+from benchmarks.support import halting_passes, passes, timing
 from benchmarks.support import timed as timings
-from benchmarks.support import timing as measure
 from benchmarks.support.passes import ALL, STRAIGHT, Arm
-from configs import _variants as baselines
-from train import loop, step
+from configs import _variants
 from train import run as finished
+from train import step
 from train import workdir as setup
 from train.cli import Parser, friendly
 from train.console import human, percent
-from train.data import loading as data
+from train.data import batches
 from train.errors import UserError
+from train.run import Run
 
 PyTree = Any
 _TIMES = "µs an example", "p10–p90"
@@ -46,7 +45,7 @@ _SAVINGS = "saving in MACs", "saving in time", "time / MACs"
 
 
 def measure_routers(
-    run: loop.Run,
+    run: Run,
     params: PyTree,
     summary: Mapping[str, Any],
     others: Mapping[str, Arm],
@@ -73,7 +72,7 @@ def measure_routers(
     count = len(test.labels)
     # Of one size, with as little padding as can be.
     size = -(-count // -(-count // batch))
-    places, masks = zip(*data.evaluation_batches(count, size), strict=True)
+    places, masks = zip(*batches.evaluation_batches(count, size), strict=True)
     parts = [
         (jnp.asarray(test.images[place]), jax.random.fold_in(key, i))
         for i, place in enumerate(places)
@@ -84,7 +83,7 @@ def measure_routers(
 
     def add(name: str, arm: Arm) -> dict[str, np.ndarray]:
         if arm.program not in programs:
-            programs[arm.program] = measure.compile_function(arm.program, arm.params, *parts[0])
+            programs[arm.program] = timing.compile_function(arm.program, arm.params, *parts[0])
         compiled, compilation = programs[arm.program]
         run_on = lambda parts: [compiled(arm.params, *part) for part in parts]
         calls[name] = functools.partial(run_on, clocked)
@@ -103,23 +102,23 @@ def measure_routers(
         )
         return out
 
-    done = {name: add(name, arm) for name, arm in router_arms.fixed(run.task, params).items()}
-    settled = router_arms.matched(run.task, params, done, summary)
+    done = {name: add(name, arm) for name, arm in passes.fixed(run.task, params).items()}
+    settled = passes.matched(run.task, params, done, summary)
     for name, arm in {**settled, **others}.items():
         add(name, arm)
-    for row, times in zip(rows, measure.interleave(calls, seconds).values(), strict=True):
-        row |= measure.summary(np.divide(times, clocked_count))
+    for row, times in zip(rows, timing.interleave(calls, seconds).values(), strict=True):
+        row |= timing.summary(np.divide(times, clocked_count))
         row["samples_ms"] = [float(f"{t / clocked_count:.4g}") for t in times]
     return rows
 
 
-def static_arm(workdir: Path, like: loop.Run) -> tuple[str, Arm]:
+def static_arm(workdir: Path, like: Run) -> tuple[str, Arm]:
     """Name and arm of a baseline that has nothing to iterate, on the test split of another run.
 
     Raises:
         UserError: the run is no variant's, has another router than "none", or other data.
     """
-    run = loop.Run.reopen(setup.saved_config(workdir), workdir)
+    run = Run.reopen(setup.saved_config(workdir), workdir)
     same = np.array_equal(run.dataset.test.images, like.dataset.test.images)
     if run.config.router != "none" or not same:
         raise UserError(
@@ -127,15 +126,15 @@ def static_arm(workdir: Path, like: loop.Run) -> tuple[str, Arm]:
             f"{run.config.router} of {run.dataset.name}."
         )
     _, params = _restored(run)
-    name = baselines.split(_name(workdir))[1]
+    name = _variants.split(_name(workdir))[1]
     if not name:
         raise UserError(
             f"{workdir}: expected a folder named CONFIG_VARIANT or CONFIG_VARIANT-SEED."
         )
-    return name, Arm(functools.partial(router_arms.straight, run.task, False), params, name)
+    return name, Arm(functools.partial(passes.straight, run.task, False), params, name)
 
 
-def _restored(run: loop.Run) -> tuple[int, PyTree]:
+def _restored(run: Run) -> tuple[int, PyTree]:
     trained, replicated = run.restored()
     return trained, jax.tree.map(jnp.asarray, step.unreplicate(replicated))
 
@@ -159,7 +158,7 @@ def table(record: dict[str, Any]) -> str:
         ]
         for row in record["rows"]
     ]
-    return measure.markdown(lines, headers)
+    return timing.markdown(lines, headers)
 
 
 def saved(records: Mapping[str, dict[str, Any]]) -> str:
@@ -185,7 +184,7 @@ def saved(records: Mapping[str, dict[str, Any]]) -> str:
                     *_savings(row, rows[ALL]),
                 ]
             )
-    return measure.markdown(lines, headers)
+    return timing.markdown(lines, headers)
 
 
 def _times(row: dict[str, Any]) -> list[str]:
@@ -216,7 +215,7 @@ def main() -> None:
         "--timed", type=int, default=1024, metavar="N", help="timed, in whole batches"
     )
     parser.add_argument("--seconds", type=float, default=60.0, help="of timing, for all routers")
-    parser.add_argument("--out", type=Path, default=measure.RESULTS, help="folder of the result")
+    parser.add_argument("--out", type=Path, default=timing.RESULTS, help="folder of the result")
     with friendly():
         args = parser.parse_args()
         for option in ("batch", "timed"):
@@ -227,7 +226,7 @@ def main() -> None:
         if not summary.exists():
             raise UserError(f"{args.workdir}: expected a finished run, which has a summary.json.")
         trained, params = _restored(run)
-        others = halting_arms.arms(args.workdir, run, params)
+        others = halting_passes.arms(args.workdir, run, params)
         static = [static_arm(workdir, run) for workdir in args.static]
         if len(dict(static)) < len(static):
             names = ", ".join(name for name, _ in static)
@@ -237,7 +236,7 @@ def main() -> None:
         rows = measure_routers(run, params, known, others, args.batch, args.timed, args.seconds)
     name = _name(args.workdir)
     record = {
-        "environment": measure.environment(),
+        "environment": timing.environment(),
         "config": name,
         "step": trained,
         "seed": run.config.seed,
@@ -245,7 +244,7 @@ def main() -> None:
         "batch": args.batch,
         "rows": rows,
     }
-    measure.write_json(args.out / f"routers_{name}.json", record)
+    timing.write_json(args.out / f"routers_{name}.json", record)
     print(table(record))
 
 

@@ -35,20 +35,19 @@ import numpy as np
 import optax
 
 from benchmarks.paper.published import BACKWARD
-from benchmarks.support import timed as timings
-from benchmarks.support import timing as measure
-from configs import _variants as baselines
+from benchmarks.support import timed, timing
+from configs import _variants
 from dynalay_jax import Status
+from dynalay_jax.adaptive import inspect, objective, routers
 from dynalay_jax.adaptive import model as model_lib
-from dynalay_jax.adaptive import objective, routers
-from train import loop, step
 from train import run as finished
 from train import state as state_lib
-from train import workdir as setup
+from train import step
 from train.cli import Parser, friendly
 from train.console import human
-from train.data import loading as data
+from train.data import batches
 from train.errors import UserError
+from train.run import Run, build_task
 
 PyTree = Any
 DYNALAY = "DynaLay, main", "DynaLay, joint", "DynaLay, agent's routes"
@@ -75,7 +74,7 @@ def straight_loss(
     """Cross-entropy of the straight pass, as a plain CNN would be trained."""
     del probe, key
     variables = state_lib.join(params)
-    logits = model_lib.call(task.model, variables, model_lib.DynaLay.begin, x).logits
+    logits = inspect.call(task.model, variables, model_lib.DynaLay.begin, x).logits
     targets = jax.nn.one_hot(labels, logits.shape[-1])
     targets = optax.smooth_labels(targets, task.config.train.smoothing)
     none = jnp.float32(0)
@@ -119,16 +118,16 @@ def phase_arm(task: step.Task, name: str) -> Arm:
     return Arm(task, loss, phase.trains)
 
 
-def arms(run: loop.Run) -> dict[str, Arm]:
+def arms(run: Run) -> dict[str, Arm]:
     """All arms by name; the run is of a config with an agent, in all phases."""
     every = f"model_{len(run.task.model.widths)}"
 
     def baseline(name: str, **model: Any) -> Arm:
         # Of to_dict(), as a ConfigDict of a frozen one shares its parts with every other.
-        config = baselines.vary(ml_collections.ConfigDict(run.config.to_dict()), name)
+        config = _variants.vary(ml_collections.ConfigDict(run.config.to_dict()), name)
         config.model.update(model)
         frozen = ml_collections.FrozenConfigDict(config)
-        return phase_arm(setup.task(frozen, run.dataset), "main")
+        return phase_arm(build_task(frozen, run.dataset), "main")
 
     main, joint, routed = DYNALAY
     routes = lambda router, price=run.config.price: Arm(
@@ -136,7 +135,7 @@ def arms(run: loop.Run) -> dict[str, Arm]:
     )
     deq = {"cell": "free", "max_steps": 30}
     return {
-        timings.PLAIN: Arm(run.task, straight_loss),
+        timed.PLAIN: Arm(run.task, straight_loss),
         # Draws all the same: of a constant, XLA would drop all that iterates.
         "nobody iterates": routes(routers.Random(0.0)),
         main: phase_arm(run.task, "main"),
@@ -152,15 +151,15 @@ def arms(run: loop.Run) -> dict[str, Arm]:
     }
 
 
-def weights(run: loop.Run, arm: Arm, params: PyTree) -> tuple[PyTree, bool]:
+def weights(run: Run, arm: Arm, params: PyTree) -> tuple[PyTree, bool]:
     """The parameters given, where the arm has such; else initial ones; and whether they are."""
     shape = run.dataset.train.images.shape[1:]
-    own = state_lib.split(model_lib.shapes(arm.task.model, shape))
+    own = state_lib.split(inspect.shapes(arm.task.model, shape))
     shapes = functools.partial(jax.tree.map, lambda leaf: leaf.shape)
     if shapes(own) == shapes(params):
         return params, True
     key = jax.random.key(run.config.seed)
-    return state_lib.split(model_lib.init(arm.task.model, key, shape)), False
+    return state_lib.split(inspect.init(arm.task.model, key, shape)), False
 
 
 def functions(arm: Arm) -> tuple[Callable, Callable]:
@@ -202,7 +201,7 @@ def account(means: PyTree, backward: Any) -> dict[str, float | None]:
 
 
 def measure_arms(
-    run: loop.Run, chosen: dict[str, Arm], params: PyTree, seconds: float
+    run: Run, chosen: dict[str, Arm], params: PyTree, seconds: float
 ) -> list[dict[str, Any]]:
     """Compiles the arms and times them in turn, on the first batch of training.
 
@@ -214,7 +213,7 @@ def measure_arms(
         `backward`, `gradient` in milliseconds.
     """
     split, batch = run.dataset.train, run.config.train.batch_size
-    (index,) = data.batch_indices(len(split.labels), batch, run.config.seed, 0, 1)
+    (index,) = batches.batch_indices(len(split.labels), batch, run.config.seed, 0, 1)
     x, labels = run.task.normalise(jnp.asarray(split.images[index])), split.labels[index]
     rows, calls = [], {}
     for name, arm in chosen.items():
@@ -223,21 +222,21 @@ def measure_arms(
         args = (own, probe, x, jnp.asarray(labels), jax.random.key(run.config.seed))
         row: dict[str, Any] = {"arm": name, "given": given}
         for part, function in zip(("forward", "gradient"), functions(arm), strict=True):
-            compiled, row[part] = measure.compile_function(function, *args)
+            compiled, row[part] = timing.compile_function(function, *args)
             calls[name, part] = functools.partial(compiled, *args)
         (_, means), (_, backward) = calls[name, "gradient"]()
         rows.append(row | account(means, backward))
         seconds_taken = row["forward"]["compile_s"] + row["gradient"]["compile_s"]
         print(f"{name}: compiled in {seconds_taken:.0f} s", flush=True)
-    samples = measure.interleave(calls, seconds / 2)
+    samples = timing.interleave(calls, seconds / 2)
     quick = {key: call for key, call in calls.items() if not key[0].startswith("DEQ")}
-    for key, more in measure.interleave(quick, seconds / 2).items():
+    for key, more in timing.interleave(quick, seconds / 2).items():
         samples[key] += more
     for row in rows:
         forward, gradient = (samples[row["arm"], part] for part in ("forward", "gradient"))
-        row["backward"] = measure.summary(np.subtract(gradient, forward))
+        row["backward"] = timing.summary(np.subtract(gradient, forward))
         for part, times in (("forward", forward), ("gradient", gradient)):
-            row[part] |= measure.summary(times)
+            row[part] |= timing.summary(times)
             row[part]["samples_ms"] = [float(f"{t:.4g}") for t in times]
     return rows
 
@@ -245,9 +244,9 @@ def measure_arms(
 def table(record: dict[str, Any]) -> str:
     """The record as Markdown: a row an arm, and what the paper says of it."""
     rows = {row["arm"]: row for row in record["rows"]}
-    arms = {arm.name: arm for arm in timings.arms(record)}
-    plain, joint = arms[timings.PLAIN], arms[DYNALAY[1]]
-    backward = {name: timings.ratio(arm.backward, plain.backward) for name, arm in arms.items()}
+    arms = {arm.name: arm for arm in timed.arms(record)}
+    plain, joint = arms[timed.PLAIN], arms[DYNALAY[1]]
+    backward = {name: timed.ratio(arm.backward, plain.backward) for name, arm in arms.items()}
     time = lambda name, part: rows[name][part]["median_ms"]
     headers = [
         "arm", "weights", "MACs", "steps: forward / backward", "unconverged", "rounds",
@@ -267,15 +266,15 @@ def table(record: dict[str, Any]) -> str:
             f"{time(name, 'backward'):.3g}",
             f"{row['backward']['p10_ms']:.3g}–{row['backward']['p90_ms']:.3g}",
             str(backward[name]),
-            f"{timings.ratio(arms[name].backward, joint.backward).value:.2f}",
-            str(timings.ratio(arms[name].whole, plain.whole)),
+            f"{timed.ratio(arms[name].backward, joint.backward).value:.2f}",
+            str(timed.ratio(arms[name].whole, plain.whole)),
         ]
         for name, row in rows.items()
     ]
     here = ", ".join(f"{backward[name].value:.2f} ({name})" for name in DYNALAY)
     ours, theirs, deq = (BACKWARD[arm] for arm in ("DynaLay", "plain CNN", "DEQ"))
     return (
-        f"{measure.markdown(lines, headers)}\n\n"
+        f"{timing.markdown(lines, headers)}\n\n"
         "Ratios are of medians over the rounds that both arms were in, in parentheses their 95 % "
         "confidence intervals. "
         "DynaLay's backward pass against the plain CNN's: in the paper "
@@ -284,7 +283,7 @@ def table(record: dict[str, Any]) -> str:
     )
 
 
-def prepare(name: str, workdir: Path | None) -> tuple[str, loop.Run, PyTree, str]:
+def prepare(name: str, workdir: Path | None) -> tuple[str, Run, PyTree, str]:
     """The result's name, a run, parameters for its DynaLay and what they are called.
 
     Raises:
@@ -292,7 +291,7 @@ def prepare(name: str, workdir: Path | None) -> tuple[str, loop.Run, PyTree, str
     """
     if workdir is None:
         config = importlib.import_module(f"configs.{name}").get_config()
-        run = loop.Run.prepare(config, Path())
+        run = Run.prepare(config, Path())
         params, called = run.initial().params, "initial"
     else:
         run = finished.reopen(workdir)
@@ -314,19 +313,19 @@ def main() -> None:
     source.add_argument("--config", default="digits", help="name of a file in configs/")
     source.add_argument("--workdir", type=Path, help="of a finished run, for trained weights")
     parser.add_argument("--seconds", type=float, default=240.0, help="for all arms together")
-    parser.add_argument("--out", type=Path, default=measure.RESULTS, help="folder of the result")
+    parser.add_argument("--out", type=Path, default=timing.RESULTS, help="folder of the result")
     with friendly():
         args = parser.parse_args()
         name, run, params, called = prepare(args.config, args.workdir)
         rows = measure_arms(run, arms(run), params, args.seconds)
     record = {
-        "environment": measure.environment(),
+        "environment": timing.environment(),
         "config": name,
         "batch_size": run.config.train.batch_size,
         "weights": called,
         "rows": rows,
     }
-    measure.write_json(args.out / f"training_{name}.json", record)
+    timing.write_json(args.out / f"training_{name}.json", record)
     print(table(record))
 
 

@@ -95,14 +95,14 @@ def _iterate(config: ConfigDict, layers: int) -> None:
 
 def _match(config: ConfigDict, direction: str, times: str | None) -> None:
     """To so many times the MACs of the straight pass; None for as many parameters as now."""
-    from configs import _sizing as matching
+    from configs import _sizing
 
-    measure: matching.Measure = matching.macs if times else matching.parameters
+    measure: _sizing.Measure = _sizing.macs if times else _sizing.parameters
     target = float(times or 1) * measure(config)
     _iterate(config, 0)
     if direction == "residual":
         config.model.update(cell="residual", norm=True)
-    match = matching.widen if direction == "wide" else matching.deepen
+    match = _sizing.widen if direction == "wide" else _sizing.deepen
     match(config, measure, target)
 
 

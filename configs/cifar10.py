@@ -7,13 +7,12 @@ Hardware: meant for a GPU. Result: not run yet.
 
 from ml_collections import ConfigDict
 
-from configs import _base as common
-from configs import _variants as baselines
+from configs import _base, _variants
 
 
 def get_config(baseline: str = "") -> ConfigDict:
     """The paper's CNN and hyper-parameters (Sec. 4): 20 epochs of warm-up, 100 in all."""
-    config = common.base()
+    config = _base.base()
     config.augment.crop = 4
     config.augment.flip = True
     config.augment.cutout = 8
@@ -22,4 +21,4 @@ def get_config(baseline: str = "") -> ConfigDict:
     config.train.straight = 0.25
     config.train.everything = 0.2
     config.train.exploring = 0.5
-    return baselines.vary(config, baseline)
+    return _variants.vary(config, baseline)

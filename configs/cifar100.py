@@ -7,12 +7,11 @@ Hardware: meant for a GPU. Result: not run yet.
 
 from ml_collections import ConfigDict
 
-from configs import _variants as baselines
-from configs import cifar10
+from configs import _variants, cifar10
 
 
 def get_config(baseline: str = "") -> ConfigDict:
     """As CIFAR-10, with other data."""
     config = cifar10.get_config()
     config.data.name = "cifar100"
-    return baselines.vary(config, baseline)
+    return _variants.vary(config, baseline)

@@ -10,13 +10,12 @@ layers 79.2 ± 0.4 % at a cost of 2.06. More in benchmarks/results/small/cifar10
 
 from ml_collections import ConfigDict
 
-from configs import _base as common
-from configs import _variants as baselines
+from configs import _base, _variants
 
 
 def get_config(baseline: str = "") -> ConfigDict:
     """Cascade cells on patches; 45,000 training and 5,000 validation images."""
-    config = common.base()
+    config = _base.base()
     config.augment.crop = 4
     config.augment.flip = True
     # Patches of 2×2: the straight pass is cheap and sees little, iterating looks around.
@@ -39,4 +38,4 @@ def get_config(baseline: str = "") -> ConfigDict:
     config.train.everything = 0.2
     config.train.exploring = 0.5
     config.eval_every = 2.0
-    return baselines.vary(config, baseline)
+    return _variants.vary(config, baseline)

@@ -12,13 +12,12 @@ Steps grow with the length of the path, see difficulty.png in its workdir.
 
 from ml_collections import ConfigDict
 
-from configs import _base as common
-from configs import _variants as baselines
+from configs import _base, _variants
 
 
 def get_config(baseline: str = "") -> ConfigDict:
     """A task whose difficulty is known: the length of the shortest path."""
-    config = common.base()
+    config = _base.base()
     config.data = dict(
         name="connectivity",
         grid=12,
@@ -51,4 +50,4 @@ def get_config(baseline: str = "") -> ConfigDict:
     config.train.epochs.main = 14.0
     config.train.epochs.agent = 1.0
     config.train.epochs.joint = 2.0
-    return baselines.vary(config, baseline)
+    return _variants.vary(config, baseline)

@@ -10,13 +10,12 @@ beside other work: agent 97.8 ± 0.4 % at a cost of 0.37 straight passes, at whi
 
 from ml_collections import ConfigDict
 
-from configs import _base as common
-from configs import _variants as baselines
+from configs import _base, _variants
 
 
 def get_config(baseline: str = "") -> ConfigDict:
     """The README's first command."""
-    config = common.base()
+    config = _base.base()
     config.data.name = "digits"
     config.data.validation = 200
     # Cutout keeps the training examples from being learnt by heart: where every route is right,
@@ -45,4 +44,4 @@ def get_config(baseline: str = "") -> ConfigDict:
     config.train.everything = 0.15
     config.train.exploring = 0.5
     config.eval_every = 50.0
-    return baselines.vary(config, baseline)
+    return _variants.vary(config, baseline)

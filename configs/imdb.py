@@ -12,13 +12,12 @@ No layer gains from being iterated, so the agent iterates nothing.
 
 from ml_collections import ConfigDict
 
-from configs import _base as common
-from configs import _variants as baselines
+from configs import _base, _variants
 
 
 def get_config(baseline: str = "") -> ConfigDict:
     """Is the review positive? 20,000 training, 5,000 validation and 25,000 test reviews."""
-    config = common.base()
+    config = _base.base()
     config.data = dict(
         name="imdb_reviews",
         data_dir="",
@@ -41,4 +40,4 @@ def get_config(baseline: str = "") -> ConfigDict:
     config.train.epochs.main = 4.0
     config.train.epochs.agent = 1.0
     config.train.epochs.joint = 2.0
-    return baselines.vary(config, baseline)
+    return _variants.vary(config, baseline)

@@ -12,8 +12,7 @@ python -m train.studies.extrapolate WORKDIR side=7,10 evaluates on larger mazes.
 
 from ml_collections import ConfigDict
 
-from configs import _variants as baselines
-from configs import connectivity
+from configs import _variants, connectivity
 
 
 def get_config(baseline: str = "") -> ConfigDict:
@@ -43,4 +42,4 @@ def get_config(baseline: str = "") -> ConfigDict:
     # Whole batches teach the agent, as in scales: taught by a quarter of each, it gave up iterating
     # as soon as the layers were trained on its routes.
     config.objective.fraction = 1.0
-    return baselines.vary(config, baseline)
+    return _variants.vary(config, baseline)

@@ -13,13 +13,12 @@ all layers leaves out the agent's own.
 
 from ml_collections import ConfigDict
 
-from configs import _base as common
-from configs import _variants as baselines
+from configs import _base, _variants
 
 
 def get_config(baseline: str = "") -> ConfigDict:
     """A task of which a window sees next to nothing: all entries have to be gone through."""
-    config = common.base()
+    config = _base.base()
     config.data = dict(
         name="parity",
         length=64,
@@ -47,4 +46,4 @@ def get_config(baseline: str = "") -> ConfigDict:
     config.train.epochs.main = 3.0
     config.train.epochs.agent = 1.0
     config.train.epochs.joint = 1.0
-    return baselines.vary(config, baseline)
+    return _variants.vary(config, baseline)

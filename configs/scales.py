@@ -13,8 +13,7 @@ layers 97.8 ± 0.2 % at a cost of 24.73. More in benchmarks/results/medium/scale
 
 from ml_collections import ConfigDict
 
-from configs import _variants as baselines
-from configs import connectivity
+from configs import _variants, connectivity
 
 
 def get_config(baseline: str = "") -> ConfigDict:
@@ -37,4 +36,4 @@ def get_config(baseline: str = "") -> ConfigDict:
     # find it.
     config.objective.fraction = 1.0
     config.train.epochs.main = 14.0
-    return baselines.vary(config, baseline)
+    return _variants.vary(config, baseline)

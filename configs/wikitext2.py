@@ -14,8 +14,7 @@ vocabularies.
 
 from ml_collections import ConfigDict
 
-from configs import _variants as baselines
-from configs import imdb
+from configs import _variants, imdb
 
 
 def get_config(baseline: str = "") -> ConfigDict:
@@ -38,4 +37,4 @@ def get_config(baseline: str = "") -> ConfigDict:
     config.train.epochs.joint = 0.15
     config.prices = (0.01, 0.1, 1.0)
     config.eval_every = 0.1
-    return baselines.vary(config, baseline)
+    return _variants.vary(config, baseline)

@@ -3,8 +3,8 @@
 import contextlib
 
 from configs import digits
-from train import loop
 from train import workdir as setup
+from train.run import Run
 
 PER_CALL = 2
 
@@ -23,7 +23,7 @@ def tiny(**changes):
 
 def begun(config, workdir):
     """The workdir of a run whose weights are those it began with."""
-    run = loop.Run.prepare(config, workdir)
+    run = Run.prepare(config, workdir)
     setup.claim(run.config, run.dataset, workdir)
     with contextlib.closing(run.checkpoints()) as checkpoints:
         checkpoints.save(1, run.initial(), {})

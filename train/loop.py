@@ -19,17 +19,16 @@ import numpy as np
 
 from train import evaluate
 from train import workdir as setup
-from train.analysis import difficulty, gallery, residuals
-from train.analysis import routes as hindsight
+from train.analysis import difficulty, gallery, residuals, routes
 from train.analysis.summary import curve, summarise
 from train.checkpoint import Checkpoints
 from train.cli import Interrupted, Stop
 from train.console import Progress, human, percent, print_table
-from train.data import loading as data
+from train.data import batches
 from train.metrics import MetricWriter
 from train.plots import run as figures
 from train.recorder import Clock, Recorder
-from train.run import Run
+from train.run import Run, describe
 from train.schedule import Phase
 from train.step import Resident, replicate, train_steps, unreplicate
 
@@ -54,7 +53,7 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str | Path) -
     """
     workdir = Path(workdir)
     run = Run.prepare(config, workdir)
-    setup.describe(run.task, run.dataset)
+    describe(run.task, run.dataset)
     starts = setup.claim(run.config, run.dataset, workdir)
     with contextlib.closing(run.checkpoints()) as checkpoints:
         state, seconds = _train(run, checkpoints)
@@ -98,7 +97,7 @@ def _train_phase(
     waiting: tuple[int, list[PyTree]] | None = None
     every = max(1, round(run.config.eval_every * (resident.count // train.batch_size) / per_call))
     for step in range(first, phase.last, per_call):
-        order = data.batch_indices(
+        order = batches.batch_indices(
             resident.count, train.batch_size, run.config.seed, step, per_call
         )
         state, metrics = call(state, resident, order)
@@ -142,7 +141,7 @@ def _finish(run: Run, state: Any, training: dict[str, Any]) -> dict[str, Any]:
     prices, rounds = config.prices if agent else (), run.task.model.rounds
     records = {"curve": curve(report, prices, summary["confidence_route"], rounds)}
     if agent:
-        summary |= hindsight.measure(report, summary["random_accuracy"], rounds)
+        summary |= routes.measure(report, summary["random_accuracy"], rounds)
         if not run.dataset.vocabulary:
             records["gallery"] = gallery.measure(report, test, run.dataset.classes)
         records["residuals"] = residuals.measure(report, config.model.tol)

@@ -1,4 +1,4 @@
-"""Finished runs, for the commands that ask them something."""
+"""A run: its config, data, model and optimisers, built from nothing or reopened from a workdir."""
 
 from collections.abc import Mapping
 import contextlib
@@ -11,57 +11,35 @@ import jax.numpy as jnp
 import ml_collections
 
 import dynalay_jax
+from dynalay_jax.adaptive import inspect, objective, routers
 from dynalay_jax.adaptive import model as model_lib
-from dynalay_jax.adaptive import objective, routers
-from train import evaluate, loop, state
-from train import schedule as phases
+from train import evaluate, schedule
 from train import state as state_lib
 from train import workdir as setup
 from train.checkpoint import Checkpoints
 from train.cli import Parser
+from train.config import check
 from train.console import human, print_table
-from train.data import loading as data
+from train.data import loading
 from train.data.types import Dataset
 from train.errors import UserError, expect_one_of
-from train.loop import PyTree
 from train.step import Task, replicate
 
+PyTree = Any
 
-def reopen(
-    workdir: str | Path,
-    data_dir: str | None = None,
-    changes: Mapping[str, Any] = {},
-    baseline: bool = False,
-) -> loop.Run:
-    """The run in a workdir, as it was configured.
-
-    Args:
-        workdir: of the run.
-        data_dir: where TFDS keeps its data, if not where it was in training.
-        changes: fields of the config to change, as "data.grid"; of the data, only what the test
-            split is made of.
-        baseline: whether a baseline's run will do.
-
-    Raises:
-        UserError: workdir is not that of a trained run, or not of one with an agent.
-    """
-    config = setup.saved_config(Path(workdir))
-    config.update_from_flattened_dict(dict(changes))
-    if data_dir is not None:
-        config.data.data_dir = data_dir
-    run = loop.Run.reopen(config, Path(workdir))
-    trained = "agent" in run.task.phases[-1].trains
-    if not (trained if config.router == "agent" else baseline):
-        raise UserError(f"{workdir}: expected a run with an agent, got a baseline's.")
-    return run
-
-
-def parser(module: str, doc: str) -> Parser:
-    """A parser of a command about one run: `workdir`, and `data_dir` as above."""
-    made = Parser(f"python -m train.{module}", description=doc.split("\n")[0])
-    made.add_argument("workdir", help="of a finished run")
-    made.add_argument("--data_dir", help="where TFDS keeps its data, if elsewhere by now")
-    return made
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+ADJOINTS = {
+    "implicit": dynalay_jax.Implicit(on_failure="jacobian_free"),
+    "jacobian_free": dynalay_jax.JacobianFree(),
+    "phantom": dynalay_jax.Phantom(),
+    "unrolled": dynalay_jax.Unrolled(),
+}
+SOLVERS = {
+    "picard": dynalay_jax.Picard(),
+    "damped": dynalay_jax.Picard(damping=0.5),
+    "anderson": dynalay_jax.Anderson(),
+    "broyden": dynalay_jax.Broyden(),
+}
 
 
 @dataclasses.dataclass
@@ -70,7 +48,7 @@ class Run:
 
     config: ml_collections.FrozenConfigDict
     workdir: Path
-    dataset: data.Dataset
+    dataset: Dataset
     task: Task
     transforms: dict[str, Any]
     evaluate: evaluate.Evaluator
@@ -79,32 +57,30 @@ class Run:
     def prepare(cls, config: ml_collections.ConfigDict, workdir: Path) -> "Run":
         """Loads the data, builds the model; nothing is written yet."""
         frozen = ml_collections.FrozenConfigDict(config)
-        setup.check(frozen)
-        return cls._of(frozen, workdir, data.load(config.data))
+        check(frozen)
+        return cls._of(frozen, workdir, loading.load(config.data))
 
     @classmethod
     def reopen(cls, config: ml_collections.ConfigDict, workdir: Path) -> "Run":
         """A run to evaluate; of the data, what the test split is made of may be another."""
         frozen = ml_collections.FrozenConfigDict(config)
-        setup.check(frozen)
+        check(frozen)
         if not (workdir / "data.json").exists():
             raise _untrained(workdir)
-        test = (f"data.{name}" for name in data.TEST_FIELDS)
+        test = (f"data.{name}" for name in loading.TEST_FIELDS)
         setup.compare(frozen, workdir, free=(*setup.FREE, *test))
-        return cls._of(frozen, workdir, setup.statistics(data.load(config.data), workdir))
+        return cls._of(frozen, workdir, setup.statistics(loading.load(config.data), workdir))
 
     @classmethod
-    def _of(
-        cls, config: ml_collections.FrozenConfigDict, workdir: Path, dataset: data.Dataset
-    ) -> "Run":
-        task = setup.task(config, dataset)
+    def _of(cls, config: ml_collections.FrozenConfigDict, workdir: Path, dataset: Dataset) -> "Run":
+        task = build_task(config, dataset)
         transforms = state_lib.optimizers(config, list(task.phases))
         return cls(config, workdir, dataset, task, transforms, evaluate.Evaluator(task, dataset))
 
     def initial(self) -> state_lib.TrainState:
         """The state before the first step."""
         shape = self.dataset.train.images.shape[1:]
-        variables = model_lib.init(self.task.model, jax.random.key(self.config.seed), shape)
+        variables = inspect.init(self.task.model, jax.random.key(self.config.seed), shape)
         return state_lib.create(variables, self.transforms, bool(self.config.train.ema))
 
     def template(self) -> state_lib.TrainState:
@@ -135,31 +111,12 @@ def _untrained(workdir: Path) -> UserError:
     return UserError(f"No checkpoint in {workdir}: train first, with --mode=train.")
 
 
-DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-
-
-ADJOINTS = {
-    "implicit": dynalay_jax.Implicit(on_failure="jacobian_free"),
-    "jacobian_free": dynalay_jax.JacobianFree(),
-    "phantom": dynalay_jax.Phantom(),
-    "unrolled": dynalay_jax.Unrolled(),
-}
-
-
-SOLVERS = {
-    "picard": dynalay_jax.Picard(),
-    "damped": dynalay_jax.Picard(damping=0.5),
-    "anderson": dynalay_jax.Anderson(),
-    "broyden": dynalay_jax.Broyden(),
-}
-
-
 def _choose(name: str, options: dict[str, Any], got: str) -> Any:
     expect_one_of(name, options, got)
     return options[got]
 
 
-def task(config: ml_collections.FrozenConfigDict, dataset: Dataset) -> Task:
+def build_task(config: ml_collections.FrozenConfigDict, dataset: Dataset) -> Task:
     """The run's unchanging parts.
 
     Raises:
@@ -175,17 +132,17 @@ def task(config: ml_collections.FrozenConfigDict, dataset: Dataset) -> Task:
             classes=len(dataset.classes), vocabulary=dataset.vocabulary, **fields
         )
         shape = dataset.train.images.shape[1:]
-        costs = model_lib.costs(model, shape)
+        costs = inspect.costs(model, shape)
         _trace(model, (config.train.batch_size // jax.local_device_count(), *shape))
     except (TypeError, ValueError) as error:
         raise UserError(f"config.model or config.objective: {error}") from error
-    plan = phases.plan(config, len(dataset.train.labels))
+    plan = schedule.plan(config, len(dataset.train.labels))
     return Task(model, settings, costs, dataset.mean, dataset.std, config, tuple(plan))
 
 
 def _trace(model: model_lib.DynaLay, shape: tuple[int, ...]) -> None:
     """Traces a routed pass, so that settings which do not go together say so now."""
-    params = model_lib.shapes(model, shape[1:])
+    params = inspect.shapes(model, shape[1:])
     key, x = jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32)
     routed = lambda params, x: model.apply(params, x, routers.Constant(), 1.0, key)
     jax.eval_shape(routed, params, x)
@@ -194,7 +151,7 @@ def _trace(model: model_lib.DynaLay, shape: tuple[int, ...]) -> None:
 def describe(task: Task, dataset: Dataset) -> None:
     """Prints the data, the plan and a table of the model's parts with parameters and MACs."""
     shape = dataset.train.images.shape[1:]
-    params = state.split(model_lib.shapes(task.model, shape))
+    params = state_lib.split(inspect.shapes(task.model, shape))
     size = lambda tree: human(sum(leaf.size for leaf in jax.tree.leaves(tree)))
     main, costs = params["main"], task.costs
     rows = [["stem", size(main.get("first", {})), human(costs.stem), ""]]
@@ -216,3 +173,40 @@ def describe(task: Task, dataset: Dataset) -> None:
         ["part", "parameters", "MACs", "MACs an iteration"],
         rows,
     )
+
+
+def reopen(
+    workdir: str | Path,
+    data_dir: str | None = None,
+    changes: Mapping[str, Any] = {},
+    baseline: bool = False,
+) -> Run:
+    """The run in a workdir, as it was configured.
+
+    Args:
+        workdir: of the run.
+        data_dir: where TFDS keeps its data, if not where it was in training.
+        changes: fields of the config to change, as "data.grid"; of the data, only what the test
+            split is made of.
+        baseline: whether a baseline's run will do.
+
+    Raises:
+        UserError: workdir is not that of a trained run, or not of one with an agent.
+    """
+    config = setup.saved_config(Path(workdir))
+    config.update_from_flattened_dict(dict(changes))
+    if data_dir is not None:
+        config.data.data_dir = data_dir
+    run = Run.reopen(config, Path(workdir))
+    trained = "agent" in run.task.phases[-1].trains
+    if not (trained if config.router == "agent" else baseline):
+        raise UserError(f"{workdir}: expected a run with an agent, got a baseline's.")
+    return run
+
+
+def parser(module: str, doc: str) -> Parser:
+    """A parser of a command about one run: `workdir`, and `data_dir` as above."""
+    made = Parser(f"python -m train.{module}", description=doc.split("\n")[0])
+    made.add_argument("workdir", help="of a finished run")
+    made.add_argument("--data_dir", help="where TFDS keeps its data, if elsewhere by now")
+    return made

@@ -16,8 +16,7 @@ import ml_collections
 import numpy as np
 import optax
 
-from dynalay_jax.adaptive import macs as cost
-from dynalay_jax.adaptive import objective, routers
+from dynalay_jax.adaptive import macs, objective, routers
 from dynalay_jax.adaptive.inspect import call
 from dynalay_jax.adaptive.model import DynaLay, probes
 from dynalay_jax.solve.solution import Stats, Status
@@ -46,7 +45,7 @@ class Task:
 
     model: DynaLay
     objective: objective.Objective
-    costs: cost.Costs
+    costs: macs.Costs
     mean: np.ndarray
     std: np.ndarray
     config: ml_collections.FrozenConfigDict
@@ -266,7 +265,7 @@ def evaluation_step(
     return {
         "correct": jnp.argmax(logits, -1) == labels,
         "loss": optax.softmax_cross_entropy_with_integer_labels(logits, labels),
-        "macs": cost.spent(task.costs, iterated, sweeps.steps),
+        "macs": macs.spent(task.costs, iterated, sweeps.steps),
         "steps": jnp.sum(jnp.where(iterated, sweeps.steps, 0), axis=(0, 2)),
         "decisions": asked.astype(jnp.int32),
         "residual": jnp.where(worst < 0, jnp.nan, worst),
@@ -282,7 +281,7 @@ def _standing(iterate: jax.Array) -> jax.Array:
     """Whose solves stand after all rounds, bool [rounds, b, L] → [b, L]."""
     standing = jnp.zeros_like(iterate[0])
     for now in iterate:
-        standing = now | (standing & ~cost.run_again(now))
+        standing = now | (standing & ~macs.run_again(now))
     return standing
 
 

@@ -19,7 +19,7 @@ import sys
 import time
 from typing import Any
 
-from train import workdir as setup
+from train import workdir
 from train.analysis import seeds
 from train.cli import Interrupted, Parser, Stop, friendly
 from train.console import percent, print_table
@@ -162,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     runs = [Run(c, s, options.out, options.set) for c in options.configs for s in options.seeds]
     for run in runs:
         # A run may go on with other prices, but a table is of one set of options.
-        setup.compare(load(run.options), run.workdir, free=("data.data_dir",))
+        workdir.compare(load(run.options), run.workdir, free=("data.data_dir",))
     stopped_by = train(runs, options.jobs)
     print_runs(runs)
     if stopped_by:

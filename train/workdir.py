@@ -14,7 +14,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from configs import _base as common
+from configs import _base
 import dynalay_jax
 from train.data.types import Dataset
 from train.errors import UserError
@@ -122,7 +122,7 @@ def former(workdir: Path) -> dict[str, Any] | None:
     saved = _read(workdir / "config.json")
     if saved is None:
         return None
-    defaults = json.loads(common.base().to_json_best_effort())
+    defaults = json.loads(_base.base().to_json_best_effort())
     return _filled(saved, defaults | {"data": {}})
 
 

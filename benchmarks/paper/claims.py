@@ -3,7 +3,7 @@
 The paper is arXiv 2312.12781.
 """
 
-from benchmarks.paper import published as paper
+from benchmarks.paper import published
 from benchmarks.paper.claim import (
     Claim,
     Summaries,
@@ -75,7 +75,7 @@ def _certified(cell: str) -> Claim:
     )
 
 
-_CIFAR_10, _CIFAR_100 = (paper.ACCURACY[name] for name in ("CIFAR-10", "CIFAR-100"))
+_CIFAR_10, _CIFAR_100 = (published.ACCURACY[name] for name in ("CIFAR-10", "CIFAR-100"))
 CLAIMS = (
     Claim(
         "DynaLay is more accurate than its own straight pass on CIFAR-10 (Table 1)",
@@ -111,7 +111,7 @@ CLAIMS = (
     ),
     Claim(
         "No operation is chosen most (Fig. 3)",
-        ", ".join(f"layer {layer} {share} %" for layer, share in paper.SELECTION.items()),
+        ", ".join(f"layer {layer} {share} %" for layer, share in published.SELECTION.items()),
         _IMAGES,
         ("actions",),
         shares,
@@ -130,7 +130,7 @@ CLAIMS = (
     ),
     Claim(
         "Iterating all layers is the most accurate route (Fig. 6)",
-        f"on {paper.MODELS_SAMPLES} test samples, ± 6 points",
+        f"on {published.MODELS_SAMPLES} test samples, ± 6 points",
         _ALL,
         (*_ACCURACIES, "layer_accuracies"),
         routes,
@@ -139,7 +139,7 @@ CLAIMS = (
     ),
     Claim(
         "Iterating all layers beats the plain CNN, each trained by itself (Fig. 6)",
-        f"on {paper.MODELS_SAMPLES} test samples, ± 6 points",
+        f"on {published.MODELS_SAMPLES} test samples, ± 6 points",
         _ALL,
         ("model_0_accuracy", "model_all_accuracy"),
         against(("none", "model_0"), ("all", "model_all")),

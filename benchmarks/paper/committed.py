@@ -9,8 +9,8 @@ import json
 from typing import Any
 
 from benchmarks.paper.results import SHOWN
-from benchmarks.support import timing as measure
-from configs import _variants as baselines
+from benchmarks.support import timing
+from configs import _variants
 
 # The larger ones first: among equals the first is taken.
 SCALES = ("full", "medium", "small")
@@ -18,7 +18,7 @@ SCALES = ("full", "medium", "small")
 
 def read(name: str) -> Any:
     """Content of results/NAME.json, None where there is none."""
-    path = measure.RESULTS / f"{name}.json"
+    path = timing.RESULTS / f"{name}.json"
     return json.loads(path.read_text()) if path.exists() else None
 
 
@@ -42,9 +42,9 @@ def record(config: str) -> dict | None:
 
 def family(config: str) -> dict[str, dict]:
     """The best records of a config, which comes first, and of its variants."""
-    paths = [path for scale in SCALES for path in (measure.RESULTS / scale).glob(f"{config}*.json")]
+    paths = [path for scale in SCALES for path in (timing.RESULTS / scale).glob(f"{config}*.json")]
     names = sorted({path.stem for path in paths})
-    return {name: record(name) for name in names if baselines.split(name)[0] == config}
+    return {name: record(name) for name in names if _variants.split(name)[0] == config}
 
 
 def table(title: str) -> str:
@@ -68,7 +68,7 @@ def table(title: str) -> str:
         told = (_rows(parts[scale], name) for scale in known[name] if scale in parts)
         best = next(filter(None, told))
         rows += [[row.get(column, "—") for column in fullest["columns"]] for row in best]
-    return f"{measure.markdown(rows, fullest['columns'])}\n\n{fullest['note']}"
+    return f"{timing.markdown(rows, fullest['columns'])}\n\n{fullest['note']}"
 
 
 def _rows(part: dict, name: str) -> Sequence[dict[str, str]]:
@@ -78,4 +78,4 @@ def _rows(part: dict, name: str) -> Sequence[dict[str, str]]:
 
 def _place(name: str) -> int:
     """Where a config or variant comes among those that are shown."""
-    return SHOWN.index(baselines.split(name)[0])
+    return SHOWN.index(_variants.split(name)[0])

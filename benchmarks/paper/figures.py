@@ -17,8 +17,7 @@ import numpy as np
 
 from train.analysis.seeds import Group
 from train.metrics import read_metrics
-from train.plots import cost_curves as curves
-from train.plots import run as figures
+from train.plots import cost_curves, run
 from train.plots import style as drawing
 
 # Accuracies of several seeds by the number of layers that are iterated.
@@ -52,7 +51,7 @@ def models(task: str, alone: Routes, shared: Routes) -> Figure | None:
         axes.margins(0.08)
         return any(map(len, alone.values()))
 
-    return figures.painted(f"Models that iterate 0, 1, … layers: {task}", paint)
+    return run.painted(f"Models that iterate 0, 1, … layers: {task}", paint)
 
 
 def warmup(task: str, runs: Mapping[str, Group | None]) -> Figure | None:
@@ -67,7 +66,7 @@ def warmup(task: str, runs: Mapping[str, Group | None]) -> Figure | None:
         colours = (drawing.BLUE, drawing.RED)
         for (label, group), colour in zip(runs.items(), colours, strict=True):
             for i, workdir in enumerate(group.workdirs if group else ()):
-                records = figures.of_trained_agent(read_metrics(workdir))
+                records = run.of_trained_agent(read_metrics(workdir))
                 known = [r for r in records if r["split"] == "validation"]
                 points = [(r["step"], r.get("agent_accuracy", np.nan)) for r in known]
                 style: dict[str, Any] = {"color": colour, "marker": ".", "alpha": 0.8}
@@ -77,7 +76,7 @@ def warmup(task: str, runs: Mapping[str, Group | None]) -> Figure | None:
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         return all(runs.values())
 
-    return figures.painted(f"With and without warm-up: {task}", paint)
+    return run.painted(f"With and without warm-up: {task}", paint)
 
 
 def static(own: Group, nets: Sequence[Group]) -> Figure | None:
@@ -89,7 +88,7 @@ def static(own: Group, nets: Sequence[Group]) -> Figure | None:
     """
     if not nets:
         return None
-    curve, halting = (figures.read(own.workdirs[0] / f"{n}.json") for n in ("curve", "halting"))
+    curve, halting = (run.read(own.workdirs[0] / f"{n}.json") for n in ("curve", "halting"))
     summary = own.summaries[0]
     straight = summary["mean_macs"] / (1 + summary["mean_cost"])
     mean = lambda net, key: float(np.mean([each[key] for each in net.summaries]))
@@ -106,11 +105,11 @@ def static(own: Group, nets: Sequence[Group]) -> Figure | None:
         # Nets may take many times what routers do; before the curves, which place prices by it.
         axes.set_xscale("function", functions=(np.log1p, np.expm1))
         axes.xaxis.set_major_locator(FixedLocator((0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)))
-        return curves.by_cost(axes, whole, halting, summary)
+        return cost_curves.by_cost(axes, whole, halting, summary)
 
-    figure = figures.painted("Accuracy against cost, with static nets", paint)
+    figure = run.painted("Accuracy against cost, with static nets", paint)
     if figure:
-        figures.name_run(figure, own.workdirs[0])
+        run.name_run(figure, own.workdirs[0])
     return figure
 
 
@@ -142,6 +141,6 @@ def times(task: str, record: Mapping[str, Any]) -> Figure | None:
             if row["kind"]:
                 bar: dict[str, Any] = {"color": "#bbbbbb", "linewidth": 0.8, "zorder": 1}
                 axes.hlines(row["accuracy"], row["p10_ms"], row["p90_ms"], **bar)
-        return curves.draw(axes, curve, "milliseconds")
+        return cost_curves.draw(axes, curve, "milliseconds")
 
-    return figures.painted(f"Accuracy against time: {task}", paint)
+    return run.painted(f"Accuracy against time: {task}", paint)

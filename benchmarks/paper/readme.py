@@ -12,8 +12,8 @@ from benchmarks import routed_pass as routers
 from benchmarks import train_step as training
 from benchmarks.paper import committed
 from benchmarks.paper import results as runs
-from benchmarks.support import timing as measure
-from configs import _variants as baselines
+from benchmarks.support import timing
+from configs import _variants
 from train.analysis import seeds
 
 HERE = Path(__file__).parent.parent
@@ -140,7 +140,7 @@ def _static(config: str) -> str:
     layers = len(family[config]["config"]["model"]["widths"])
     models = (f"model_{first}" for first in range(layers + 1))
     matched = "wide_parameters", "deep_parameters"
-    expected = (*models, *matched, *baselines.BASELINES, "no_warmup")
+    expected = (*models, *matched, *_variants.BASELINES, "no_warmup")
     missing = [f"`{name}`" for name in expected if f"{config}_{name}" not in family]
     alike = {name.removeprefix(f"{config}_").partition("_")[0] for name in _matched(config)}
     missing += [f"{net} nets of as many MACs" for net in ("wide", "deep") if net not in alike]
@@ -162,7 +162,7 @@ def _verdicts(scales: Sequence[str]) -> str:
         [claim, *(verdicts.get(claim, "—") for verdicts in found.values())]
         for claim in found[scales[0]]
     ]
-    return measure.markdown(rows, ["claim", *(f"holds in: {scale}" for scale in scales)])
+    return timing.markdown(rows, ["claim", *(f"holds in: {scale}" for scale in scales)])
 
 
 def _timed(benchmark: ModuleType, record: dict | None) -> str:

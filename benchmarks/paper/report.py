@@ -20,18 +20,15 @@ import jinja2
 from matplotlib.figure import Figure
 from PIL import Image
 
-from benchmarks.paper import figures as comparisons
-from benchmarks.paper import sections
-from benchmarks.paper import study_sections as asked
+from benchmarks.paper import figures, sections, study_sections, verdicts
 from benchmarks.paper import tables as reproduction
-from benchmarks.paper import verdicts as ledger
 from benchmarks.paper.verdicts import Entry
 from benchmarks.support import timed as timings
 from train.analysis import seeds
 from train.analysis.seeds import Group
 from train.cli import Parser, friendly
 from train.errors import UserError
-from train.plots import run as figures
+from train.plots import run
 from train.workdir import write
 
 # Title, note, and columns: heading, key of summary.json, format, factor.
@@ -99,9 +96,17 @@ def tables(found: Sequence[Group]) -> list[dict[str, Any]]:
     thinking["columns"].append("no operation / layer 1 / … (%)")
     for row, group in zip(thinking["rows"], agents, strict=True):
         row.append(seeds.shares(group.summaries))
-    parts = [asked.halting(found), asked.calibrated(found), asked.extrapolated(found)]
-    parts += [asked.corrupted(found), asked.noise(found), asked.judged(found)]
-    parts += [asked.solved(found)]
+    parts = [
+        study_sections.halting(found),
+        study_sections.calibrated(found),
+        study_sections.extrapolated(found),
+    ]
+    parts += [
+        study_sections.corrupted(found),
+        study_sections.noise(found),
+        study_sections.judged(found),
+    ]
+    parts += [study_sections.solved(found)]
     parts += [sections.calibration(found), sections.certificate(found)]
     note = "Baselines are trained on one route, and have no agent."
     static = _table("Against baselines", _STATIC, found, note)
@@ -163,18 +168,18 @@ def draw(found: Sequence[Group], folder: Path) -> dict[str, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     drawn = {}
     for group in (group for group in found if not group.variant):
-        for path in figures.draw(group.workdirs[0]):
+        for path in run.draw(group.workdirs[0]):
             name = f"{group.name}_{path.stem}"
             drawn[name] = _reduced(path, folder / f"{name}.png")
     runs, timed = sections.Found(found), timings.routers(found)
-    several: dict[str, Figure | None] = dict(asked.extrapolation_figures(found))
+    several: dict[str, Figure | None] = dict(study_sections.extrapolation_figures(found))
     for task in runs.tasks:
         own = runs.get(task)
         several |= {
-            f"{task}_static": comparisons.static(own, runs.static(task)) if own else None,
-            f"{task}_warmup": comparisons.warmup(task, runs.schedules(task)),
-            f"{task}_models": comparisons.models(task, *runs.models(task)),
-            f"{task}_times": comparisons.times(task, timed[task]) if task in timed else None,
+            f"{task}_static": figures.static(own, runs.static(task)) if own else None,
+            f"{task}_warmup": figures.warmup(task, runs.schedules(task)),
+            f"{task}_models": figures.models(task, *runs.models(task)),
+            f"{task}_times": figures.times(task, timed[task]) if task in timed else None,
         }
     for name, figure in several.items():
         if figure:
@@ -231,7 +236,7 @@ def main() -> None:
     except OSError as error:
         raise UserError(f"Cannot write to {options.out}: {error.strerror}.") from error
     training = timings.training(found)
-    claimed = ledger.entries(found, training)
+    claimed = verdicts.entries(found, training)
     rows = [dataclasses.asdict(entry) for entry in claimed]
     write(options.out / "ledger.json", json.dumps(rows, indent=1, ensure_ascii=False))
     shown = tables(found)

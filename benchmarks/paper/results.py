@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.paper.claim import share_of_gap
-from benchmarks.support import timing as measure
+from benchmarks.support import timing
 from train.analysis import seeds
 from train.evaluate import COMPARED
 
@@ -81,7 +81,7 @@ def table(records: Records, nets: Mapping[str, Sequence[Record]]) -> str:
         [f"`{name}.py`", *(_row(record, nets.get(name, ())) if record else ["not run"])]
         for name, record in records.items()
     ]
-    return measure.markdown(rows, columns)
+    return timing.markdown(rows, columns)
 
 
 def _row(record: Record, nets: Sequence[Record]) -> list[str]:
@@ -135,7 +135,7 @@ def routes_table(records: Records) -> str:
                 plain(summaries, "mean_cost", ".2f", 1),
             ]
         )
-    return measure.markdown(rows, columns)
+    return timing.markdown(rows, columns)
 
 
 def _with_shares(summary: Record) -> Record:
@@ -181,7 +181,7 @@ def static_table(records: Mapping[str, Record], times: Mapping[str, float]) -> s
     columns = ["run", "seeds", "accuracy", "parameters (k)", "MACs an example (M)", "µs an example"]
     if not times.keys() & records.keys():
         rows, columns = [row[:-1] for row in rows], columns[:-1]
-    return measure.markdown(rows, columns)
+    return timing.markdown(rows, columns)
 
 
 def larger_table(records: Mapping[str, Record], field: str) -> str:
@@ -210,16 +210,16 @@ def larger_table(records: Mapping[str, Record], field: str) -> str:
         field, "no operation", "agent", "all layers",
         *(run.removeprefix(f"{name}_") for run in baselines), "agent's cost", "agent's steps",
     ]  # fmt: skip
-    return measure.markdown(rows, columns)
+    return timing.markdown(rows, columns)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("workdirs", nargs="+", type=Path)
-    parser.add_argument("--out", type=Path, default=measure.RESULTS, help="folder of the results")
+    parser.add_argument("--out", type=Path, default=timing.RESULTS, help="folder of the results")
     args = parser.parse_args()
     for group in seeds.groups(args.workdirs):
-        measure.write_json(args.out / f"{group.name}.json", collect(group))
+        timing.write_json(args.out / f"{group.name}.json", collect(group))
         for name in _TIMED:
             for path in group.workdirs[0].glob(f"{name}.json"):
                 shutil.copyfile(path, args.out / path.name)

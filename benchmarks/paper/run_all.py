@@ -26,7 +26,7 @@ import subprocess
 import sys
 import time
 
-from benchmarks.support import timing as measure
+from benchmarks.support import timing
 from train.main import label
 
 
@@ -295,7 +295,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="configs at a time")
     parser.add_argument("--dry_run", action="store_true", help="only say what would be run")
     options = parser.parse_args()
-    results = measure.RESULTS / options.scale
+    results = timing.RESULTS / options.scale
     studies = SCALES[options.scale]
     if options.seeds:
         studies = tuple(with_seeds(study, options.seeds) for study in studies)

@@ -13,9 +13,8 @@ from matplotlib.figure import Figure
 from benchmarks.paper.sections import Columns, Found, Row, Section, row
 from train.analysis import seeds
 from train.analysis.seeds import Group
-from train.plots import cost_curves as curves
+from train.plots import cost_curves, run
 from train.plots import records as figures_records
-from train.plots import run as figures
 
 Record = dict[str, Any]
 
@@ -24,7 +23,7 @@ def halting(groups: Sequence[Group]) -> Section:
     """Accuracy of the halting routers at the agent's cost, where they were compared."""
     columns: Columns = {
         "confidence": ("confidence_accuracy", ".1f", 100),
-        **{label: (name, ".1f", 100) for name, (label, _) in curves.HALTING.items()},
+        **{label: (name, ".1f", 100) for name, (label, _) in cost_curves.HALTING.items()},
         "agent": ("agent", ".1f", 100),
     }
     compared = lambda found: {name: at["accuracy"] for name, at in found["at_agent_cost"].items()}
@@ -201,16 +200,16 @@ def extrapolation_figures(groups: Sequence[Group]) -> dict[str, Figure]:
         for field, (record,) in _records(first, "extrapolation"):
             static = {net.variant: _straight(net, field, record["rows"]) for net in nets}
             known = {name: shown for name, shown in static.items() if shown}
-            with matplotlib.rc_context(figures.STYLE):
+            with matplotlib.rc_context(run.STYLE):
                 figure = figures_records.extrapolation(record, known)
-            figures.name_run(figure, own.workdirs[0])
+            run.name_run(figure, own.workdirs[0])
             out[f"{own.name}_extrapolation_{field}"] = figure
     return out
 
 
 def _straight(net: Group, field: str, rows: Sequence[Record]) -> list[float]:
     """A static net's accuracies on the rows' data; none where it was not asked about them."""
-    record = figures.read(net.workdirs[0] / f"extrapolation_{field}.json") or {"rows": ()}
+    record = run.read(net.workdirs[0] / f"extrapolation_{field}.json") or {"rows": ()}
     known = {str(row["value"]): row["straight_accuracy"] for row in record["rows"]}
     values = [str(row["value"]) for row in rows]
     return [known[value] for value in values] if known.keys() >= set(values) else []
@@ -225,7 +224,7 @@ def _beside(
         known = tuple(
             summary | more
             for workdir, summary in zip(group.workdirs, group.summaries, strict=False)
-            if (found := figures.read(workdir / f"{name}.json")) and (more := told(found))
+            if (found := run.read(workdir / f"{name}.json")) and (more := told(found))
         )
         if known:
             rows.append([group.name, *row(dataclasses.replace(group, summaries=known), columns)])
@@ -245,5 +244,5 @@ def _records(group: Group, kind: str) -> Iterator[tuple[str, list[Record]]]:
 
 def _answers(group: Group, name: str) -> list[Record]:
     """Contents of NAME.json, over the runs that have it."""
-    found = (figures.read(workdir / f"{name}.json") for workdir in group.workdirs)
+    found = (run.read(workdir / f"{name}.json") for workdir in group.workdirs)
     return [record for record in found if record]

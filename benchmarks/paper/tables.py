@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.paper import published as paper
+from benchmarks.paper import published
 from benchmarks.paper.sections import Columns, Found, Row, Section, by_action, row
-from benchmarks.support import timed as timings
+from benchmarks.support import timed
 from train.analysis import seeds
 from train.analysis.seeds import Group
 from train.metrics import read_metrics
@@ -24,7 +24,7 @@ _ARMS = (
 
 
 def sections(
-    groups: Sequence[Group], training: Sequence[timings.Arm], drawn: Iterable[str]
+    groups: Sequence[Group], training: Sequence[timed.Arm], drawn: Iterable[str]
 ) -> list[Section]:
     """Sections for Table 1 and Figs. 2 to 7.
 
@@ -59,7 +59,7 @@ def _accuracies(found: Found) -> Section:
     rows = []
     compared = [task for task in found.tasks if any(found.get(task, arm[2]) for arm in _ARMS[1:])]
     for task in dict.fromkeys((*compared, *_DATA)):
-        claimed = paper.ACCURACY.get(_DATA.get(task, ""), {})
+        claimed = published.ACCURACY.get(_DATA.get(task, ""), {})
         for arm, name, variant in _ARMS:
             said = str(claimed[name]) if name in claimed else "—"
             rows.append([task, arm, said, *row(found.get(task, variant), columns)])
@@ -74,22 +74,23 @@ def _accuracies(found: Found) -> Section:
     )
 
 
-def _backward(training: Sequence[timings.Arm]) -> Section:
+def _backward(training: Sequence[timed.Arm]) -> Section:
     number = lambda value: "—" if value is None else f"{value:.2f}"
-    plain = paper.BACKWARD["plain CNN"]
+    plain = published.BACKWARD["plain CNN"]
     # The unit of the DEQ's time is another.
     ratio = lambda arm, time: None if arm == "DEQ" else time / plain
     claimed = [
-        ["paper", arm, str(time), number(ratio(arm, time))] for arm, time in paper.BACKWARD.items()
+        ["paper", arm, str(time), number(ratio(arm, time))]
+        for arm, time in published.BACKWARD.items()
     ]
-    plains = {arm.config: arm for arm in training if arm.name == timings.PLAIN}
+    plains = {arm.config: arm for arm in training if arm.name == timed.PLAIN}
     measured = [
         [
             arm.config,
             arm.name,
             f"{np.median(arm.backward):.3g} ms "
             f"({np.percentile(arm.backward, 10):.3g}–{np.percentile(arm.backward, 90):.3g})",
-            str(timings.ratio(arm.backward, plains[arm.config].backward)),
+            str(timed.ratio(arm.backward, plains[arm.config].backward)),
         ]
         for arm in training
     ]
@@ -97,9 +98,9 @@ def _backward(training: Sequence[timings.Arm]) -> Section:
         "Table 1: backward time",
         ["paper, or config", "arm", "backward pass", "× plain CNN"],
         [*claimed, *(measured or [["all", "all", "not measured", "—"]])],
-        f"{paper.BACKWARD_UNIT} Here: of one training step, median and 10th to 90th percentile of "
-        "interleaved rounds, and the ratio of medians with its 95 % confidence interval, over the "
-        "rounds that both were in; DEQs are in fewer.",
+        f"{published.BACKWARD_UNIT} Here: of one training step, median and 10th to 90th percentile "
+        "of interleaved rounds, and the ratio of medians with its 95 % confidence interval, over "
+        "the rounds that both were in; DEQs are in fewer.",
         kind="two",
     )
 
@@ -138,7 +139,7 @@ def _losses(found: Found, figures: Sequence[str]) -> Section:
 
 def _selection(found: Found, figures: Sequence[str]) -> Section:
     most = max((len(g.summaries[0]["actions"]) for g in found.agents), default=3)
-    said = [str(paper.SELECTION.get(layer, "—")) for layer in range(1, most)]
+    said = [str(published.SELECTION.get(layer, "—")) for layer in range(1, most)]
     rows = [["paper", "—", "most", *said]]
     for group in found.agents:
         shares = [by_action(summary["actions"]) for summary in group.summaries]
@@ -229,7 +230,7 @@ def _models(found: Found, figures: Sequence[str]) -> Section:
         "Fig. 6: Models 0, 1, … iterate so many layers for every sample",
         ["config", "model", "n", "trained alone (%)", "n", "DynaLay's weights (%)"],
         rows,
-        f"Test accuracy. The paper draws it on {paper.MODELS_SAMPLES} samples, ± 6 points.",
+        f"Test accuracy. The paper draws it on {published.MODELS_SAMPLES} samples, ± 6 points.",
         figures,
         kind="two",
     )

@@ -14,10 +14,10 @@ from typing import Any
 from benchmarks.paper import published as paper
 from benchmarks.paper.claim import Claim, Summaries
 from benchmarks.paper.claims import CLAIMS
-from benchmarks.support import timed as timings
+from benchmarks.support import timed
 from train.analysis import seeds
 from train.analysis.seeds import Group
-from train.plots import run as figures
+from train.plots import run
 
 # Fields of config.data: how large grids and mazes are.
 _SIZES = ("grid", "side")
@@ -35,7 +35,7 @@ class Entry:
     why: str
 
 
-def entries(groups: Sequence[Group], training: Sequence[timings.Arm] = ()) -> list[Entry]:
+def entries(groups: Sequence[Group], training: Sequence[timed.Arm] = ()) -> list[Entry]:
     """The ledger.
 
     Args:
@@ -65,7 +65,7 @@ def _beside(group: Group, groups: Sequence[Group]) -> Summaries:
         alone = (f"layer {i + 1}" for i in range(len(summary["layer_accuracies"])))
         points = [curve.get("routers", {}).get(name) for name in alone]
         summary["layer_costs"] = [p["mean_cost"] for p in points] if all(points) else None
-        summary["solves"] = figures.read(workdir / "solves.json").get("layers")
+        summary["solves"] = run.read(workdir / "solves.json").get("layers")
         summary["larger"] = _larger(workdir, "agent")
     for other in (other for other in groups if other.task == group.name and other.variant):
         layers = len(out[0]["layer_accuracies"])
@@ -87,7 +87,7 @@ def _beside(group: Group, groups: Sequence[Group]) -> Summaries:
 
 def _larger(workdir: Path, router: str) -> dict[int, float]:
     """Accuracies on grids or mazes larger than in training, by their size."""
-    records = (figures.read(workdir / f"extrapolation_{field}.json") for field in _SIZES)
+    records = (run.read(workdir / f"extrapolation_{field}.json") for field in _SIZES)
     return {
         row["value"]: row[f"{router}_accuracy"]
         for record in records
@@ -97,19 +97,19 @@ def _larger(workdir: Path, router: str) -> dict[int, float]:
     }
 
 
-def _training(arms: Sequence[timings.Arm]) -> list[Entry]:
+def _training(arms: Sequence[timed.Arm]) -> list[Entry]:
     """Table 1's training cost: the arms of DynaLay against the plain CNN's and every DEQ's."""
-    backward, whole = list[timings.Ratio](), list[timings.Ratio]()
-    against_deqs = list[timings.Ratio]()
+    backward, whole = list[timed.Ratio](), list[timed.Ratio]()
+    against_deqs = list[timed.Ratio]()
     told: dict[str, list[str]] = {"backward": [], "whole": [], "deqs": []}
     for config, known in itertools.groupby(arms, key=lambda arm: arm.config):
         named = {arm.name: arm for arm in known}
-        plain = named[timings.PLAIN]
-        passes = {name: timings.ratio(arm.backward, plain.backward) for name, arm in named.items()}
-        steps = {name: timings.ratio(arm.whole, plain.whole) for name, arm in named.items()}
+        plain = named[timed.PLAIN]
+        passes = {name: timed.ratio(arm.backward, plain.backward) for name, arm in named.items()}
+        steps = {name: timed.ratio(arm.whole, plain.whole) for name, arm in named.items()}
         ours = [name for name in named if name.startswith("DynaLay")]
         pairs = {
-            f"{name} / {deq.name}": timings.ratio(named[name].backward, deq.backward)
+            f"{name} / {deq.name}": timed.ratio(named[name].backward, deq.backward)
             for name in ours
             for deq in named.values()
             if deq.name.startswith("DEQ")
@@ -159,7 +159,7 @@ def _training(arms: Sequence[timings.Arm]) -> list[Entry]:
 def _timed(
     claim: str,
     said: str,
-    asked: tuple[Sequence[timings.Ratio], float, str],
+    asked: tuple[Sequence[timed.Ratio], float, str],
     here: Sequence[str],
     why: str,
 ) -> Entry:

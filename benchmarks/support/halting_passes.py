@@ -19,14 +19,12 @@ from dynalay_jax.adaptive import macs as cost
 from dynalay_jax.adaptive import routers
 from dynalay_jax.adaptive.inspect import call
 from dynalay_jax.adaptive.model import DynaLay
-from train import loop
 from train import state as state_lib
-from train.plots import cost_curves as curves
+from train.plots import cost_curves
 from train.plots import run as figures
+from train.run import Run
 from train.step import Task
-from train.studies import early_exit as halting
-from train.studies import exits
-from train.studies import halting_nets as pondering
+from train.studies import early_exit, exits, halting_nets
 from train.studies.halting_nets import HaltingNet
 
 PyTree = Any
@@ -44,7 +42,7 @@ class Rule(NamedTuple):
             last one made counts alone.
     """
 
-    loss: pondering.Loss | None
+    loss: halting_nets.Loss | None
     setting: str
     halts: Callable[[dict[str, Any], jax.Array, jax.Array], jax.Array]
     weights: Callable[[jax.Array], jax.Array] | None = None
@@ -60,16 +58,16 @@ RULES = {
         None, "theta", lambda point, log_probs, key: jnp.exp(log_probs[:, -1]) >= point["theta"]
     ),
     "pondernet": Rule(
-        pondering.ponder_loss,
+        halting_nets.ponder_loss,
         "prior",
         lambda point, logits, key: jax.random.bernoulli(key, jax.nn.sigmoid(logits[:, -1])),
     ),
-    "q_exit": Rule(pondering.ponder_loss, "prior", _reaches),
+    "q_exit": Rule(halting_nets.ponder_loss, "prior", _reaches),
     "act": Rule(
-        pondering.act_loss,
+        halting_nets.act_loss,
         "tau",
-        lambda point, logits, key: jnp.any(pondering.act_weights(logits)[1][:, :-1], axis=-1),
-        lambda logits: pondering.act_weights(logits)[0],
+        lambda point, logits, key: jnp.any(halting_nets.act_weights(logits)[1][:, :-1], axis=-1),
+        lambda logits: halting_nets.act_weights(logits)[0],
     ),
 }
 
@@ -93,7 +91,7 @@ def halted(
     """
     variables, layers = state_lib.join(params["main"]), len(task.model.widths)
     state = call(task.model, variables, DynaLay.begin, task.normalise(images))
-    asking = halting.asking(net, exits.features(state, task.model.last)) if rule.loss else 0.0
+    asking = early_exit.asking(net, exits.features(state, task.model.last)) if rule.loss else 0.0
     macs = jnp.full(images.shape[:1], task.costs.straight, jnp.float32)
     going = jnp.ones(images.shape[:1], bool)
     lambdas, answers, iterated = [], [state.logits], []
@@ -118,7 +116,7 @@ def halted(
     return {"logits": answer, "macs": macs, "iterated": jnp.any(jnp.stack(iterated), 0)}
 
 
-def arms(workdir: Path, run: loop.Run, params: PyTree) -> dict[str, Arm]:
+def arms(workdir: Path, run: Run, params: PyTree) -> dict[str, Arm]:
     """An arm for each router of a run's halting.json, at the setting nearest to the agent's cost.
 
     The networks are trained again, as they were there. Without such a file there are none, and none
@@ -129,7 +127,7 @@ def arms(workdir: Path, run: loop.Run, params: PyTree) -> dict[str, Arm]:
         return {}
     net, budget = HaltingNet(run.task.model.agent_hidden), record["at_agent_cost"]["agent"]
     visit = exits.measurement(run.task, state_lib.join(params))
-    seen = halting.asked(net, run.task, visit(halting.training_split(run.dataset)))
+    seen = early_exit.asked(net, run.task, visit(early_exit.training_split(run.dataset)))
     found = {}
     for name, rule in RULES.items():
         points = [point for point in record.get(name, []) if rule.setting in point]
@@ -139,9 +137,9 @@ def arms(workdir: Path, run: loop.Run, params: PyTree) -> dict[str, Arm]:
         point = min(points, key=distance)
         given = {"main": params}
         if rule.loss:
-            fitted = pondering.fit(net, rule.loss, seen, [point[rule.setting]], run.config.seed)
+            fitted = halting_nets.fit(net, rule.loss, seen, [point[rule.setting]], run.config.seed)
             given["halting"] = jax.tree.map(lambda leaf: leaf[0], fitted)
-        label = curves.HALTING[name][0]
+        label = cost_curves.HALTING[name][0]
         program = functools.partial(halted, run.task, net, rule, point)
         found[f"{label}, {_words(point)}"] = Arm(program, given, label)
     return found

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax.adaptive import macs as cost
+from dynalay_jax.adaptive import macs
 from dynalay_jax.adaptive.model import DynaLay
 
 
@@ -15,7 +15,7 @@ def call(model: DynaLay, params: Any, method: Callable, *args: Any) -> Any:
     return model.apply(params, *args, method=method)
 
 
-def costs(model: DynaLay, input_shape: tuple[int, ...]) -> cost.Costs:
+def costs(model: DynaLay, input_shape: tuple[int, ...]) -> macs.Costs:
     """MACs a sample of the model's parts, for inputs of `input_shape` (without the batch axis).
 
     What is computed once for a whole batch, as an orthogonal factor is, counts nothing.
@@ -25,12 +25,12 @@ def costs(model: DynaLay, input_shape: tuple[int, ...]) -> cost.Costs:
     return jax.tree.map(lambda a, b: b - a, one, two)
 
 
-def _costs(model: DynaLay, params: Any, shape: tuple[int, ...]) -> cost.Costs:
+def _costs(model: DynaLay, params: Any, shape: tuple[int, ...]) -> macs.Costs:
     """MACs of the model's parts on a batch of inputs."""
     x = jax.ShapeDtypeStruct(shape, jnp.float32)
     run = lambda method: lambda params, *args: call(model, params, method, *args)
     result = lambda method, *args: jax.eval_shape(run(method), params, *args)
-    count = lambda method, *args: cost.macs(run(method), params, *args)
+    count = lambda method, *args: macs.macs(run(method), params, *args)
     state = result(DynaLay.begin, x)
     inject, step = [], []
     for j in range(len(model.widths)):
@@ -40,7 +40,7 @@ def _costs(model: DynaLay, params: Any, shape: tuple[int, ...]) -> cost.Costs:
         turn = lambda m, z, w, u, j=j: m.layers[j].step(z, w, u)
         inject.append(count(straight, below))
         step.append(count(turn, z, *result(inputs, below)))
-    return cost.Costs(
+    return macs.Costs(
         stem=count(DynaLay.stem_output, x),
         inject=tuple(inject),
         step=tuple(step),

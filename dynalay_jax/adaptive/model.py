@@ -22,8 +22,7 @@ from dynalay_jax.layers.base import Cell
 from dynalay_jax.layers.concave import ConcaveConv
 from dynalay_jax.layers.convolution import fast_convolution
 from dynalay_jax.layers.registry import CELLS, STATIC
-from dynalay_jax.solve import buckets
-from dynalay_jax.solve import per_sample as lanes
+from dynalay_jax.solve import buckets, per_sample
 from dynalay_jax.solve.adjoints import Implicit, Unrolled
 from dynalay_jax.solve.api import backward_probe, fixed_point
 from dynalay_jax.solve.compaction import Compaction
@@ -243,7 +242,7 @@ class DynaLay(nn.Module):
         layer, h = self.layers[j], state.hs[j + 1]
         w, u = layer(state.hs[j])
         new = layer.step(h, w, u)
-        return lanes.norm(new - h) / (lanes.norm(new) + 1e-12)
+        return per_sample.norm(new - h) / (per_sample.norm(new) + 1e-12)
 
     def sweep(
         self, state: State, iterate: jax.Array, probe: Stats | None = None
@@ -268,7 +267,7 @@ class DynaLay(nn.Module):
             (w, _), u, start = layer(state.hs[j]), state.us[j], state.hs[j + 1]
             if j:
                 u = injected_again(layer, hs[-1], changed, u, self.compact)
-                start = lanes.select(changed, layer.straight(w, u), start)
+                start = per_sample.select(changed, layer.straight(w, u), start)
             solution = self._solve(layer, start, w, u, iterate[:, j], _part(probe, j))
             hs.append(solution.value)
             us.append(u)
@@ -346,9 +345,9 @@ def injected_again(
         u, with new values where `changed`.
     """
     if not min_bucket:
-        return lanes.select(changed, layer(below)[1], u)
+        return per_sample.select(changed, layer(below)[1], u)
     module, variables = layer.unbind()
-    variables, u = lanes.vary_like((variables, u), below, changed)
+    variables, u = per_sample.vary_like((variables, u), below, changed)
 
     def inject(level: int, ids: jax.Array | None, operands: tuple, fixed: tuple) -> PyTree:
         variables, below = operands

@@ -1,11 +1,12 @@
 """TODO."""
 
+from typing import Any
+
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
 from dynalay_jax.layers.base import Cell
-
 from dynalay_jax.layers.convolution import convolve
 
 PyTree = Any

@@ -6,9 +6,8 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax.layers import norm_bounds as contraction
+from dynalay_jax.layers import norm_bounds
 from dynalay_jax.layers.base import Cell
-
 from dynalay_jax.layers.convolution import convolve
 
 PyTree = Any
@@ -51,7 +50,7 @@ class OrthogonalConv(LipschitzCell):
         norms = jnp.sum(jnp.abs(kernel), axis=(0, 1, 2))
         w = {
             "depthwise": kernel / jnp.maximum(norms, 1.0),
-            "pointwise": contraction.contractive(v, k, self.most)[None, None],
+            "pointwise": norm_bounds.contractive(v, k, self.most)[None, None],
         }
         return w, self._offset(below)
 
@@ -61,8 +60,8 @@ class OrthogonalConv(LipschitzCell):
 
     @nn.nowrap
     def contraction_factor(self, w: PyTree) -> jax.Array:
-        pointwise = contraction.dense_bound(w["pointwise"][0, 0], _ITERATIONS)
-        return pointwise * contraction.depthwise_bound(w["depthwise"])
+        pointwise = norm_bounds.dense_bound(w["pointwise"][0, 0], _ITERATIONS)
+        return pointwise * norm_bounds.depthwise_bound(w["depthwise"])
 
 
 class BoundedConv(LipschitzCell):
@@ -76,7 +75,7 @@ class BoundedConv(LipschitzCell):
     def __call__(self, below: jax.Array) -> tuple[PyTree, PyTree]:
         shape = (3, 3, self.features, self.features)
         kernel = self.param("kernel", nn.initializers.orthogonal(), shape)
-        return self.most * kernel / contraction.conv_bound(kernel), self._offset(below)
+        return self.most * kernel / norm_bounds.conv_bound(kernel), self._offset(below)
 
     @nn.nowrap
     def mix(self, z: jax.Array, w: PyTree) -> jax.Array:
@@ -84,7 +83,7 @@ class BoundedConv(LipschitzCell):
 
     @nn.nowrap
     def contraction_factor(self, w: PyTree) -> jax.Array:
-        return contraction.conv_bound(w)
+        return norm_bounds.conv_bound(w)
 
 
 class OrthogonalDense(LipschitzCell):
@@ -100,7 +99,7 @@ class OrthogonalDense(LipschitzCell):
         offset = nn.Dense(self.features, dtype=self.dtype, name="inject")(below)
         if self.norm:
             offset = nn.LayerNorm(dtype=self.dtype, name="norm")(offset)
-        return contraction.contractive(v, k, self.most), offset
+        return norm_bounds.contractive(v, k, self.most), offset
 
     @nn.nowrap
     def mix(self, z: jax.Array, w: PyTree) -> jax.Array:
@@ -108,7 +107,7 @@ class OrthogonalDense(LipschitzCell):
 
     @nn.nowrap
     def contraction_factor(self, w: PyTree) -> jax.Array:
-        return contraction.dense_bound(w, _ITERATIONS)
+        return norm_bounds.dense_bound(w, _ITERATIONS)
 
 
 def lipschitz_activation(name: str, x: jax.Array) -> jax.Array:

@@ -6,7 +6,6 @@ from flax import linen as nn
 import jax
 
 from dynalay_jax.layers.base import Cell, norm_groups
-
 from dynalay_jax.layers.convolution import convolve
 
 PyTree = Any

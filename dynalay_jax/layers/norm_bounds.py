@@ -11,7 +11,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax.solve import per_sample as lanes
+from dynalay_jax.solve import per_sample
 
 _METHODS = ("newton_schulz", "cayley")
 
@@ -63,7 +63,7 @@ def orthogonal(v: jax.Array, method: str = "newton_schulz", steps: int | None = 
         raise ValueError(f"method: expected one of {_METHODS}, got {method!r}.")
     if v.shape[0] < v.shape[1]:
         return orthogonal(v.T, method, steps).T
-    wide = lanes.widen(v)
+    wide = per_sample.widen(v)
     q = _cayley(wide) if method == "cayley" else _newton_schulz(wide, steps or 30)
     return q.astype(v.dtype)
 
@@ -110,7 +110,7 @@ def dense_bound(w: jax.Array, iterations: int = 6) -> jax.Array:
     """
     if w.ndim != 2:
         raise ValueError(f"w: expected a matrix, got shape {w.shape}.")
-    w = lanes.widen(w)
+    w = per_sample.widen(w)
     long, short = max(w.shape), min(w.shape)
     peak = jax.lax.stop_gradient(jnp.max(jnp.abs(w)))
     gram = (w.T if w.shape[0] < w.shape[1] else w) / jnp.where(peak > 0, peak, 1)
@@ -184,6 +184,6 @@ def depthwise_bound(kernel: jax.Array) -> jax.Array:
     """
     if kernel.ndim != 4 or kernel.shape[2] != 1:
         raise ValueError(f"kernel: expected shape [h, w, 1, channels], got {kernel.shape}.")
-    kernel = lanes.widen(kernel)
+    kernel = per_sample.widen(kernel)
     slack = 1 + kernel.shape[0] * kernel.shape[1] * float(jnp.finfo(kernel.dtype).eps)
     return jnp.max(jnp.sum(jnp.abs(kernel), axis=(0, 1, 2))) * slack

@@ -11,7 +11,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax.layers import norm_bounds as contraction
+from dynalay_jax.layers import norm_bounds
 from dynalay_jax.layers.base import Cell
 from dynalay_jax.layers.convolution import convolve, fast_convolution
 
@@ -44,7 +44,7 @@ class LSTM(Cell):
             "input": self.param("input", nn.initializers.lecun_normal(), (size, gates)),
             "recurrent": self.param("recurrent", orthogonal, (size, gates)),
             "bias": self.param("bias", _remember, (gates,)),
-            "feedback": contraction.contractive(
+            "feedback": norm_bounds.contractive(
                 self.param("v", orthogonal, (size, size)),
                 self.param("k", nn.initializers.zeros, ()),
                 self.most,

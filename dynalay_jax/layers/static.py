@@ -12,7 +12,8 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax.layers.concave import Cell, ConcaveConv, norm_groups
+from dynalay_jax.layers.base import Cell, norm_groups
+from dynalay_jax.layers.concave import ConcaveConv
 
 PyTree = Any
 

@@ -16,9 +16,7 @@ from typing import Any
 
 import jax
 
-from dynalay_jax.solve import buckets, validate
-from dynalay_jax.solve import loop as active_set
-from dynalay_jax.solve import per_sample as lanes
+from dynalay_jax.solve import buckets, loop, per_sample, validate
 from dynalay_jax.solve.implicit import Adjoint, ImplicitSettings, Reverse, unmeasured, with_tangent
 from dynalay_jax.solve.problem import Operands, Problem
 from dynalay_jax.solve.solution import Solution, Stats
@@ -74,11 +72,13 @@ class Implicit(ImplicitSettings, Reverse):
     def adjoint_state(
         self, problem: Problem, at: PyTree, operands: Operands, v: PyTree, run: jax.Array
     ) -> tuple[PyTree, Stats]:
-        def bind(level: int, ids: jax.Array | None) -> active_set.Map:
+        def bind(level: int, ids: jax.Array | None) -> loop.Map:
             _, pull = jax.vjp(problem.at(operands, level, ids), buckets.gather(at, ids))
             return lambda w: pull(w)[0]
 
-        return self.linear_solve(bind, v, lanes.fill(at, 0), run, problem, operands, compact=True)
+        return self.linear_solve(
+            bind, v, per_sample.fill(at, 0), run, problem, operands, compact=True
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Phantom(Reverse):
                 return jax.tree.map(damped, w, v, back), None
 
             w, _ = jax.lax.scan(step, w, None, length=self.steps - 1)
-            w = lanes.select(run, w, lanes.fill(at, 0))
+            w = per_sample.select(run, w, per_sample.fill(at, 0))
         return w, unmeasured(run, self.steps)
 
 
@@ -164,7 +164,7 @@ class Unrolled(Adjoint):
                 "traced value. Pass a Python integer, or differentiate with adjoint=Implicit()."
             )
         f = problem.at(operands)
-        solution = active_set.unroll(
+        solution = loop.unroll(
             f,
             z0,
             problem.solver,

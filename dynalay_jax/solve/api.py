@@ -11,9 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dynalay_jax.solve import per_sample as lanes
-from dynalay_jax.solve import state_free as explicit
-from dynalay_jax.solve import validate
+from dynalay_jax.solve import per_sample, state_free, validate
 from dynalay_jax.solve.adjoints import Implicit, Unrolled
 from dynalay_jax.solve.compaction import Compaction
 from dynalay_jax.solve.implicit import Adjoint
@@ -89,7 +87,7 @@ def fixed_point(
     z0 = validate.state(z0, batched)
     validate.arguments(args)
     shape = jax.tree.leaves(z0)[0].shape[:1] if batched else ()
-    real = lanes.accumulation_dtype(z0)
+    real = per_sample.accumulation_dtype(z0)
     budget = validate.concrete(max_steps)
     limits = Limits(
         tol=validate.per_sample("tol", tol, shape, real),
@@ -106,16 +104,16 @@ def fixed_point(
         )
     compaction = _compaction(compact, batched, adjoint, z0)
 
-    f, z0, leave = lanes.canonical(validate.same_type(f), z0, batched)
+    f, z0, leave = per_sample.canonical(validate.same_type(f), z0, batched)
     if not batched:
-        limits, probe = lanes.lift((limits, probe))
+        limits, probe = per_sample.lift((limits, probe))
     length = None if budget is None else int(np.max(budget, initial=0))
     problem, z0, operands = pose(f, z0, Operands(args, (), limits), solver, length, compaction)
     if problem.reads_state:
         value, stats = adjoint.solve(problem, z0, operands, probe)
     else:
-        value, stats = explicit.solve(problem, z0, operands, probe, adjoint.forward_mode)
-    return Solution(leave(value), stats if batched else lanes.drop(stats))
+        value, stats = state_free.solve(problem, z0, operands, probe, adjoint.forward_mode)
+    return Solution(leave(value), stats if batched else per_sample.drop(stats))
 
 
 def backward_probe(batch: int | None) -> Stats:

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax.solve import per_sample as lanes
+from dynalay_jax.solve import per_sample
 
 PyTree = Any
 
@@ -73,7 +73,7 @@ def update(
         A pytree like old.
     """
     if len(sizes) == 1:
-        return lanes.select(run, compute(0, None, operands, fixed), old)
+        return per_sample.select(run, compute(0, None, operands, fixed), old)
     batch, count = len(run), jnp.sum(run, dtype=jnp.int32)
     # Those that run come first. Past them there is nobody: such places are not written to.
     order, place = jnp.argsort(~run, stable=True), jnp.arange(batch)
@@ -82,7 +82,7 @@ def update(
     def in_bucket(level: int, fixed: tuple, old: PyTree, operands: PyTree) -> PyTree:
         run, order, rest = fixed
         if not level:
-            return lanes.select(run, compute(0, None, operands, rest), old)
+            return per_sample.select(run, compute(0, None, operands, rest), old)
         ids = order[: sizes[level]]
         put = lambda old, new: old.at[ids].set(new, mode="drop", unique_indices=True)
         return jax.tree.map(put, old, compute(level, ids, operands, rest))

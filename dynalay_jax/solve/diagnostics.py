@@ -10,8 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax.solve import per_sample as lanes
-from dynalay_jax.solve import validate
+from dynalay_jax.solve import per_sample, validate
 
 PyTree = Any
 
@@ -48,12 +47,12 @@ def jacobian_regularization(
         ICML 2021; Hutchinson 1989.
     """
     validate.positive_integer("samples", samples)
-    g, z, _ = lanes.canonical(lambda z: f(z, *args), z, batched)
+    g, z, _ = per_sample.canonical(lambda z: f(z, *args), z, batched)
     _, pull = jax.vjp(g, z)
 
     def estimate(key: jax.Array) -> jax.Array:
         (row,) = pull(_random_like(z, key, _signs))
-        return lanes.square_norm(row)
+        return per_sample.square_norm(row)
 
     # vmap, not a loop: the pull-back's residuals are shared.
     total = jnp.mean(jax.vmap(estimate)(jax.random.split(key, samples)), axis=0)
@@ -96,7 +95,7 @@ def spectral_radius(
         Golub and Van Loan, Matrix Computations, 4th ed., sec. 7.3 (orthogonal iteration).
     """
     validate.positive_integer("steps", steps)
-    g, z, _ = lanes.canonical(lambda z: f(z, *args), z, batched)
+    g, z, _ = per_sample.canonical(lambda z: f(z, *args), z, batched)
     _, push = jax.linearize(g, z)
     ka, kb = jax.random.split(key)
     start = _orthonormal(
@@ -105,17 +104,19 @@ def spectral_radius(
 
     def step(pair: tuple, _: None) -> tuple[tuple, jax.Array]:
         ja, jb = push(pair[0]), push(pair[1])
-        return _orthonormal(ja, jb), jnp.log(lanes.norm(ja))
+        return _orthonormal(ja, jb), jnp.log(per_sample.norm(ja))
 
     (a, b), growth = jax.lax.scan(step, start, None, length=steps)
     ja, jb = push(a), push(b)
-    h = [[lanes.inner(x, y) for y in (ja, jb)] for x in (a, b)]
+    h = [[per_sample.inner(x, y) for y in (ja, jb)] for x in (a, b)]
     astray = [
-        lanes.square_norm(lanes.difference(jx, _combination(a, h[0][i], b, h[1][i])))
+        per_sample.square_norm(per_sample.difference(jx, _combination(a, h[0][i], b, h[1][i])))
         for i, jx in enumerate((ja, jb))
     ]
-    invariant = astray[0] + astray[1] < 1e-4 * (lanes.square_norm(ja) + lanes.square_norm(jb))
-    nothing = lanes.square_norm(ja) == 0
+    invariant = astray[0] + astray[1] < 1e-4 * (
+        per_sample.square_norm(ja) + per_sample.square_norm(jb)
+    )
+    nothing = per_sample.square_norm(ja) == 0
     radius = jnp.where(
         invariant | nothing,
         _radius_2x2(*h[0], *h[1]),
@@ -125,7 +126,7 @@ def spectral_radius(
 
 
 def _combination(a: PyTree, x: jax.Array, b: PyTree, y: jax.Array) -> PyTree:
-    return jax.tree.map(jnp.add, lanes.scale(a, x), lanes.scale(b, y))
+    return jax.tree.map(jnp.add, per_sample.scale(a, x), per_sample.scale(b, y))
 
 
 def _radius_2x2(a: jax.Array, b: jax.Array, c: jax.Array, d: jax.Array) -> jax.Array:
@@ -138,17 +139,17 @@ def _radius_2x2(a: jax.Array, b: jax.Array, c: jax.Array, d: jax.Array) -> jax.A
 
 def _orthonormal(a: PyTree, b: PyTree) -> tuple[PyTree, PyTree]:
     """Gram–Schmidt in every lane; what is zero up to rounding becomes zero."""
-    a, before = _normalize(a), lanes.norm(b)
+    a, before = _normalize(a), per_sample.norm(b)
     for _ in range(2):  # once more for rounding
-        b = lanes.difference(b, lanes.scale(a, lanes.inner(a, b)))
-    left = lanes.norm(b)
+        b = per_sample.difference(b, per_sample.scale(a, per_sample.inner(a, b)))
+    left = per_sample.norm(b)
     noise = left <= 10 * jnp.finfo(left.dtype).eps * before
-    return a, _normalize(lanes.select(noise, lanes.fill(b, 0), b))
+    return a, _normalize(per_sample.select(noise, per_sample.fill(b, 0), b))
 
 
 def _normalize(x: PyTree) -> PyTree:
-    norm = lanes.norm(x)
-    return lanes.scale(x, jnp.where(norm > 0, 1 / jnp.where(norm > 0, norm, 1), 0))
+    norm = per_sample.norm(x)
+    return per_sample.scale(x, jnp.where(norm > 0, 1 / jnp.where(norm > 0, norm, 1), 0))
 
 
 def _entries(z: PyTree) -> int:
@@ -164,7 +165,7 @@ def _random_like(z: PyTree, key: jax.Array, draw: Callable) -> PyTree:
     keys = jax.random.split(key, len(leaves))
     # Adding a zero made from z gives the draw z's mesh axes.
     fresh = [
-        draw(k, x.shape, x.dtype) + lanes.fill(x, 0) for k, x in zip(keys, leaves, strict=True)
+        draw(k, x.shape, x.dtype) + per_sample.fill(x, 0) for k, x in zip(keys, leaves, strict=True)
     ]
     return jax.tree.unflatten(tree, fresh)
 

@@ -13,9 +13,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax.solve import buckets, validate
-from dynalay_jax.solve import loop as active_set
-from dynalay_jax.solve import per_sample as lanes
+from dynalay_jax.solve import buckets, loop, per_sample, validate
 from dynalay_jax.solve.linear import solve_linear
 from dynalay_jax.solve.problem import Operands, Problem
 from dynalay_jax.solve.solution import Solution, Stats, Status
@@ -78,7 +76,7 @@ class ImplicitSettings:
 
     def linear_solve(
         self,
-        bind: active_set.Bind,
+        bind: loop.Bind,
         b: PyTree,
         zeros: PyTree,
         run: jax.Array,
@@ -121,7 +119,7 @@ def with_tangent(problem: Problem, settings: ImplicitSettings) -> Callable:
         (z0, operands), (dz0, d_operands) = primals, tangents
         value, stats = solve(z0, operands)
         run = stats.status != float(Status.SKIPPED)
-        at, zeros = lanes.finite_or_zero(value), lanes.fill(value, 0)
+        at, zeros = per_sample.finite_or_zero(value), per_sample.fill(value, 0)
 
         outer = lambda args, consts: problem.maps[0](consts, at, *args)
         _, b = jax.jvp(
@@ -129,11 +127,13 @@ def with_tangent(problem: Problem, settings: ImplicitSettings) -> Callable:
             (operands.args, operands.consts[0]),
             (d_operands.args, d_operands.consts[0]),
         )
-        b = lanes.select(run, b, zeros)
+        b = per_sample.select(run, b, zeros)
         _, jacobian = jax.linearize(problem.at(operands), at)
         bind = lambda level, ids: jacobian
         dz, _ = settings.linear_solve(bind, b, zeros, run, problem, operands, compact=False)
-        return Solution(value, stats), Solution(lanes.select(run, dz, dz0), lanes.fill(stats, 0))
+        return Solution(value, stats), Solution(
+            per_sample.select(run, dz, dz0), per_sample.fill(stats, 0)
+        )
 
     def with_integers(z0: PyTree, operands: Operands) -> Solution:
         value, (steps, residual, status) = solve(z0, operands)
@@ -177,12 +177,12 @@ class Reverse(Adjoint):
         def backward(saved: tuple, cotangent: Solution) -> tuple:
             (value, stats), operands, probe = saved
             run = stats.status != Status.SKIPPED
-            zeros = lanes.fill(value, 0)
+            zeros = per_sample.fill(value, 0)
             pulled, account = self._pulled(problem, value, operands, cotangent.value, run)
             d_args, d_consts = pulled
             d_consts = (d_consts, *[None] * (len(operands.consts) - 1))
             # A skipped sample is returned as it came: its cotangent goes to z0.
-            d_z0 = lanes.select(run, zeros, cotangent.value)
+            d_z0 = per_sample.select(run, zeros, cotangent.value)
             none: Any = None  # settings have no derivative
             return d_z0, Operands(d_args, d_consts, none), None if probe is None else account
 
@@ -205,15 +205,15 @@ class Reverse(Adjoint):
         may_branch = len(problem.sizes) > 1 and not operands.shared(run)
 
         def somebody() -> tuple[PyTree, Stats]:
-            at = lanes.finite_or_zero(value)
-            v_run = lanes.select(run, v, lanes.fill(value, 0))
+            at = per_sample.finite_or_zero(value)
+            v_run = per_sample.select(run, v, per_sample.fill(value, 0))
             w, stats = self.adjoint_state(problem, at, operands, v_run, run)
             pulled = _pull(problem, at, operands, w, run, may_branch)
             return pulled, stats_as_float(stats)
 
         def nobody() -> tuple[PyTree, Stats]:
-            account = lanes.vary_like(stats_as_float(unmeasured(run, 0)), value, run)
-            return lanes.fill(given, 0), account
+            account = per_sample.vary_like(stats_as_float(unmeasured(run, 0)), value, run)
+            return per_sample.fill(given, 0), account
 
         return jax.lax.cond(jnp.any(run), somebody, nobody) if may_branch else somebody()
 

@@ -11,9 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax.solve import buckets
-from dynalay_jax.solve import loop as active_set
-from dynalay_jax.solve import per_sample as lanes
+from dynalay_jax.solve import buckets, loop, per_sample
 from dynalay_jax.solve.solution import Stats, Status
 from dynalay_jax.solve.solvers import Solver
 
@@ -21,12 +19,12 @@ PyTree = Any
 
 
 def solve_linear(
-    bind: active_set.Bind,
+    bind: loop.Bind,
     b: PyTree,
     zeros: PyTree,
     *,
     solver: Solver,
-    limits: active_set.Limits,
+    limits: loop.Limits,
     epsilon: float,
     sizes: Sequence[int],
     fall_back: bool,
@@ -48,14 +46,14 @@ def solve_linear(
         x, and the account of its solve.
     """
 
-    def solve(linear: active_set.Bind, b: PyTree, sizes: Sequence[int]) -> tuple[PyTree, Stats]:
+    def solve(linear: loop.Bind, b: PyTree, sizes: Sequence[int]) -> tuple[PyTree, Stats]:
         # Cotangents can be tiny: at unit size neither the squares of a norm underflow nor does the
         # constant in the relative residual count.
-        peak = lanes.largest(b)
+        peak = per_sample.largest(b)
         size = jnp.where((peak > 0) & jnp.isfinite(peak), peak, 1)
-        unit = lanes.divide(b, size)
+        unit = per_sample.divide(b, size)
 
-        def affine(level: int, ids: jax.Array | None) -> active_set.Map:
+        def affine(level: int, ids: jax.Array | None) -> loop.Map:
             apply = linear(level, ids)
             shift = buckets.gather(unit, ids)
             return lambda x: jax.tree.map(jnp.add, shift, apply(x))
@@ -64,16 +62,16 @@ def solve_linear(
         # solve that goes astray would look converged. ‖x‖ counts as far as rounding goes.
         run_here = limits.mask & (peak != 0)
         relative = limits._replace(
-            mask=run_here, floor=lanes.norm(unit), weight=epsilon / limits.tol
+            mask=run_here, floor=per_sample.norm(unit), weight=epsilon / limits.tol
         )
-        x, stats = active_set.solve(affine, unit, solver, relative, sizes)
+        x, stats = loop.solve(affine, unit, solver, relative, sizes)
         failed = (stats.status == Status.MAX_STEPS) | (stats.status == Status.DIVERGED)
-        instead = b if fall_back else lanes.fill(b, jnp.nan)
-        return lanes.select(failed, instead, lanes.scale(x, size)), stats
+        instead = b if fall_back else per_sample.fill(b, jnp.nan)
+        return per_sample.select(failed, instead, per_sample.scale(x, size)), stats
 
     def transpose_solve(vecmat: Callable, b: PyTree) -> tuple[PyTree, Stats]:
         # For gradients of gradients: x = Aᵀ x + b, with Aᵀ x = x − (I − Aᵀ) x.
-        transposed = lambda x: lanes.difference(x, vecmat(x))
+        transposed = lambda x: per_sample.difference(x, vecmat(x))
         return jax.jit(lambda b: solve(lambda level, ids: transposed, b, sizes[:1]))(b)
 
     # The solves are jitted because JAX traces them again, equation by equation, when it lowers a
@@ -81,7 +79,7 @@ def solve_linear(
     # equation.
     full = bind(0, None)
     return jax.lax.custom_linear_solve(
-        lambda x: lanes.difference(x, lanes.select(limits.mask, full(x), zeros)),
+        lambda x: per_sample.difference(x, per_sample.select(limits.mask, full(x), zeros)),
         b,
         solve=lambda _, b: jax.jit(lambda b: solve(bind, b, sizes))(b),
         transpose_solve=transpose_solve,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax.solve import per_sample as lanes
+from dynalay_jax.solve import per_sample
 from dynalay_jax.solve.buckets import gather
 from dynalay_jax.solve.solution import Solution, Stats, Status
 from dynalay_jax.solve.solvers import Solver
@@ -132,7 +132,7 @@ def unroll(
     """
 
     def body(carry: _Loop, _: None) -> tuple[_Loop, None]:
-        return _advance(lambda z: f(lanes.finite_or_zero(z)), solver, carry), None
+        return _advance(lambda z: f(per_sample.finite_or_zero(z)), solver, carry), None
 
     carry = _start(z0, solver, limits)
     if limits.mask.shape[0] == 0:
@@ -157,8 +157,8 @@ def relative_residual(
     With weight 1 and floor atol that is Eq. 13 of MIND over Body. Not finite where f(z) is not, or
     is too large to square.
     """
-    z, fz = lanes.widen(jax.lax.stop_gradient((z, fz)))
-    change, norm = lanes.norm(lanes.difference(fz, z)), lanes.norm(fz)
+    z, fz = per_sample.widen(jax.lax.stop_gradient((z, fz)))
+    change, norm = per_sample.norm(per_sample.difference(fz, z)), per_sample.norm(fz)
     residual = jnp.where(change == 0, 0, change / (weight * norm + floor))
     # Where ‖f(z)‖ overflows the quotient would be 0, as if it had converged.
     return jnp.where(jnp.isfinite(norm), residual, jnp.inf)
@@ -168,10 +168,10 @@ def _start(z0: PyTree, solver: Solver, limits: Limits) -> _Loop:
     tol, max_steps, mask, floor, weight = limits
     # Seeded from data, so that the carry has the mesh axes of the loop's own output: `never` is
     # False, with the type of all that decides a lane's course.
-    norm = lanes.square_norm(jax.lax.stop_gradient(z0))
+    norm = per_sample.square_norm(jax.lax.stop_gradient(z0))
     never = (norm < 0) & (tol < 0) & (max_steps < 0) & (floor < 0) & (weight < 0) & mask
-    z0 = lanes.select(never, z0, z0)
-    constant = lambda value, dtype: lanes.fill(never.astype(dtype), value)
+    z0 = per_sample.select(never, z0, z0)
+    constant = lambda value, dtype: per_sample.fill(never.astype(dtype), value)
     return _Loop(
         k=jnp.zeros((), jnp.int32),
         z=z0,
@@ -217,9 +217,9 @@ def _advance(f: Map, solver: Solver, c: _Loop) -> _Loop:
     z, state = solver.step(c.z, fz, c.state, c.k)
     return c._replace(
         k=c.k + 1,
-        z=lanes.select(status == _RUNNING, z, c.z),
+        z=per_sample.select(status == _RUNNING, z, c.z),
         state=state,
-        best=lanes.select(better, fz, c.best),
+        best=per_sample.select(better, fz, c.best),
         residual=jnp.where(better, residual, c.residual),
         steps=steps,
         status=status,

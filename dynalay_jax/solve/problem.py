@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax.solve import buckets
-from dynalay_jax.solve import loop as active_set
+from dynalay_jax.solve import buckets, loop
 from dynalay_jax.solve import per_sample as lanes
 from dynalay_jax.solve.closure import hoist
 from dynalay_jax.solve.compaction import Compaction, check_sources, follows_samples, take_bucket
@@ -23,7 +22,7 @@ class Operands(NamedTuple):
 
     args: tuple
     consts: tuple[list[Any], ...]  # what f closed over, one list a bucket size
-    limits: active_set.Limits
+    limits: loop.Limits
 
     def smooth(self) -> PyTree:
         """(args, consts of the full batch), with None for leaves that have no derivative."""
@@ -80,7 +79,7 @@ class Problem:
     def solve(self, z0: PyTree, operands: Operands) -> Solution:
         """The forward solve, without derivatives."""
         bind = lambda level, ids: self.at(operands, level, ids)
-        return active_set.solve(bind, z0, self.solver, operands.limits, self.sizes)
+        return loop.solve(bind, z0, self.solver, operands.limits, self.sizes)
 
 
 def pose(

@@ -16,8 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax.solve import per_sample as lanes
-from dynalay_jax.solve import validate
+from dynalay_jax.solve import per_sample, validate
 
 PyTree = Any
 
@@ -111,24 +110,26 @@ class Anderson(Solver):
             validate.not_negative("Anderson(ridge=...)", self.ridge)
 
     def init(self, z: PyTree) -> PyTree:
-        past = lanes.history(z, self.memory)
+        past = per_sample.history(z, self.memory)
         # Gram matrix of the stored Δg, one row and column of it new at every step.
-        gram = lanes.history(jnp.repeat(lanes.square_norm(z)[:, None], self.memory, 1), self.memory)
-        return lanes.fill(z, 0), lanes.fill(z, 0), past, past, gram
+        gram = per_sample.history(
+            jnp.repeat(per_sample.square_norm(z)[:, None], self.memory, 1), self.memory
+        )
+        return per_sample.fill(z, 0), per_sample.fill(z, 0), past, past, gram
 
     def step(self, z: PyTree, fz: PyTree, state: PyTree, k: jax.Array) -> tuple[PyTree, PyTree]:
         last_z, last_g, past_dz, past_dg, gram = state
-        g = lanes.difference(fz, z)
-        dz, dg = lanes.difference(z, last_z), lanes.difference(g, last_g)
-        norm = lanes.norm(dg)
+        g = per_sample.difference(fz, z)
+        dz, dg = per_sample.difference(z, last_z), per_sample.difference(g, last_g)
+        norm = per_sample.norm(dg)
         # At k = 0 there is no pair yet; a pair with Δg = 0 says nothing. Both stay zero columns.
         inverse = jnp.where((norm > 0) & (k > 0), 1 / jnp.where(norm > 0, norm, 1), 0)
         slot = (k - 1) % self.memory
-        past_dz = lanes.remember(past_dz, lanes.scale(dz, inverse), slot)
-        unit_dg = lanes.scale(dg, inverse)
-        past_dg = lanes.remember(past_dg, unit_dg, slot)
-        products = lanes.project(past_dg, unit_dg)
-        gram = lanes.remember(gram, products, slot)
+        past_dz = per_sample.remember(past_dz, per_sample.scale(dz, inverse), slot)
+        unit_dg = per_sample.scale(dg, inverse)
+        past_dg = per_sample.remember(past_dg, unit_dg, slot)
+        products = per_sample.project(past_dg, unit_dg)
+        gram = per_sample.remember(gram, products, slot)
         gram = jax.lax.dynamic_update_index_in_dim(gram, products, slot, axis=2)
 
         diagonal = jnp.diagonal(gram, axis1=1, axis2=2)
@@ -137,9 +138,9 @@ class Anderson(Solver):
         # Empty columns get a unit diagonal: their coefficient is then zero.
         shift = jnp.where(diagonal > 0, jnp.asarray(ridge, gram.dtype), 1)
         system = gram + jnp.expand_dims(shift, 2) * jnp.eye(self.memory, dtype=gram.dtype)[None]
-        gamma = _solve_positive(system, lanes.project(past_dg, g))
+        gamma = _solve_positive(system, per_sample.project(past_dg, g))
 
-        back_z, back_g = lanes.combine(past_dz, gamma), lanes.combine(past_dg, gamma)
+        back_z, back_g = per_sample.combine(past_dz, gamma), per_sample.combine(past_dg, gamma)
         mix = lambda a, b, c, d: a - c + (b - d) * self.damping
         return jax.tree.map(mix, z, g, back_z, back_g), (z, g, past_dz, past_dg, gram)
 
@@ -168,8 +169,8 @@ class Broyden(Solver):
         validate.positive_integer("Broyden(memory=...)", self.memory)
 
     def init(self, z: PyTree) -> PyTree:
-        past = lanes.history(z, self.memory)
-        return lanes.fill(z, 0), lanes.fill(z, 0), past, past
+        past = per_sample.history(z, self.memory)
+        return per_sample.fill(z, 0), per_sample.fill(z, 0), past, past
 
     def step(self, z: PyTree, fz: PyTree, state: PyTree, k: jax.Array) -> tuple[PyTree, PyTree]:
         last_z, last_g, u, v = state
@@ -177,20 +178,20 @@ class Broyden(Solver):
         fresh = slot == 0
         u = jax.tree.map(lambda x: jnp.where(fresh, jnp.zeros((), x.dtype), x), u)
 
-        g = lanes.difference(fz, z)
-        dz, dg = lanes.difference(z, last_z), lanes.difference(g, last_g)
+        g = per_sample.difference(fz, z)
+        dz, dg = per_sample.difference(z, last_z), per_sample.difference(g, last_g)
         # H = -I + U Vᵀ: row vᵀ = Δzᵀ H, and the secant error Δz − H Δg.
-        row = lanes.difference(lanes.combine(v, lanes.project(u, dz)), dz)
+        row = per_sample.difference(per_sample.combine(v, per_sample.project(u, dz)), dz)
         error = jax.tree.map(
-            lambda a, b, c: a + b - c, dz, dg, lanes.combine(u, lanes.project(v, dg))
+            lambda a, b, c: a + b - c, dz, dg, per_sample.combine(u, per_sample.project(v, dg))
         )
-        denominator = lanes.inner(row, dg)
+        denominator = per_sample.inner(row, dg)
         safe = (jnp.abs(denominator) > 0) & jnp.isfinite(denominator) & (k > 0)
         inverse = jnp.where(safe, 1 / jnp.where(safe, denominator, 1), 0)
-        u = lanes.remember(u, lanes.scale(error, inverse), slot)
-        v = lanes.remember(v, row, slot)
+        u = per_sample.remember(u, per_sample.scale(error, inverse), slot)
+        v = per_sample.remember(v, row, slot)
 
-        back = lanes.combine(u, lanes.project(v, g))
+        back = per_sample.combine(u, per_sample.project(v, g))
         step = lambda a, b, c: a + b - c
         return jax.tree.map(step, z, g, back), (z, g, u, v)
 

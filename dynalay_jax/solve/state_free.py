@@ -9,8 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax.solve import buckets
-from dynalay_jax.solve import per_sample as lanes
+from dynalay_jax.solve import buckets, per_sample
 from dynalay_jax.solve.implicit import stats_as_float
 from dynalay_jax.solve.problem import Operands, Problem
 from dynalay_jax.solve.solution import Solution, Stats, Status
@@ -50,14 +49,14 @@ def solve(
     value = buckets.update(compute, run, z0, operands.smooth(), sizes, fixed)
     if probe is not None:
         value = _accounted(value, run, probe)
-    finite = jnp.isfinite(lanes.square_norm(jax.lax.stop_gradient(value)))
+    finite = jnp.isfinite(per_sample.square_norm(jax.lax.stop_gradient(value)))
     outcome = jnp.where(finite, Status.CONVERGED, Status.DIVERGED)
     stats = Stats(
         steps=jnp.where(run, 1, 0).astype(jnp.int32),
         residual=jnp.where(run & finite, 0.0, jnp.inf).astype(jnp.float32),
         status=jnp.where(run, outcome, Status.SKIPPED).astype(jnp.int32),
     )
-    return Solution(lanes.select(run & ~finite, jax.lax.stop_gradient(z0), value), stats)
+    return Solution(per_sample.select(run & ~finite, jax.lax.stop_gradient(z0), value), stats)
 
 
 @jax.custom_vjp
@@ -71,7 +70,7 @@ def _accounted_forward(value: PyTree, run: jax.Array, probe: Stats) -> tuple[PyT
 
 
 def _accounted_backward(run: jax.Array, v: PyTree) -> tuple[PyTree, None, Stats]:
-    peak = lanes.largest(v)
+    peak = per_sample.largest(v)
     outcome = jnp.where(jnp.isfinite(peak), Status.CONVERGED, Status.DIVERGED)
     status = jnp.where(run & (peak != 0), outcome, Status.SKIPPED)
     residual = jnp.where(status == Status.CONVERGED, 0.0, jnp.inf)

@@ -7,12 +7,11 @@ import jax.numpy as jnp
 import pytest
 
 import dynalay_jax
-from dynalay_jax.adaptive import macs as cost
-from dynalay_jax.adaptive import routers
+from dynalay_jax import fixed_point
+from dynalay_jax.adaptive import macs, routers
 from dynalay_jax.adaptive.inspect import call, certificate, costs, init, shapes
 from dynalay_jax.adaptive.model import DynaLay, probes
 from dynalay_jax.layers.registry import CELLS, STATIC
-from dynalay_jax.solve import api as fixed_point
 from dynalay_jax.solve.solution import Status
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
@@ -206,7 +205,7 @@ def test_trace_and_cost_agree_with_what_was_done():
     model, _ = built()
     counted = costs(model, SHAPE)
     sweeps = run()[1].sweeps
-    spent = cost.spent(counted, sweeps.iterate, sweeps.steps)
+    spent = macs.spent(counted, sweeps.iterate, sweeps.steps)
     steps = sweeps.steps[0]
     assert spent[0] == spent[4] == 0
     expected = steps[2, 1] * counted.step[1] + counted.inject[2] + counted.head
@@ -237,7 +236,7 @@ def test_static_cells_are_not_swept():
     straight = lambda params: call(model, params, DynaLay.begin, X).logits
     routed = lambda params: model.apply(params, X, routers.Constant(), 0.1, KEY)[0]
     asked = 6 * costs(model, SHAPE).agent
-    assert cost.macs(routed, params) == cost.macs(straight, params) + asked
+    assert macs.macs(routed, params) == macs.macs(straight, params) + asked
 
 
 def test_dense_cells_take_vectors():

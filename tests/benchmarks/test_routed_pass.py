@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from short_run import begun, tiny
 
-from benchmarks import routed_pass as routers
-from benchmarks.support import passes as router_arms
-from train import loop
+from benchmarks import routed_pass
+from benchmarks.support import passes
 from train.errors import UserError
+from train.run import Run
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
 SUMMARY = {
@@ -30,8 +30,8 @@ def static(tmp_path_factory, flax_promotion):
 def test_programs_do_what_they_are_called():
     """Every solve takes one evaluation, so that all costs are known."""
     one = {"model.widths": (8,), "model.strides": (1,), "model.max_steps": 1, "model.tol": 0.0}
-    run = loop.Run.prepare(tiny(**one), None)
-    found = routers.measure_routers(run, run.initial().params, SUMMARY, {}, 300, 360, 0.0)
+    run = Run.prepare(tiny(**one), None)
+    found = routed_pass.measure_routers(run, run.initial().params, SUMMARY, {}, 300, 360, 0.0)
     rows = {row["router"]: row for row in found}
     agents = {row["price"]: row["macs"] for row in found if row["kind"] == "agent"}
     assert list(agents) == [run.config.price, 0.1]
@@ -39,12 +39,12 @@ def test_programs_do_what_they_are_called():
     solve = costs.step[0] + costs.head
     agent = rows["agent"]["iterated"]
     for name, iterated, macs in (
-        (router_arms.STRAIGHT, 0, 0),
+        (passes.STRAIGHT, 0, 0),
         ("none: agent asked", 0, costs.agent),
         ("none: routed", 0, 0),
         ("agent", agent, costs.agent + agent * solve),
         ("layer 1", 1, solve),
-        (router_arms.ALL, 1, solve),
+        (passes.ALL, 1, solve),
     ):
         assert rows[name]["iterated"] == iterated
         assert rows[name]["macs"] == pytest.approx(costs.straight + macs)
@@ -57,15 +57,15 @@ def test_programs_do_what_they_are_called():
 
 def test_the_first_examples_are_timed_and_their_macs_counted(monkeypatch):
     """Of two batches of test examples one is timed; the accuracy is that of both."""
-    run = loop.Run.prepare(tiny(), None)
+    run = Run.prepare(tiny(), None)
     whole, params = run.dataset.test, run.initial().params
     half, timed = len(whole.labels) // 2, []
     times = lambda calls, seconds: timed.append(calls) or {name: [half, 3 * half] for name in calls}
-    monkeypatch.setattr(routers.measure, "interleave", times)
+    monkeypatch.setattr(routed_pass.measure, "interleave", times)
 
     def measured(test, count):
         of = dataclasses.replace(run, dataset=dataclasses.replace(run.dataset, test=test))
-        found = routers.measure_routers(of, params, SUMMARY, {}, half, count, 0.0)
+        found = routed_pass.measure_routers(of, params, SUMMARY, {}, half, count, 0.0)
         return {row["router"]: row for row in found}
 
     some, every = measured(whole, 1), measured(whole, 2 * half)
@@ -73,19 +73,19 @@ def test_the_first_examples_are_timed_and_their_macs_counted(monkeypatch):
     assert [len(calls["agent"]()) for calls in timed] == [1, 2, 1]
     assert [row["agent"]["samples_ms"] for row in (some, every)] == [[1, 3], [0.5, 1.5]]
     assert [row["agent"]["timed"] for row in (some, every)] == [half, 2 * half]
-    for name in ("agent", router_arms.ALL, "none: routed"):
+    for name in ("agent", passes.ALL, "none: routed"):
         assert some[name]["macs"] == first[name]["macs"]
         assert some[name]["accuracy"] == every[name]["accuracy"]
     assert some["agent"]["macs"] != every["agent"]["macs"]
 
 
 def test_static_nets_are_arms_of_their_own_weights(static):
-    run = loop.Run.prepare(tiny(seed=1), None)
-    name, arm = routers.static_arm(static, run)
+    run = Run.prepare(tiny(seed=1), None)
+    name, arm = routed_pass.static_arm(static, run)
     assert name == arm.kind == "wide_2x"
     images = run.dataset.test.images
     out = arm.program(arm.params, images, jax.random.key(0))
-    own = loop.Run.reopen(tiny(router="none"), static)
+    own = Run.reopen(tiny(router="none"), static)
     expected = own.evaluate(own.restored()[1], "test")
     right = out["logits"].argmax(-1) == run.dataset.test.labels
     assert np.mean(right) == pytest.approx(expected.accuracy, abs=0.004)  # rounding
@@ -94,12 +94,12 @@ def test_static_nets_are_arms_of_their_own_weights(static):
 
 @pytest.mark.parametrize(("router", "darker"), [("all", 0), ("none", 1)])
 def test_what_is_no_static_net_of_the_same_data_is_refused(static, router, darker, monkeypatch):
-    run = loop.Run.prepare(tiny(), None)
+    run = Run.prepare(tiny(), None)
     test = dataclasses.replace(run.dataset.test, images=run.dataset.test.images // (1 + darker))
     like = dataclasses.replace(run, dataset=dataclasses.replace(run.dataset, test=test))
-    monkeypatch.setattr(routers.setup, "saved_config", lambda _: tiny(router=router))
+    monkeypatch.setattr(routed_pass.setup, "saved_config", lambda _: tiny(router=router))
     with pytest.raises(UserError, match=r"expected a run of the same data whose router is none"):
-        routers.static_arm(static, like)
+        routed_pass.static_arm(static, like)
 
 
 def row(name, macs, times, kind=""):
@@ -115,8 +115,8 @@ def cells(line):
 
 
 def test_table_compares_savings():
-    rows = [row("agent", 2e3, [0.004] * 7), row(router_arms.ALL, 1e4, [0.01] * 7)]
-    _, _, agent, everything = routers.table({"rows": rows}).splitlines()
+    rows = [row("agent", 2e3, [0.004] * 7), row(passes.ALL, 1e4, [0.01] * 7)]
+    _, _, agent, everything = routed_pass.table({"rows": rows}).splitlines()
     assert cells(agent)[3:] == ["2.00 k", "4", "4–4", "80%", "60% (60% to 60%)", "0.75"]
     assert cells(everything)[-3:] == ["—"] * 3
 
@@ -125,15 +125,15 @@ def test_savings_are_those_of_the_agent_at_each_price():
     rng = np.random.default_rng(0)
     noisy = rng.normal(0.01, 0.002, 20)
     rows = [
-        row(router_arms.STRAIGHT, 1e3, [0.002] * 20, "none"),
+        row(passes.STRAIGHT, 1e3, [0.002] * 20, "none"),
         row("none: agent asked", 1e3, [0.003] * 20),
         row("agent", 2e3, [0.004] * 20, "agent"),
-        row(router_arms.ALL, 1e4, noisy, router_arms.ALL),
+        row(passes.ALL, 1e4, noisy, passes.ALL),
         row("agent, λ = 0.01", 9.95e3, rng.normal(0.01, 0.002, 20), "agent"),
     ]
-    lines = [cells(line) for line in routers.saved({"digits": {"rows": rows}}).splitlines()[2:]]
+    lines = [cells(line) for line in routed_pass.saved({"digits": {"rows": rows}}).splitlines()[2:]]
     assert [line[2] for line in lines] == [
-        router_arms.STRAIGHT, "agent", "agent, λ = 0.01", router_arms.ALL
+        passes.STRAIGHT, "agent", "agent, λ = 0.01", passes.ALL
     ]  # fmt: skip
     assert lines[1][:7] == ["`digits.py`", "20", "agent", "90.0 %", "2.00 k", "4", "4–4"]
     assert lines[1][7] == "80%"

@@ -5,44 +5,44 @@ import numpy as np
 import pytest
 from short_run import tiny
 
-from benchmarks import train_step as training
-from benchmarks.support import timed as timings
+from benchmarks import train_step
+from benchmarks.support import timed
 from configs import digits
 from dynalay_jax import Anderson, Broyden, Stats, Unrolled
 from dynalay_jax.adaptive import routers
-from train import loop
 from train.errors import UserError
+from train.run import Run
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
 
 
 @pytest.fixture(scope="module")
 def run():
-    return loop.Run.prepare(tiny(**{"model.widths": (4, 4), "model.agent_hidden": 4}), None)
+    return Run.prepare(tiny(**{"model.widths": (4, 4), "model.agent_hidden": 4}), None)
 
 
 @pytest.fixture(scope="module")
 def arms(run, flax_promotion):
-    return training.arms(run)
+    return train_step.arms(run)
 
 
 def gradients(run, arm, batch=4):
     """Loss, means, gradient and account of the first examples."""
     split = run.dataset.train
-    params, _ = training.weights(run, arm, run.initial().params)
+    params, _ = train_step.weights(run, arm, run.initial().params)
     x = run.task.normalise(split.images[:batch])
-    probe = training.model_lib.probes(arm.task.model, batch)
+    probe = train_step.model_lib.probes(arm.task.model, batch)
     args = params, probe, x, split.labels[:batch], jax.random.key(0)
-    _, gradient = training.functions(arm)
+    _, gradient = train_step.functions(arm)
     (loss, means), (grads, backward) = jax.jit(gradient)(*args)
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(grads)]
     assert all(np.isfinite(leaf).all() for leaf in leaves) and any(leaf.any() for leaf in leaves)
     assert set(grads) == set(arm.trains)
-    return loss, training.account(means, backward), grads
+    return loss, train_step.account(means, backward), grads
 
 
 def test_where_nobody_iterates_it_is_the_plain_cnn(run, arms):
-    loss, account, grads = gradients(run, arms[timings.PLAIN])
+    loss, account, grads = gradients(run, arms[timed.PLAIN])
     routed_loss, routed_account, routed_grads = gradients(run, arms["nobody iterates"])
     assert loss == pytest.approx(float(routed_loss), rel=1e-5)
     for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(routed_grads), strict=True):
@@ -87,13 +87,13 @@ def test_the_rest_are_what_they_are_called(run, arms):
         assert arms[name].loss.args == (routers.Agent(), price)
     params = run.initial().params
     for name, given in {"unrolled": True, "DEQ, one layer, Anderson": False}.items():
-        assert training.weights(run, arms[name], params)[1] == given
+        assert train_step.weights(run, arms[name], params)[1] == given
 
 
 def test_account_counts_the_backward_solves_that_were_made():
     means = {"macs": 10.0, "steps": 3.0, "unconverged": 0.0}
     backward = Stats(np.array([4.0, 0.0, 8.0]), np.zeros(3), np.array([0.0, 3.0, 1.0]))
-    account = training.account(means, backward)
+    account = train_step.account(means, backward)
     assert (account["backward_steps"], account["backward_unconverged"]) == (6.0, 0.5)
 
 
@@ -104,9 +104,9 @@ def test_table_has_ratios_to_the_plain_cnn_and_to_dynalay():
         "backward_steps": None, "backward_unconverged": None, "forward": part(1.0),
         "backward": part(backward), "gradient": part(1.0 + backward),
     }  # fmt: skip
-    names = [timings.PLAIN, *training.DYNALAY, "DEQ"]
+    names = [timed.PLAIN, *train_step.DYNALAY, "DEQ"]
     rows = [row(name, name != "DEQ", ms) for name, ms in zip(names, (2, 3, 4, 1, 8), strict=True)]
-    text = training.table({"config": "digits", "weights": "trained, step 7", "rows": rows})
+    text = train_step.table({"config": "digits", "weights": "trained, step 7", "rows": rows})
     deq = [cell.strip() for cell in text.splitlines()[6].strip("|").split("|")]
     assert deq[:2] == ["DEQ", "initial"] and deq[5] == "2", "rounds"
     assert deq[-3:] == ["4.00 (4.00–4.00)", "2.00", "3.00 (3.00–3.00)"]
@@ -119,4 +119,4 @@ def test_a_baseline_is_refused(monkeypatch):
     config.train.epochs.update(agent=0.0, joint=0.0)
     monkeypatch.setattr(digits, "get_config", lambda: config)
     with pytest.raises(UserError, match="phases main and joint, got main;"):
-        training.prepare("digits", None)
+        train_step.prepare("digits", None)

@@ -4,9 +4,8 @@ import math
 
 import pytest
 
-from configs import _sizing as matching
-from configs import cifar10, cifar10_small, connectivity, digits, mazes, parity
-from train.data import loading as data
+from configs import _sizing, cifar10, cifar10_small, connectivity, digits, mazes, parity
+from train.data import loading
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
 
@@ -16,16 +15,16 @@ def test_examples_are_those_of_the_data(config):
     made = config.get_config().data
     if "train" in made:
         made.update(train=20, validation=2, test=10)
-    loaded = data.load(made)
+    loaded = loading.load(made)
     expected = loaded.train.images.shape[1:], len(loaded.classes)
-    assert matching.examples(made) == expected
+    assert _sizing.examples(made) == expected
 
 
 def test_unknown_data_are_named():
     config = digits.get_config()
     config.data.name = "faces"
     with pytest.raises(ValueError, match=r"expected data of a shape known .* got 'faces'"):
-        matching.parameters(config)
+        _sizing.parameters(config)
 
 
 @pytest.mark.parametrize("config", [digits, cifar10_small])
@@ -33,9 +32,9 @@ def test_unknown_data_are_named():
 def test_matched_baselines_are_within_5_percent(config, way):
     full = config.get_config()
     same = config.get_config(f"{way}_parameters")
-    assert matching.parameters(same) == pytest.approx(matching.parameters(full), rel=0.05)
+    assert _sizing.parameters(same) == pytest.approx(_sizing.parameters(full), rel=0.05)
     more = config.get_config(f"{way}_2.5x")
-    assert matching.macs(more) == pytest.approx(2.5 * matching.macs(full), rel=0.05)
+    assert _sizing.macs(more) == pytest.approx(2.5 * _sizing.macs(full), rel=0.05)
 
 
 def test_wider_models_have_the_layers_of_the_plain_one():

@@ -6,19 +6,27 @@ import jax
 import numpy as np
 import pytest
 
-from configs import _sizing as matching
-from configs import _variants as baselines
-from configs import cifar10, cifar10_small, cifar100, connectivity, digits, mazes
+from configs import (
+    _sizing,
+    _variants,
+    cifar10,
+    cifar10_small,
+    cifar100,
+    connectivity,
+    digits,
+    mazes,
+)
 from train import loop
 from train.errors import UserError
 from train.main import label, load
+from train.run import Run
 
 pytestmark = [
     pytest.mark.usefixtures("flax_promotion"),
     # Of ml_collections, which loads the configs.
     pytest.mark.filterwarnings(r"ignore:the load_module\(\) method:DeprecationWarning"),
 ]
-NAMES = [*(f"model_{n}" for n in range(4)), *baselines.MATCHED, *baselines.BASELINES]
+NAMES = [*(f"model_{n}" for n in range(4)), *_variants.MATCHED, *_variants.BASELINES]
 
 
 @pytest.mark.parametrize("config", [cifar100, mazes])
@@ -30,7 +38,7 @@ def test_configs_made_from_others_have_baselines_too(config):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_baseline_is_a_model_without_agent(name):
-    run = loop.Run.prepare(digits.get_config(name), None)
+    run = Run.prepare(digits.get_config(name), None)
     (phase,) = run.task.phases
     assert phase.trains == ("main",)
     assert phase.steps == 210 * (1097 // 64)
@@ -38,7 +46,7 @@ def test_every_baseline_is_a_model_without_agent(name):
 
 def counted(name):
     """Parameters of the main model and MACs of the straight pass, as the harness counts them."""
-    run = loop.Run.prepare(digits.get_config(name), None)
+    run = Run.prepare(digits.get_config(name), None)
     main = run.template().params["main"]
     return sum(leaf.size for leaf in jax.tree.leaves(main)), run.task.costs.straight
 
@@ -79,15 +87,15 @@ def test_nothing_spreads_in_static_nets_so_their_offsets_and_gates_are_as_usual(
 def test_resnet20_is_the_known_one():
     """0.27 M parameters and 40.6 M multiply-accumulates."""
     config = cifar10.get_config("resnet20")
-    assert matching.macs(config) == pytest.approx(40.6e6, rel=0.01)
-    assert matching.parameters(config) == pytest.approx(0.27e6, rel=0.02)
+    assert _sizing.macs(config) == pytest.approx(40.6e6, rel=0.01)
+    assert _sizing.parameters(config) == pytest.approx(0.27e6, rel=0.02)
     assert (config.router, config.model.norm) == ("none", True)
 
 
-@pytest.mark.parametrize("name", baselines._VARIANTS)
+@pytest.mark.parametrize("name", _variants._VARIANTS)
 def test_every_variant_has_an_agent_and_changes_one_thing(name):
     own, config = digits.get_config(), digits.get_config(name)
-    run = loop.Run.prepare(config, None)
+    run = Run.prepare(config, None)
     assert config.router == "agent" and "agent" in run.task.phases[-1].trains
     assert sum(config.train.epochs.values()) == sum(own.train.epochs.values())
     if name == "no_warmup":
@@ -107,9 +115,9 @@ def test_every_variant_has_an_agent_and_changes_one_thing(name):
 
 def test_labels_are_split_where_the_baseline_begins():
     for name in ("digits", "cifar10_small"):
-        assert baselines.split(name) == (name, "")
-        for variant in (*NAMES, *baselines._VARIANTS):
-            assert baselines.split(f"{name}_{variant}") == (name, variant)
+        assert _variants.split(name) == (name, "")
+        for variant in (*NAMES, *_variants._VARIANTS):
+            assert _variants.split(f"{name}_{variant}") == (name, variant)
 
 
 def test_a_deq_has_the_resolution_of_the_middle_layer():
@@ -131,7 +139,7 @@ def test_summary_is_about_the_route_that_was_trained(tmp_path):
     layer = curve["routers"]["layer 1"]
     assert summary["test_accuracy"] == layer["accuracy"]
     assert summary["mean_cost"] == layer["mean_cost"]
-    leaves = jax.tree.leaves(loop.Run.prepare(config, None).initial().params["main"])
+    leaves = jax.tree.leaves(Run.prepare(config, None).initial().params["main"])
     assert summary["parameters"] == sum(np.size(leaf) for leaf in leaves)
     assert summary["mean_macs"] > 0
 
@@ -151,4 +159,4 @@ def test_a_router_that_does_not_exist_is_refused_before_training():
     config = digits.get_config()
     config.router = "agents"
     with pytest.raises(UserError, match=r"config\.router"):
-        loop.Run.prepare(config, None)
+        Run.prepare(config, None)

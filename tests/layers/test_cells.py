@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from dynalay_jax.adaptive import macs as cost
+from dynalay_jax import fixed_point
+from dynalay_jax.adaptive import macs
 from dynalay_jax.layers.certified import lipschitz_activation
 from dynalay_jax.layers.registry import CELLS
-from dynalay_jax.solve import api as fixed_point
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
 
@@ -163,7 +163,7 @@ def test_a_sweep_of_a_cascade_solves_it_and_its_gradient():
     stats = swept[0][1]
     assert stats.steps.tolist() == [1] * 4 and not stats.residual.any()
     assert stepped[0][1].steps.tolist() == [cell.groups] * 4
-    assert cost.macs(cell.iterate, u, w, u) == cost.macs(cell.step, u, w, u)
+    assert macs.macs(cell.iterate, u, w, u) == macs.macs(cell.step, u, w, u)
 
 
 def test_cascade_needs_equal_groups():

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from dynalay_jax.adaptive import macs as cost
+from dynalay_jax.adaptive import macs
 from dynalay_jax.layers.convolution import convolve, fast_convolution
 
 
@@ -49,7 +49,7 @@ def test_depthwise_value_and_derivatives(size):
     for derivative in (pulled, pushed):
         for a, b in zip(derivative(ours), derivative(plain), strict=True):
             assert jnp.allclose(a, b, atol=1e-4)
-    assert cost.macs(ours, z, kernel) == z.size * kernel[..., 0, 0].size
+    assert macs.macs(ours, z, kernel) == z.size * kernel[..., 0, 0].size
 
 
 @pytest.mark.parametrize(

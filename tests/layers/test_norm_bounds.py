@@ -6,9 +6,9 @@ from jax.test_util import check_grads
 import numpy as np
 import pytest
 
-from dynalay_jax import Status
-from dynalay_jax.layers import norm_bounds as contraction
-from dynalay_jax.solve import api as fixed_point
+from dynalay_jax import Status, fixed_point
+from dynalay_jax.layers import norm_bounds
+from dynalay_jax.solve import diagnostics
 
 
 def draw(*shape, seed=0):
@@ -18,14 +18,14 @@ def draw(*shape, seed=0):
 @pytest.mark.parametrize("method", ["newton_schulz", "cayley"])
 @pytest.mark.parametrize("shape", [(6, 6), (9, 4), (4, 9), (1, 5), (1, 1)])
 def test_orthogonal(method, shape):
-    q = np.asarray(contraction.orthogonal(draw(*shape), method))
+    q = np.asarray(norm_bounds.orthogonal(draw(*shape), method))
     assert q.shape == shape
     np.testing.assert_allclose(np.linalg.svd(q, compute_uv=False), 1.0, atol=2e-5)
 
 
 @pytest.mark.parametrize("method", ["newton_schulz", "cayley"])
 def test_orthogonal_keeps_bfloat16(method):
-    q = contraction.orthogonal(draw(6, 4).astype(jnp.bfloat16), method)
+    q = norm_bounds.orthogonal(draw(6, 4).astype(jnp.bfloat16), method)
     assert q.dtype == jnp.bfloat16
     gram = np.asarray(q, np.float32).T @ np.asarray(q, np.float32)
     np.testing.assert_allclose(gram, np.eye(4), atol=0.02)
@@ -34,7 +34,7 @@ def test_orthogonal_keeps_bfloat16(method):
 def test_newton_schulz_is_the_polar_factor(x64):
     v = jnp.asarray(np.random.default_rng(0).normal(size=(7, 4)))
     u, _, vt = np.linalg.svd(np.asarray(v), full_matrices=False)
-    np.testing.assert_allclose(contraction.orthogonal(v, steps=40), u @ vt, atol=1e-10)
+    np.testing.assert_allclose(norm_bounds.orthogonal(v, steps=40), u @ vt, atol=1e-10)
 
 
 @pytest.mark.parametrize("condition", [1e1, 1e4])
@@ -42,23 +42,23 @@ def test_newton_schulz_copes_with_bad_conditioning(condition):
     rng = np.random.default_rng(1)
     u, v = (np.linalg.qr(rng.normal(size=(8, 8)))[0] for _ in range(2))
     w = jnp.asarray(u @ np.diag(np.geomspace(1, 1 / condition, 8)) @ v, jnp.float32)
-    q = np.asarray(contraction.orthogonal(w))
+    q = np.asarray(norm_bounds.orthogonal(w))
     np.testing.assert_allclose(q.T @ q, np.eye(8), atol=1e-4)
 
 
 @pytest.mark.parametrize("method", ["newton_schulz", "cayley"])
 def test_orthogonal_is_differentiable(x64, method):
     v = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)))
-    loss = lambda v: jnp.sum(jnp.sin(contraction.orthogonal(v, method)))
+    loss = lambda v: jnp.sum(jnp.sin(norm_bounds.orthogonal(v, method)))
     check_grads(loss, (v,), order=1, modes=["rev"], atol=1e-6, rtol=1e-6)
 
 
 def test_contractive_map_has_every_singular_value_at_kappa():
-    w = contraction.contractive(draw(6, 6), jnp.float32(2.0), most=0.95)
+    w = norm_bounds.contractive(draw(6, 6), jnp.float32(2.0), most=0.95)
     kappa = 0.95 / (1 + np.exp(-2.0))
     np.testing.assert_allclose(np.linalg.svd(w, compute_uv=False), kappa, rtol=1e-4)
     with pytest.raises(ValueError, match="most"):
-        contraction.contractive(draw(2, 2), jnp.float32(0.0), most=1.0)
+        norm_bounds.contractive(draw(2, 2), jnp.float32(0.0), most=1.0)
 
 
 def test_error_bound_holds_and_is_tight():
@@ -67,16 +67,16 @@ def test_error_bound_holds_and_is_tight():
     for steps in (3, 30, 60):
         sol = fixed_point(lambda z, b: kappa * z + b, jnp.zeros((1, 1)), b, max_steps=steps)
         error = abs(sol.value - 10.0) / abs(sol.value)
-        bound = contraction.error_bound(sol.stats.residual, kappa)
+        bound = diagnostics.error_bound(sol.stats.residual, kappa)
         assert float(error[0, 0]) <= float(bound[0])
         np.testing.assert_allclose(error[0, 0], kappa * bound[0], rtol=1e-3)
-    assert np.isinf(contraction.error_bound(0.1, 1.0))
-    assert np.isinf(contraction.error_bound(jnp.zeros(2), jnp.asarray([2.0, jnp.nan]))).all()
+    assert np.isinf(diagnostics.error_bound(0.1, 1.0))
+    assert np.isinf(diagnostics.error_bound(jnp.zeros(2), jnp.asarray([2.0, jnp.nan]))).all()
 
 
 def test_contraction_bounds_the_steps():
     """log(tol) / log(κ) steps suffice, as Theorem 1 promises."""
-    w = contraction.contractive(draw(16, 16), jnp.float32(1.0), most=0.9)
+    w = norm_bounds.contractive(draw(16, 16), jnp.float32(1.0), most=0.9)
     x = draw(8, 16, seed=2)
     kappa = 0.9 / (1 + np.exp(-1.0))
     sol = fixed_point(lambda z, w, x: jnp.tanh(z @ w + x), jnp.zeros((8, 16)), w, x, tol=1e-5)
@@ -90,7 +90,7 @@ def test_dense_bound_is_an_upper_bound_and_close(shape, scale):
     for seed in range(5):
         w = draw(*shape, seed=seed) * scale
         norm = np.linalg.norm(np.asarray(w, np.float64), 2)
-        bound = float(contraction.dense_bound(w))
+        bound = float(norm_bounds.dense_bound(w))
         assert norm <= bound <= 1.06 * norm
 
 
@@ -99,11 +99,11 @@ def test_dense_bound_where_it_is_exact():
     u = draw(6, 1)
     rank_one = u @ u.T
     exact = float(jnp.sum(u**2))
-    assert exact <= float(contraction.dense_bound(rank_one)) <= 1.00001 * exact
-    q = contraction.orthogonal(draw(32, 32), "cayley")
-    assert 1.0 <= float(contraction.dense_bound(q)) <= 32 ** (1 / 128) * 1.0001
-    assert float(contraction.dense_bound(jnp.zeros((3, 4)))) == 0.0
-    assert np.all(np.isfinite(jax.grad(contraction.dense_bound)(jnp.zeros((3, 4)))))
+    assert exact <= float(norm_bounds.dense_bound(rank_one)) <= 1.00001 * exact
+    q = norm_bounds.orthogonal(draw(32, 32), "cayley")
+    assert 1.0 <= float(norm_bounds.dense_bound(q)) <= 32 ** (1 / 128) * 1.0001
+    assert float(norm_bounds.dense_bound(jnp.zeros((3, 4)))) == 0.0
+    assert np.all(np.isfinite(jax.grad(norm_bounds.dense_bound)(jnp.zeros((3, 4)))))
 
 
 def conv_norm(kernel, size, padding, groups=1):
@@ -133,27 +133,27 @@ def test_conv_bound(padding, shape):
     for seed in range(3):
         kernel = draw(*shape, seed=seed)
         norm = conv_norm(kernel, 6, padding)
-        assert norm <= float(contraction.conv_bound(kernel)) <= 3 * norm
+        assert norm <= float(norm_bounds.conv_bound(kernel)) <= 3 * norm
 
 
 @pytest.mark.parametrize("padding", ["SAME", "CIRCULAR"])
 def test_depthwise_bound(padding):
     kernel = draw(3, 3, 1, 4)
     norm = conv_norm(kernel, 6, padding, groups=4)
-    assert norm <= float(contraction.depthwise_bound(kernel))
+    assert norm <= float(norm_bounds.depthwise_bound(kernel))
     positive = jnp.abs(kernel)  # met in the limit of large images
     assert conv_norm(positive, 10, "CIRCULAR", groups=4) >= 0.999 * float(
-        contraction.depthwise_bound(positive)
+        norm_bounds.depthwise_bound(positive)
     )
 
 
 def test_messages():
     with pytest.raises(ValueError, match=r"method: expected one of .*got 'qr'"):
-        contraction.orthogonal(draw(2, 2), "qr")
-    for call in (contraction.orthogonal, contraction.dense_bound):
+        norm_bounds.orthogonal(draw(2, 2), "qr")
+    for call in (norm_bounds.orthogonal, norm_bounds.dense_bound):
         with pytest.raises(ValueError, match=r"expected a matrix, got shape \(2,\)"):
             call(jnp.ones(2))
     with pytest.raises(ValueError, match=r"expected shape \[h, w, in, out\], got \(2, 2\)"):
-        contraction.conv_bound(jnp.ones((2, 2)))
+        norm_bounds.conv_bound(jnp.ones((2, 2)))
     with pytest.raises(ValueError, match=r"expected shape \[h, w, 1, channels\]"):
-        contraction.depthwise_bound(jnp.ones((3, 3, 2, 4)))
+        norm_bounds.depthwise_bound(jnp.ones((3, 3, 2, 4)))

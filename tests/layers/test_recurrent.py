@@ -6,11 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dynalay_jax import Unrolled
+from dynalay_jax import Unrolled, fixed_point
 from dynalay_jax.adaptive.inspect import costs
 from dynalay_jax.adaptive.model import DynaLay
 from dynalay_jax.layers.registry import CELLS
-from dynalay_jax.solve import api as fixed_point
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
 

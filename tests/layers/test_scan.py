@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dynalay_jax import fixed_point
 from dynalay_jax.layers.registry import CELLS
-from dynalay_jax.solve import api as fixed_point
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
 

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dynalay_jax import fixed_point
 from dynalay_jax.adaptive.inspect import costs
 from dynalay_jax.adaptive.model import DynaLay
 from dynalay_jax.layers.registry import CELLS, STATIC
-from dynalay_jax.solve import api as fixed_point
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
 

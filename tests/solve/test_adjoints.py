@@ -18,8 +18,8 @@ from dynalay_jax import (
     Status,
     Unrolled,
     backward_probe,
+    fixed_point,
 )
-from dynalay_jax.solve import api as fixed_point
 import problems
 
 

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dynalay_jax import Compaction, Implicit, ImplicitJVP, JacobianFree, Unrolled
-from dynalay_jax.solve import api as fixed_point
+from dynalay_jax import Compaction, Implicit, ImplicitJVP, JacobianFree, Unrolled, fixed_point
 
 ADJOINTS = [Implicit(), ImplicitJVP(), JacobianFree(), Unrolled()]
 

@@ -5,8 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dynalay_jax import Anderson, Broyden, Compaction, Picard, Status, Unrolled, backward_probe
-from dynalay_jax.solve import api as fixed_point
+from dynalay_jax import (
+    Anderson,
+    Broyden,
+    Compaction,
+    Picard,
+    Status,
+    Unrolled,
+    backward_probe,
+    fixed_point,
+)
 from dynalay_jax.solve.loop import relative_residual
 
 

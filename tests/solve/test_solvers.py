@@ -4,8 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dynalay_jax import Anderson, Broyden, Picard, Status
-from dynalay_jax.solve import api as fixed_point
+from dynalay_jax import Anderson, Broyden, Picard, Status, fixed_point
 
 
 def affine(a):

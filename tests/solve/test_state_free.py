@@ -14,8 +14,8 @@ from dynalay_jax import (
     Status,
     Unrolled,
     backward_probe,
+    fixed_point,
 )
-from dynalay_jax.solve import api as fixed_point
 
 ADJOINTS = [Implicit(), ImplicitJVP(), JacobianFree(), Phantom(), Unrolled()]
 COMPACT = Compaction(min_bucket=2, arg_axes=(None, 0))

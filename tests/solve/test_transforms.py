@@ -21,8 +21,8 @@ from dynalay_jax import (
     Picard,
     Unrolled,
     backward_probe,
+    fixed_point,
 )
-from dynalay_jax.solve import api as fixed_point
 
 ADJOINTS = [Implicit(), ImplicitJVP(), JacobianFree(), Phantom(), Unrolled(), Unrolled(True)]
 SOLVERS = [Picard(), Anderson(), Broyden()]

@@ -15,8 +15,8 @@ from dynalay_jax import (
     Picard,
     Unrolled,
     backward_probe,
+    fixed_point,
 )
-from dynalay_jax.solve import api as fixed_point
 
 Z = jnp.zeros((4, 3))
 

@@ -11,9 +11,11 @@ from short_run import PER_CALL, begun, tiny
 from train import loop
 from train import workdir as setup
 from train.cli import Interrupted
+from train.data import batches
 from train.data import loading as data
 from train.errors import UserError
 from train.metrics import read_metrics
+from train.run import Run
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
 
@@ -27,7 +29,7 @@ def undisturbed(tmp_path_factory, flax_promotion):
 
 def at_step(monkeypatch, wanted, action):
     """Calls action() when training asks for the examples of that step."""
-    original = data.batch_indices
+    original = batches.batch_indices
 
     def batch_indices(count, batch, seed, first, steps):
         if first == wanted:
@@ -227,7 +229,7 @@ def test_a_workdir_belongs_to_one_config(undisturbed):
 
 
 def test_runs_of_versions_with_fewer_fields_have_the_defaults(tmp_path):
-    run = loop.Run.prepare(tiny(), begun(tiny(), tmp_path))
+    run = Run.prepare(tiny(), begun(tiny(), tmp_path))
     old = json.loads((tmp_path / "config.json").read_text())
     del old["model"]["own"], old["exploration"]
     (tmp_path / "config.json").write_text(json.dumps(old))
@@ -242,14 +244,14 @@ def test_runs_of_versions_with_fewer_fields_have_the_defaults(tmp_path):
 
 
 def test_results_of_another_price_do_not_stay(tmp_path):
-    run = loop.Run.prepare(tiny(), tmp_path)
+    run = Run.prepare(tiny(), tmp_path)
     setup.claim(run.config, run.dataset, tmp_path)
     for name in setup.RECORDS:
         (tmp_path / f"{name}.json").write_text("{}")
     (tmp_path / "routers_digits.json").write_text("{}")
     setup.claim(run.config, run.dataset, tmp_path)
     assert (tmp_path / "summary.json").exists()
-    setup.claim(loop.Run.prepare(tiny(price=0.5), tmp_path).config, run.dataset, tmp_path)
+    setup.claim(Run.prepare(tiny(price=0.5), tmp_path).config, run.dataset, tmp_path)
     assert not any((tmp_path / f"{n}.json").exists() for n in setup.RECORDS)
     assert not (tmp_path / "routers_digits.json").exists()
 

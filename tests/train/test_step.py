@@ -13,19 +13,20 @@ from dynalay_jax.adaptive import macs as cost
 from dynalay_jax.adaptive import routers
 from train import loop, step
 from train import state as state_lib
-from train.data import loading as data
+from train.data import batches
+from train.run import Run
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
 
 
 def test_phases_train_what_they_say():
     config = tiny()
-    run = loop.Run.prepare(config, None)
+    run = Run.prepare(config, None)
     before = run.initial().params
     resident = step.Resident(run.dataset.train)
     for phase in run.task.phases:
         call = step.train_steps(run.task, run.transforms, phase)
-        order = data.batch_indices(resident.count, 128, 0, 0, PER_CALL)
+        order = batches.batch_indices(resident.count, 128, 0, 0, PER_CALL)
         state, _ = call(step.replicate(run.initial()), resident, order)
         after = step.unreplicate(state).params
         changed = {
@@ -38,12 +39,12 @@ def test_phases_train_what_they_say():
 
 def main_steps(count=4, **changes):
     """States before and after each of the first steps of the main phase."""
-    run = loop.Run.prepare(tiny(**changes), None)
+    run = Run.prepare(tiny(**changes), None)
     resident, state = step.Resident(run.dataset.train), step.replicate(run.initial())
     call = step.train_steps(run.task, run.transforms, run.task.phases[0])
     states = [step.unreplicate(state)]
     for first in range(count):
-        order = data.batch_indices(resident.count, 128, 0, first, 1)
+        order = batches.batch_indices(resident.count, 128, 0, first, 1)
         state, _ = call(state, resident, order)
         states.append(step.unreplicate(state))
     return states
@@ -55,7 +56,7 @@ def close(a, b, atol):
 
 
 def test_every_step_and_device_draws_for_itself(monkeypatch):
-    run = loop.Run.prepare(tiny(), None)
+    run = Run.prepare(tiny(), None)
     resident = step.Resident(run.dataset.train)
 
     def drawn(task, transforms, phase, state, images, labels, key):
@@ -64,14 +65,14 @@ def test_every_step_and_device_draws_for_itself(monkeypatch):
 
     monkeypatch.setattr(step, "train_step", drawn)
     call = step.train_steps(run.task, run.transforms, run.task.phases[0])
-    order = data.batch_indices(resident.count, 128, 0, 0, 3)
+    order = batches.batch_indices(resident.count, 128, 0, 0, 3)
     _, parts = call(step.replicate(run.initial()), resident, order)
     draws = np.concatenate([part["draw"] for part in parts])
     assert len(draws) == 3 * jax.local_device_count() == len(np.unique(draws))
 
 
 def test_devices_learn_from_each_others_examples(monkeypatch):
-    run = loop.Run.prepare(tiny(), None)
+    run = Run.prepare(tiny(), None)
     resident, augmented = step.Resident(run.dataset.train), []
     original = step.augment
 
@@ -82,7 +83,7 @@ def test_devices_learn_from_each_others_examples(monkeypatch):
     monkeypatch.setattr(step, "augment", augment)
     call = step.train_steps(run.task, run.transforms, run.task.phases[0])
     # The learning rate of the first step is 0.
-    order = data.batch_indices(resident.count, 128, 0, 0, 2)
+    order = batches.batch_indices(resident.count, 128, 0, 0, 2)
     state, _ = call(step.replicate(run.initial()), resident, order)
     for leaf in jax.tree.leaves(state.params):
         assert (np.asarray(leaf) == np.asarray(leaf)[:1]).all()
@@ -92,12 +93,12 @@ def test_devices_learn_from_each_others_examples(monkeypatch):
 
 @pytest.mark.parametrize(("max_steps", "share"), [(100, 0.0), (1, 1.0)])
 def test_backward_solves_that_fail_are_counted(max_steps, share):
-    run = loop.Run.prepare(tiny(), None)
+    run = Run.prepare(tiny(), None)
     adjoint = dynalay_jax.Implicit(max_steps=max_steps, on_failure="jacobian_free")
     task = dataclasses.replace(run.task, model=run.task.model.clone(adjoint=adjoint))
     resident = step.Resident(run.dataset.train)
     call = step.train_steps(task, run.transforms, task.phases[0])
-    order = data.batch_indices(resident.count, 128, 0, 0, 1)
+    order = batches.batch_indices(resident.count, 128, 0, 0, 1)
     _, metrics = call(step.replicate(run.initial()), resident, order)
     assert step.measured(metrics)["backward_unconverged"] == share
 
@@ -117,7 +118,7 @@ def test_accumulation_updates_every_so_many_steps():
 
 
 def test_exploration_falls_and_the_floor_ends():
-    run = loop.Run.prepare(tiny(**{"exploration.entropy": (0.01, 0.001)}), None)
+    run = Run.prepare(tiny(**{"exploration.entropy": (0.01, 0.001)}), None)
     agent, joint = run.task.phases[1:]
     over = agent.first + round(0.3 * (joint.last - agent.first))
     start, late, end = (
@@ -129,9 +130,9 @@ def test_exploration_falls_and_the_floor_ends():
 
 
 def test_steps_of_a_call_are_scanned_where_there_is_no_cpu(monkeypatch):
-    run = loop.Run.prepare(tiny(), None)
+    run = Run.prepare(tiny(), None)
     resident = step.Resident(run.dataset.train)
-    order = data.batch_indices(resident.count, 128, 0, 0, 3)
+    order = batches.batch_indices(resident.count, 128, 0, 0, 3)
     found = []
     for backend in ("cpu", "gpu"):
         with monkeypatch.context() as patch:
@@ -146,7 +147,7 @@ def test_steps_of_a_call_are_scanned_where_there_is_no_cpu(monkeypatch):
 
 def test_evaluation_is_that_of_each_example_by_itself():
     """In several padded batches on several devices, in the order of the split."""
-    run = loop.Run.prepare(tiny(eval_batch=96), None)
+    run = Run.prepare(tiny(eval_batch=96), None)
     params, test, task = run.initial().params, run.dataset.test, run.task
     report = run.evaluate(step.replicate(params), "test", "agent", 0.3)
     variables, key = state_lib.join(params), jax.random.key(0)
@@ -167,7 +168,7 @@ def test_a_solve_stands_until_a_layer_below_is_iterated():
     def script(key, seen):
         return np.array(then if seen.round else first, bool)
 
-    run = loop.Run.prepare(tiny(**{"model.rounds": 2}), None)
+    run = Run.prepare(tiny(**{"model.rounds": 2}), None)
     images, labels = run.dataset.test.images[:4], run.dataset.test.labels[:4]
     params, key = run.initial().params, jax.random.key(0)
     out = step.evaluation_step(run.task, params, images, labels, script, 0.1, key)
@@ -177,13 +178,13 @@ def test_a_solve_stands_until_a_layer_below_is_iterated():
 
 
 def test_further_rounds_are_the_agents():
-    task = loop.Run.prepare(tiny(**{"model.rounds": 2}), None).task
+    task = Run.prepare(tiny(**{"model.rounds": 2}), None).task
     rounds = {phase.name: step.trained_model(task, phase).rounds for phase in task.phases}
     assert rounds == {"main": 1, "agent": 2, "joint": 2}
 
 
 def test_training_call_is_traced_once_a_phase():
-    run = loop.Run.prepare(tiny(), None)
+    run = Run.prepare(tiny(), None)
     resident = step.Resident(run.dataset.train)
     traces = []
     task = run.task
@@ -197,7 +198,7 @@ def test_training_call_is_traced_once_a_phase():
         call = step.train_steps(task, run.transforms, task.phases[0])
         state = step.replicate(run.initial())
         for first in range(0, 3 * PER_CALL, PER_CALL):
-            order = data.batch_indices(resident.count, 128, 0, first, PER_CALL)
+            order = batches.batch_indices(resident.count, 128, 0, first, PER_CALL)
             state, _ = call(state, resident, order)
     assert len(traces) == 1
 

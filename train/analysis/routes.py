@@ -16,7 +16,7 @@ import numpy as np
 
 from dynalay_jax.adaptive import routers
 from train.analysis import confidence as graded
-from train.analysis import two_looks as cascade
+from train.analysis import two_looks
 from train.evaluate import Report, Reports
 
 # Of the expected calibration error, as in Guo et al., On Calibration of Modern Neural Networks.
@@ -204,7 +204,7 @@ def measure(report: Reports, random_accuracy: float, rounds: int) -> dict[str, A
     two = graded.best(report, routes, paid, agent.mean_cost)
     looks = {}
     if rounds > 1 and _layers(report) > 1:
-        second = cascade.best(report, _layers(report), paid, agent.mean_cost)
+        second = two_looks.best(report, _layers(report), paid, agent.mean_cost)
         looks = {f"cascade_{key}": value for key, value in second.items()}
     right, before = agent.each["correct"], straight.each["correct"]
     asking = np.mean(agent.each["cost"] - cost[np.arange(len(cost)), chosen])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from configs import _variants as baselines
+from configs import _variants
 from train import workdir as setup
 from train.errors import UserError
 
@@ -32,12 +32,12 @@ class Group:
     @property
     def task(self) -> str:
         """The config without its baseline or variant."""
-        return baselines.split(self.name)[0]
+        return _variants.split(self.name)[0]
 
     @property
     def variant(self) -> str:
         """The baseline or variant, "" for the config as it is."""
-        return baselines.split(self.name)[1]
+        return _variants.split(self.name)[1]
 
     @property
     def has_agent(self) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import scipy  # loads scipy.stats, which takes a second, when it is first used
 
-from train.analysis import routes as hindsight
+from train.analysis import routes
 from train.evaluate import Reports
 
 
@@ -26,9 +26,9 @@ def summarise(
     """
     agent, straight, everything = (report("test", name) for name in (router, "none", "all"))
     budget = [agent.mean_cost]
-    random = hindsight.random(report, budget)[0]
-    route = hindsight.best_route(report, report("validation", router).mean_cost)
-    confidence = hindsight.confidence(report, budget, route)[0]
+    random = routes.random(report, budget)[0]
+    route = routes.best_route(report, report("validation", router).mean_cost)
+    confidence = routes.confidence(report, budget, route)[0]
     right, steps = straight.each["correct"], agent.each["steps"]
     residual = agent.each["residual"]
     iterated = ~np.isnan(residual)
@@ -39,7 +39,7 @@ def summarise(
         "images_per_second": len(right) / agent.seconds,
         "test_accuracy": agent.accuracy,
         "straight_accuracy": straight.accuracy,
-        "layer_accuracies": hindsight.outcomes(report, 1)[0].mean(0)[1:].tolist(),
+        "layer_accuracies": routes.outcomes(report, 1)[0].mean(0)[1:].tolist(),
         # Of the layers up to the second, the third, …, without the last.
         "first_accuracies": [report("test", f"first_{j}").accuracy for j in layers[1:-1]],
         "all_layers_accuracy": everything.accuracy,
@@ -105,6 +105,6 @@ def curve(report: Reports, prices: Sequence[float], route: str, rounds: int) -> 
             "random": [
                 {"rate": rate, **point(ends.get(rate, f"random:{rate}"))} for rate in rates.tolist()
             ],
-            **(hindsight.curves(report, route, rounds) if prices else {}),
+            **(routes.curves(report, route, rounds) if prices else {}),
         },
     }

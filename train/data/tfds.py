@@ -1,4 +1,4 @@
-"""TODO."""
+"""Data sets of TensorFlow Datasets, read as ArrayRecord without TensorFlow."""
 
 import importlib.util
 from typing import Any
@@ -12,7 +12,7 @@ from train.errors import UserError
 _PROBE_TIMEOUT = 5
 
 
-def _prepared_builder(name: str, data_dir: str) -> Any:
+def prepared_builder(name: str, data_dir: str) -> Any:
     """The TFDS builder of a data set that is there as ArrayRecord; downloads it if need be."""
     from etils import epath
     import tensorflow_datasets as tfds
@@ -72,7 +72,8 @@ def _answers(url: str) -> bool:
     return True
 
 
-def _read(builder: Any, split: str) -> Split:
+def read(builder: Any, split: str) -> Split:
+    """The images and labels of a split."""
     source = builder.as_data_source(split=split)
     # All in one request: half the time of asking one by one.
     examples = source.__getitems__(range(len(source)))

@@ -1,8 +1,10 @@
-"""TODO."""
+"""A data set in memory: its splits, and what is known about them."""
 
 import dataclasses
 
 import numpy as np
+
+from train.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,3 +51,20 @@ class Dataset:
     std: np.ndarray
     difficulty: str
     vocabulary: int = 0
+
+
+# What a loader returns: train, validation, test, classes, what the difficulty is.
+Parts = tuple[Split, Split, Split, tuple[str, ...], str]
+
+
+def hold_out(split: Split, count: int) -> tuple[Split, Split]:
+    """All but the last `count` examples, and these."""
+    total = len(split.labels)
+    check_count("validation", count, 0, total - 1)
+    return split.take(slice(total - count)), split.take(slice(total - count, None))
+
+
+def check_count(name: str, value: int, least: int, most: int) -> None:
+    """Raises UserError unless config.data.`name` is in the range."""
+    if not least <= value <= most:
+        raise UserError(f"config.data.{name}: expected {least} to {most} examples, got {value}.")

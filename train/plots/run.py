@@ -20,7 +20,7 @@ import numpy as np
 from train.console import action_names
 from train.errors import UserError
 from train.metrics import read_metrics
-from train.plots import cost_curves as curves
+from train.plots import cost_curves
 from train.plots import records as figures_records
 from train.plots import style as drawing
 from train.plots.style import BLACK, BLUE, GREEN, ORANGE, PINK, RED, ROUTERS
@@ -71,7 +71,7 @@ def draw(workdir: Path) -> list[Path]:
         (
             "price_curve",
             "Accuracy against cost",
-            lambda axes: curves.by_cost(axes, curve, halting, summary),
+            lambda axes: cost_curves.by_cost(axes, curve, halting, summary),
         ),
     ]
     composers: dict[str, Callable[[dict], Figure]] = {

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from train import loop
 from train import run as finished
 from train import workdir as setup
 from train.analysis.routes import calibration_error
@@ -23,6 +22,7 @@ from train.console import percent, print_table
 from train.errors import UserError
 from train.evaluate import COMPARED, Report
 from train.plots import run as figures
+from train.run import Run
 from train.step import Resident
 from train.studies import corruptions
 from train.studies.corruptions import CORRUPTIONS, SEVERITIES
@@ -31,7 +31,7 @@ from train.studies.corruptions import CORRUPTIONS, SEVERITIES
 _IMAGES = ("digits", "cifar10", "cifar100")
 
 
-def measure(run: loop.Run, params: Any) -> dict[str, Any]:
+def measure(run: Run, params: Any) -> dict[str, Any]:
     """Accuracy, cost and calibration on the corrupted test split.
 
     Args:

@@ -30,15 +30,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dynalay_jax.adaptive import agent
-from dynalay_jax.adaptive import macs as cost
+from dynalay_jax.adaptive import agent, macs
 from train import run as finished
 from train import state
 from train import workdir as setup
 from train.cli import friendly
 from train.console import percent, print_table
 from train.data.types import Dataset, Split
-from train.plots import cost_curves as curves
+from train.plots import cost_curves
 from train.plots import run as figures
 from train.step import Task, unreplicate
 from train.studies import exits
@@ -92,7 +91,7 @@ def asking(net: HaltingNet, phi: agent.Phi) -> float:
     """MACs of asking the network once about one sample of φ, leaves [..., n]."""
     one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[-1:], jnp.float32), phi)
     params = jax.eval_shape(net.init, jax.random.key(0), one)
-    return cost.macs(net.apply, params, one)
+    return macs.macs(net.apply, params, one)
 
 
 def training_split(dataset: Dataset) -> Split:
@@ -232,7 +231,7 @@ def compare(workdir: str | Path, data_dir: str | None = None) -> dict[str, Any]:
 
 
 def _say(record: dict[str, Any]) -> None:
-    names = {"agent": "agent"} | {name: label for name, (label, _) in curves.HALTING.items()}
+    names = {"agent": "agent"} | {name: label for name, (label, _) in cost_curves.HALTING.items()}
     rows = [
         [names[name], percent(at["accuracy"]), f"{at['mean_cost']:.2f}"]
         for name, at in record["at_agent_cost"].items()

@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from train import evaluate, loop
+from train import evaluate
 from train import run as finished
 from train import workdir as setup
 from train.cli import Parser, friendly
@@ -23,6 +23,7 @@ from train.data.loading import TEST_FIELDS
 from train.errors import UserError
 from train.evaluate import COMPARED
 from train.plots import run as figures
+from train.run import Run
 
 
 def extrapolate(workdir: str | Path, field: str, values: Sequence[Any]) -> dict[str, Any]:
@@ -65,7 +66,7 @@ def extrapolate(workdir: str | Path, field: str, values: Sequence[Any]) -> dict[
     return record
 
 
-def _measure(run: loop.Run, names: Sequence[str]) -> dict[str, Any]:
+def _measure(run: Run, names: Sequence[str]) -> dict[str, Any]:
     _, params = run.restored()
     report = evaluate.reports(run.evaluate, params, run.config.price)
     out: dict[str, Any] = {"test_examples": len(run.dataset.test.labels)}

@@ -25,7 +25,7 @@ import optax
 from dynalay_jax import Status, Unrolled
 from dynalay_jax.adaptive.inspect import call
 from dynalay_jax.adaptive.model import DynaLay
-from dynalay_jax.solve import per_sample as lanes
+from dynalay_jax.solve import per_sample
 from train import run as finished
 from train import state
 from train import workdir as setup
@@ -96,7 +96,9 @@ def starts(task: Task, variables: PyTree, split: Split) -> list[dict[str, float]
         own, _ = iterated(task.model, variables, begun, layer + 1)
         other, sweep = iterated(task.model, variables, moved, layer + 1)
         pairs = zip(own.hs[1:], other.hs[1:], strict=True)
-        distance = [lanes.norm(b - a) / jnp.maximum(lanes.norm(a), 1e-12) for a, b in pairs]
+        distance = [
+            per_sample.norm(b - a) / jnp.maximum(per_sample.norm(a), 1e-12) for a, b in pairs
+        ]
         return (
             sweep.status[:, layer] == Status.CONVERGED,
             jnp.argmax(own.logits, -1) == jnp.argmax(other.logits, -1),

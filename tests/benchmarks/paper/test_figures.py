@@ -5,13 +5,13 @@ import json
 import numpy as np
 from sample_records import SUMMARY, lines, write
 
-from benchmarks.paper import figures as comparisons
+from benchmarks.paper import figures
 from train.analysis.seeds import Group
 
 
 def test_models_are_points_and_means_by_layers():
     alone, shared = {0: [0.8, 0.9], 1: [], 2: [0.95]}, {0: [0.7], 1: [0.75], 2: [0.9]}
-    figure = comparisons.models("digits", alone, shared)
+    figure = figures.models("digits", alone, shared)
     found = lines(figure)
     np.testing.assert_allclose(found["trained on this route alone"][:, 1], [0.85, 0.95])
     np.testing.assert_allclose(found["DynaLay's weights on this route"][:, 1], [0.7, 0.75, 0.9])
@@ -19,19 +19,19 @@ def test_models_are_points_and_means_by_layers():
     assert sizes == [2, 1, 2, 1, 1, 1, 3]
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["trained on this route alone", "DynaLay's weights on this route"]
-    assert comparisons.models("digits", {0: []}, shared) is None
+    assert figures.models("digits", {0: []}, shared) is None
 
 
 def test_warmup_needs_both(tmp_path):
     with_it = write(tmp_path / "a"), write(tmp_path / "b")
     without = (write(tmp_path / "c", phases=("joint",)),)
     runs = [Group("digits", with_it, 2 * (SUMMARY,)), Group("digits_no", without, (SUMMARY,))]
-    figure = comparisons.warmup("digits", dict(zip(("with", "without"), runs, strict=True)))
+    figure = figures.warmup("digits", dict(zip(("with", "without"), runs, strict=True)))
     assert [line.get_xydata().shape for line in figure.axes[0].lines] == 3 * [(3, 2)]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["with", "without"]
     np.testing.assert_allclose(lines(figure)["with"], [(30, np.nan), (60, 0.55), (90, 0.55)])
     np.testing.assert_allclose(lines(figure)["without"][:, 1], [0.55, 0.55, 0.55])
-    assert comparisons.warmup("digits", {"with": runs[0], "without": None}) is None
+    assert figures.warmup("digits", {"with": runs[0], "without": None}) is None
 
 
 def test_static_nets_are_beside_the_curve(tmp_path):
@@ -50,11 +50,11 @@ def test_static_nets_are_beside_the_curve(tmp_path):
             for i, each in enumerate(macs)
         ),
     )
-    found = lines(comparisons.static(own, [net(*each) for each in macs.items()]))
+    found = lines(figures.static(own, [net(*each) for each in macs.items()]))
     np.testing.assert_allclose(found["agent, by price λ"], [(1.0, 0.93)])
     np.testing.assert_allclose(found["model_0"], [(0.0, 0.91)])
     np.testing.assert_allclose(found["wide_3x"], [(2.0, 0.9)])
-    assert comparisons.static(own, []) is None
+    assert figures.static(own, []) is None
 
 
 def test_times_are_curves_of_agent_random_and_confidence_and_points():
@@ -71,7 +71,7 @@ def test_times_are_curves_of_agent_random_and_confidence_and_points():
         row("random", 2.0, 0.65),
         row("all layers", 9.0, 0.95),
     ]
-    figure = comparisons.times("digits", {"rows": rows})
+    figure = figures.times("digits", {"rows": rows})
     found = lines(figure)
     assert sorted(found) == ["agent, by price λ", "all layers", "none", "random"]
     np.testing.assert_allclose(found["agent, by price λ"], [(4.0, 0.9), (3.0, 0.8)])

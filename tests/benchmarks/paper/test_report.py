@@ -20,8 +20,7 @@ from sample_records import (
     write,
 )
 
-from benchmarks.paper import report
-from benchmarks.paper import verdicts as ledger
+from benchmarks.paper import report, verdicts
 from train.analysis import seeds
 
 
@@ -33,7 +32,7 @@ def finished(folder, seed=0, cell="concave", **changes):
 
 def page(found, out):
     drawn = report.draw(found, out / "figures")
-    return report.page(found, [], ledger.entries(found), drawn, report.tables(found))
+    return report.page(found, [], verdicts.entries(found), drawn, report.tables(found))
 
 
 @pytest.fixture

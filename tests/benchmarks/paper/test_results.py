@@ -5,7 +5,7 @@ import json
 import pytest
 from sample_records import run
 
-from benchmarks.paper import results as runs
+from benchmarks.paper import results
 from train.analysis import seeds
 
 SUMMARY = {
@@ -40,7 +40,7 @@ def group(tmp_path):
 
 
 def test_record_holds_every_seed_and_where_it_ran(group):
-    record = runs.collect(group)
+    record = results.collect(group)
     assert [run["summary"]["test_accuracy"] for run in record["runs"]] == [0.95, 0.97]
     assert record["ran"] == group.ran
     assert record["config"]["data"] == {"name": "digits"}, "no path of this machine"
@@ -49,8 +49,8 @@ def test_record_holds_every_seed_and_where_it_ran(group):
 
 def test_table_averages_seeds_and_says_what_was_not_run(group):
     nets = [{"runs": [{"summary": {"test_accuracy": share}}]} for share in (0.91, 0.98)]
-    records = {"connectivity": runs.collect(group), "cifar10": None}
-    lines = runs.table(records, {"connectivity": nets}).splitlines()
+    records = {"connectivity": results.collect(group), "cifar10": None}
+    lines = results.table(records, {"connectivity": nets}).splitlines()
     cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
     assert cells[:4] == ["`connectivity.py`", "500", "2", "90.0 ± 0.0 %"]
     assert cells[-7:] == [
@@ -58,20 +58,22 @@ def test_table_averages_seeds_and_says_what_was_not_run(group):
         "1.5",
     ]  # fmt: skip
     nets[1]["runs"] *= 2
-    assert "| 98.0 ± 0.0 % |" in runs.table(records, {"connectivity": nets}), "n is that of seeds"
-    lines = runs.table(records, {}).splitlines()
+    assert "| 98.0 ± 0.0 % |" in results.table(records, {"connectivity": nets}), (
+        "n is that of seeds"
+    )
+    lines = results.table(records, {}).splitlines()
     assert lines[2].split("|")[-6].strip() == "—", "no such net was trained"
     assert "`cifar10.py`" in lines[3] and "not run" in lines[3]
 
 
 def test_more_routes_of_the_same_weights(group):
-    record = runs.collect(group)
+    record = results.collect(group)
     for each, accuracy in zip(record["runs"], (0.95, 0.96), strict=True):
         each["summary"] |= {"layer_accuracies": [0.9, accuracy], "oracle_accuracy": 0.99}
         each["summary"]["surest_accuracy"] = 0.97
         points = [{"accuracy": 0.9, "mean_cost": 3}, {"accuracy": accuracy, "mean_cost": 4}]
         each["curve"] = {"routers": dict(zip(("layer 1", "layer 2"), points, strict=True))}
-    lines = runs.routes_table({"connectivity": record, "cifar10": None}).splitlines()
+    lines = results.routes_table({"connectivity": record, "cifar10": None}).splitlines()
     assert len(lines) == 3, "what was not run has no row"
     assert [cell.strip() for cell in lines[2].strip("|").split("|")] == [
         "`connectivity.py`", "—", "—", "—", "96.0 ± 1.4 %", "25", "60", "75",
@@ -80,16 +82,16 @@ def test_more_routes_of_the_same_weights(group):
 
 
 def test_baselines_are_in_order_of_their_macs(group):
-    record = runs.collect(group)
+    record = results.collect(group)
     cheap = {"runs": [{"summary": SUMMARY | {"mean_macs": 1e6, "test_accuracy": 0.9}}]}
     records = {"connectivity": record, "connectivity_model_0": cheap}
-    lines = runs.static_table(records, {"connectivity": 0.25}).splitlines()
+    lines = results.static_table(records, {"connectivity": 0.25}).splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
     assert rows == [
         ["`connectivity_model_0`", "1", "90.0 %", "1.5", "1.000", "—"],
         ["`connectivity`", "2", "96.0 ± 1.4 %", "1.5", "2.500", "250"],
     ]
-    lines = runs.static_table(records, {}).splitlines()
+    lines = results.static_table(records, {}).splitlines()
     assert "µs" not in lines[0] and lines[2].count("|") == 6, "nothing was timed"
 
 
@@ -107,7 +109,7 @@ def test_larger_test_data_are_rows():
         "mazes": {"runs": [asked("agent", 0.9, 0.7, **agent), asked("agent", 0.9, 0.9, **agent)]},
         "mazes_deep_2x": {"runs": [asked("straight", 1.0, 0.6)]},
     }
-    header, _, *lines = runs.larger_table(records, "side").splitlines()
+    header, _, *lines = results.larger_table(records, "side").splitlines()
     cells = lambda line: [cell.strip() for cell in line.strip("|").split("|")]
     assert cells(header) == [
         "side", "no operation", "agent", "all layers", "deep_2x", "agent's cost", "agent's steps"
@@ -120,7 +122,7 @@ def test_larger_test_data_are_rows():
 def test_what_was_asked_of_a_run_is_in_its_record(group):
     for name in ("halting", "extrapolation_grid", "gallery"):
         (group.workdirs[1] / f"{name}.json").write_text(json.dumps({"of": name}))
-    first, second = runs.collect(group)["runs"]
+    first, second = results.collect(group)["runs"]
     assert first.keys() == {"summary", "curve"}
     assert second.keys() == {"summary", "curve", "halting", "extrapolation_grid"}
     assert second["extrapolation_grid"] == {"of": "extrapolation_grid"}
@@ -131,6 +133,6 @@ def test_command_writes_records_and_copies_what_was_timed(group, tmp_path, monke
     out = tmp_path / "results"
     out.mkdir()
     monkeypatch.setattr("sys.argv", ["runs", *map(str, group.workdirs), f"--out={out}"])
-    runs.main()
-    assert json.loads((out / "connectivity.json").read_text()) == runs.collect(group)
+    results.main()
+    assert json.loads((out / "connectivity.json").read_text()) == results.collect(group)
     assert (out / "routers_connectivity.json").read_text() == '{"rows": []}'

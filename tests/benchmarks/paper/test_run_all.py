@@ -7,11 +7,11 @@ import threading
 
 import pytest
 
-from benchmarks.paper import run_all as paper
-from configs import _variants as baselines
+from benchmarks.paper import run_all
+from configs import _variants
 
 OUT = Path("runs")
-STUDY = paper.Study(
+STUDY = run_all.Study(
     "digits",
     (1, 2),
     ("model_0", "residual_1.7x"),
@@ -23,7 +23,7 @@ STUDY = paper.Study(
 
 
 def commands(study):
-    return [" ".join(step.command) for step in paper.plan(study, OUT)]
+    return [" ".join(step.command) for step in run_all.plan(study, OUT)]
 
 
 def test_every_run_is_trained_and_asked():
@@ -54,24 +54,24 @@ def test_every_run_is_trained_and_asked():
 
 def test_answers_are_files_of_the_run():
     """So that those of another run, or committed ones, are not taken for it."""
-    made = [step.makes for step in paper.plan(STUDY, OUT)]
+    made = [step.makes for step in run_all.plan(STUDY, OUT)]
     assert made[:2] == [None, None] and all(path.parent.parent == OUT for path in made[2:])
 
 
 def test_finished_runs_are_collected(tmp_path):
-    assert paper.collection([STUDY], tmp_path, Path("R")) == []
+    assert run_all.collection([STUDY], tmp_path, Path("R")) == []
     done = [tmp_path / name for name in ("digits-1", "digits_model_0-1")]
     for folder in done:
         folder.mkdir()
         (folder / "summary.json").touch()
     (tmp_path / "digits-2").mkdir()
-    runs, report = (step.command for step in paper.collection([STUDY], tmp_path, Path("R")))
+    runs, report = (step.command for step in run_all.collection([STUDY], tmp_path, Path("R")))
     assert runs == ("benchmarks.paper.results", *map(str, done), "--out=R")
     assert report == ("benchmarks.paper.report", *map(str, done), "--out=R")
 
 
 def test_dear_variants_are_trained_with_one_seed():
-    sweeps = lambda **fields: commands(paper.Study("digits", **fields, once=("resnet20",)))[:2]
+    sweeps = lambda **fields: commands(run_all.Study("digits", **fields, once=("resnet20",)))[:2]
     assert sweeps(seeds=(1, 2)) == [
         "train.sweep --configs=digits --seeds=1,2 --out=runs",
         "train.sweep --configs=digits:resnet20 --seeds=1 --out=runs",
@@ -82,19 +82,19 @@ def test_dear_variants_are_trained_with_one_seed():
 
 
 def test_more_seeds_begin_with_those_that_are_done():
-    more = paper.with_seeds(STUDY, 3)
+    more = run_all.with_seeds(STUDY, 3)
     assert more.seeds == (1, 2, 3)
     assert set(commands(STUDY)[2:-2]) < set(commands(more))
     assert commands(more)[0].startswith("train.sweep --configs=digits,digits:model_0,")
     assert "digits:cell_free --seeds=1,2,3 " in commands(more)[0], "and what was trained once"
 
 
-@pytest.mark.parametrize("scale", paper.SCALES)
+@pytest.mark.parametrize("scale", run_all.SCALES)
 def test_every_config_and_variant_of_a_scale_exists(scale):
-    for study in paper.SCALES[scale]:
+    for study in run_all.SCALES[scale]:
         assert Path(f"configs/{study.config}.py").exists()
         for variant in (*study.variants, *study.once):
-            assert baselines.split(f"{study.config}_{variant}") == (study.config, variant)
+            assert _variants.split(f"{study.config}_{variant}") == (study.config, variant)
 
 
 def test_what_is_done_is_skipped_and_a_failure_ends_its_study(tmp_path, monkeypatch, capsys):
@@ -103,14 +103,14 @@ def test_what_is_done_is_skipped_and_a_failure_ends_its_study(tmp_path, monkeypa
     monkeypatch.setattr(subprocess, "call", call)
     (tmp_path / "there").touch()
     steps = [
-        paper.Step("a", ("done",), tmp_path / "there"),
-        paper.Step("a", ("new",), tmp_path / "absent"),
-        paper.Step("a", ("always",)),
-        paper.Step("a", ("bad",)),
-        paper.Step("a", ("never",)),
-        paper.Step("b", ("other",)),
+        run_all.Step("a", ("done",), tmp_path / "there"),
+        run_all.Step("a", ("new",), tmp_path / "absent"),
+        run_all.Step("a", ("always",)),
+        run_all.Step("a", ("bad",)),
+        run_all.Step("a", ("never",)),
+        run_all.Step("b", ("other",)),
     ]
-    assert paper.carry_out(steps) == ["[4/6] bad: ended with 1"]
+    assert run_all.carry_out(steps) == ["[4/6] bad: ended with 1"]
     assert called == ["new", "always", "bad", "other"]
     out = capsys.readouterr().out
     assert "[1/6] done: done already" in out and "[5/6] never: left out" in out
@@ -131,12 +131,12 @@ def test_studies_run_side_by_side_and_what_is_timed_alone(monkeypatch):
     monkeypatch.setattr(subprocess, "call", call)
     everything = os.sched_getaffinity(0)
     steps = [
-        paper.Step("a", ("a",)),
-        paper.Step("a", ("timed",), alone=True),
-        paper.Step("b", ("b",)),
-        paper.Step("b", ("later",)),
+        run_all.Step("a", ("a",)),
+        run_all.Step("a", ("timed",), alone=True),
+        run_all.Step("b", ("b",)),
+        run_all.Step("b", ("later",)),
     ]
-    assert paper.carry_out(steps, jobs=2) == []
+    assert run_all.carry_out(steps, jobs=2) == []
     assert order[-1] == "timed" and sorted(order[:-1]) == ["a", "b", "later"]
     assert cores["a"] | cores["b"] == everything == os.sched_getaffinity(0)
     assert len(everything) == 1 or not cores["a"] & cores["b"]
@@ -149,8 +149,8 @@ def test_commands_of_a_study_share_compiled_programs(tmp_path, monkeypatch):
     call = lambda command, env: folders.update({command[2]: env.get(name)}) or 0
     monkeypatch.setattr(subprocess, "call", call)
     studies = [(study, step) for study in "ab" for step in ("train", "ask", "time")]
-    steps = [paper.Step(a, (a + step,), alone=step == "time") for a, step in studies]
-    assert paper.carry_out(steps, jobs=2, programs=tmp_path) == []
+    steps = [run_all.Step(a, (a + step,), alone=step == "time") for a, step in studies]
+    assert run_all.carry_out(steps, jobs=2, programs=tmp_path) == []
     assert folders["atrain"] == folders["aask"] == str(tmp_path / "a")
     assert folders["btrain"] == folders["bask"] == str(tmp_path / "b")
     assert folders["atime"] is folders["btime"] is None

@@ -6,7 +6,7 @@ import json
 from matplotlib.figure import Figure
 from sample_records import SUMMARY
 
-from benchmarks.paper import study_sections as asked
+from benchmarks.paper import study_sections
 from train.analysis.seeds import Group
 
 
@@ -20,8 +20,9 @@ def runs(tmp_path, count=2):
 def test_without_answers_there_is_no_table(tmp_path):
     group = runs(tmp_path)
     for answers in (
-        asked.calibrated, asked.extrapolated, asked.corrupted, asked.noise, asked.judged,
-        asked.solved,
+        study_sections.calibrated, study_sections.extrapolated, study_sections.corrupted,
+        study_sections.noise, study_sections.judged,
+        study_sections.solved,
     ):  # fmt: skip
         assert not answers([group]).rows
 
@@ -32,7 +33,7 @@ def test_calibrated_settings_and_how_often_there_was_none(tmp_path):
         test = {"cost": cost, "all_layers_cost": 8.0, "accuracy": 0.9, "extra_error": 0.015}
         record = {"risk": 0.02, "delta": 0.1, "choice": {"router": router}, "test": test}
         (workdir / "calibrated_agent.json").write_text(json.dumps(record))
-    part = asked.calibrated([group])
+    part = study_sections.calibrated([group])
     assert part.columns[-1] == "all layers chosen"
     assert part.rows == [
         ["scales", "agent", "2, 0.1", "2", "3.00 ± 1.41", "8.00 ± 0.00", "90.0 ± 0.0",
@@ -48,7 +49,7 @@ def test_corruptions_are_rows_and_severities_columns(tmp_path):
             for s in (0, 1)
         ]
         (workdir / "robustness.json").write_text(json.dumps({"corruptions": {"blur": rows}}))
-    part = asked.corrupted([group, dataclasses.replace(group, workdirs=())])
+    part = study_sections.corrupted([group, dataclasses.replace(group, workdirs=())])
     assert part.columns == ["config", "corruption", "n", "0", "1"]
     assert part.rows == [
         ["scales", "blur: accuracy (%)", "2", "90.0 ± 0.0", "80.0 ± 0.0"],
@@ -62,7 +63,7 @@ def test_noise_is_beside_the_test_set(tmp_path):
     for cost, workdir in enumerate(group.workdirs[:2], 1):
         record = {"uniform_noise": {"agent_cost": cost, "no_operation": 0.4}}
         (workdir / "robustness.json").write_text(json.dumps(record))
-    rows = asked.noise([group]).rows
+    rows = study_sections.noise([group]).rows
     assert rows == [["scales", "2", "1.00 ± 0.00", "1.50 ± 0.71", "40.0 ± 0.0"]]
 
 
@@ -77,7 +78,7 @@ def test_other_data_are_averaged_over_the_runs_that_were_asked(tmp_path):
         ]
         record = {"field": "grid", "trained": 10, "rows": rows}
         (workdir / "extrapolation_grid.json").write_text(json.dumps(record))
-    rows = asked.extrapolated([group, dataclasses.replace(group, workdirs=())]).rows
+    rows = study_sections.extrapolated([group, dataclasses.replace(group, workdirs=())]).rows
     assert [row[:4] for row in rows] == [
         ["scales", "grid = 10 as in training", "2", "82.0 ± 1.4"],
         ["scales", "grid = 20", "1", "82.0"],
@@ -88,7 +89,7 @@ def test_other_data_are_averaged_over_the_runs_that_were_asked(tmp_path):
 def test_figures_have_the_static_nets_that_were_asked_about_the_same_data(tmp_path, monkeypatch):
     drawn = []
     draw = lambda *what: drawn.append(what) or Figure()
-    monkeypatch.setattr(asked.figures_records, "extrapolation", draw)
+    monkeypatch.setattr(study_sections.figures_records, "extrapolation", draw)
     own = runs(tmp_path, 1)
     static = [Group(f"scales_{name}", (tmp_path / name,), ({"router": "none"},))
               for name in ("wide_2x", "deep_2x", "residual_2x")]  # fmt: skip
@@ -98,7 +99,7 @@ def test_figures_have_the_static_nets_that_were_asked_about_the_same_data(tmp_pa
         folder.mkdir(exist_ok=True)
         rows = [{"value": value, "straight_accuracy": value / 100} for value in known]
         (folder / "extrapolation_grid.json").write_text(json.dumps({"rows": rows}))
-    figures = asked.extrapolation_figures([own, *static])
+    figures = study_sections.extrapolation_figures([own, *static])
     assert figures.keys() == {"scales_extrapolation_grid"}
     assert figures["scales_extrapolation_grid"].get_suptitle().startswith("scales-0: ")
     assert drawn[0][1] == {"wide_2x": [0.1, 0.2]}
@@ -110,7 +111,7 @@ def test_cost_by_fifths_of_what_another_model_finds_hard(tmp_path):
         parts = [{"agent_cost": float(i + part)} for part in range(5)]
         record = {"judge": f"net-{i}", "cost_spearman": 0.5, "unsure_spearman": None}
         (workdir / "agreement.json").write_text(json.dumps({**record, "parts": parts}))
-    assert asked.judged([group, dataclasses.replace(group, workdirs=())]).rows == [
+    assert study_sections.judged([group, dataclasses.replace(group, workdirs=())]).rows == [
         ["scales", "net-0, net-1", "2", "0.50 ± 0.00", "—", "0.50 ± 0.71", "1.50 ± 0.71",
          "2.50 ± 0.71", "3.50 ± 0.71", "4.50 ± 0.71"],
     ]  # fmt: skip
@@ -123,7 +124,7 @@ def test_solves_are_told_layer_by_layer(tmp_path):
         layer |= {"same_answer": 0.9 + 0.1 * i, "gradient_error": 1e-4, "stopped_error": 3e-4}
         record = {"layers": [layer, layer | {"converged": 0.5}]}
         (workdir / "solves.json").write_text(json.dumps(record))
-    first, second = asked.solved([group, dataclasses.replace(group, workdirs=())]).rows
+    first, second = study_sections.solved([group, dataclasses.replace(group, workdirs=())]).rows
     rest = ["1e-03 ± 0e+00", "2e-02 ± 0e+00", "95.0 ± 7.1", "1e-04 ± 0e+00", "3e-04 ± 0e+00"]
     assert first == ["scales", "layer 1", "2", "100.0 ± 0.0", *rest]
     assert second == ["scales", "layer 2", "2", "50.0 ± 0.0", *rest]

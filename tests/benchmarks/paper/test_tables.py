@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from sample_records import CURVE, SUMMARY, write
 
-from benchmarks.paper import published as paper
-from benchmarks.paper import tables as reproduction
-from benchmarks.support import timed as timings
+from benchmarks.paper import published, tables
+from benchmarks.support import timed
 from train.analysis.seeds import Group
 
 
@@ -19,7 +18,7 @@ def of(name, *changes, folder=None, cell="cascade"):
 
 
 def sections(groups, training=(), drawn=()):
-    return {part.title: part for part in reproduction.sections(groups, training, drawn)}
+    return {part.title: part for part in tables.sections(groups, training, drawn)}
 
 
 @pytest.fixture
@@ -54,7 +53,7 @@ def test_backward_times_are_of_the_record():
         ["paper", "DEQ", "600", "—"],
         ["all", "all", "not measured", "—"],
     ]
-    of = lambda config, name, *times: timings.Arm(config, name, np.array(times), np.array(times))
+    of = lambda config, name, *times: timed.Arm(config, name, np.array(times), np.array(times))
     record = [
         of(config, *arm)
         for config in ("digits", "scales")
@@ -120,12 +119,12 @@ def test_models_stand_beside_dynalays_weights(groups):
         ["digits", "Model 2", "not run", "—", "2", "93.5 ± 0.0"],
     ]
     assert models.rows[-1] == ["cifar10_small", "Model 2", "1", "80.0", "—", "—"]
-    assert f"{paper.MODELS_SAMPLES} samples" in models.note
+    assert f"{published.MODELS_SAMPLES} samples" in models.note
 
 
 def test_with_three_layers_the_second_model_was_evaluated_for_itself():
     three = {"layer_accuracies": [0.91, 0.92, 0.925], "first_accuracies": [0.929]}
-    models = reproduction.Found([of("digits", three), of("digits_model_3", {})]).models("digits")
+    models = tables.Found([of("digits", three), of("digits_model_3", {})]).models("digits")
     assert models[0] == {0: [], 1: [], 2: [], 3: [0.93]}
     assert models[1] == {0: [0.9], 1: [0.91], 2: [0.929], 3: [0.935]}
 
@@ -146,7 +145,7 @@ def test_of_lstms_every_route_has_accuracy_and_perplexity():
 
 
 def test_without_runs_every_section_says_so():
-    for part in reproduction.sections([], (), ()):
+    for part in tables.sections([], (), ()):
         assert all(len(row) == len(part.columns) for row in part.rows)
         if not part.title.startswith(("Fig. 4", "Fig. 6")):
             text = " ".join(map(" ".join, part.rows))

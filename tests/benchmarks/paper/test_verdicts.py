@@ -7,7 +7,7 @@ import pytest
 from sample_records import SUMMARY
 
 from benchmarks.paper import verdicts as ledger
-from benchmarks.support import timed as timings
+from benchmarks.support import timed
 from train.analysis.seeds import Group
 
 KEPT = "The agent keeps the accuracy of iterating all layers at less cost"
@@ -260,7 +260,7 @@ def test_taking_two_layers_always_is_no_choice():
 def test_training_costs_are_of_the_record():
     def entries(*arms):
         rows = [
-            timings.Arm("digits", name, *(np.array(3 * [time]) for time in times))
+            timed.Arm("digits", name, *(np.array(3 * [time]) for time in times))
             for name, *times in arms
         ]
         return ledger.entries([], rows)[-4:]
@@ -286,8 +286,8 @@ def test_training_costs_are_of_the_record():
 
 def test_noisy_times_leave_it_undecided():
     """Seven rounds, in some of which it takes as long as the plain CNN, in others twice as long."""
-    ours = timings.Arm("digits", "DynaLay, main", np.array([1, 2, 1, 1.6, 2, 1, 2]), np.ones(7))
-    plain = timings.Arm("digits", "plain CNN", np.ones(7), np.ones(7))
+    ours = timed.Arm("digits", "DynaLay, main", np.array([1, 2, 1, 1.6, 2, 1, 2]), np.ones(7))
+    plain = timed.Arm("digits", "plain CNN", np.ones(7), np.ones(7))
     found = ledger.entries([], [plain, ours])[-4:]
     assert [entry.verdict for entry in found] == [
         "holds in 0 of 1 arms, undecided in 1",

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from short_run import begun, tiny
 
-from benchmarks.support import halting_passes as halting_arms
-from train import loop
+from benchmarks.support import halting_passes
+from train.run import Run
 from train.step import unreplicate
 from train.studies import early_exit as halting
 from train.studies import halting_nets as pondering
@@ -17,11 +17,11 @@ pytestmark = pytest.mark.usefixtures("flax_promotion")
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, flax_promotion):
     config = tiny(**{"data.validation": 500})
-    return loop.Run.reopen(config, begun(config, tmp_path_factory.mktemp("run")))
+    return Run.reopen(config, begun(config, tmp_path_factory.mktemp("run")))
 
 
 def test_without_a_comparison_there_are_none(run, tmp_path):
-    assert halting_arms.arms(tmp_path, run, None) == {}
+    assert halting_passes.arms(tmp_path, run, None) == {}
 
 
 def test_programs_do_what_was_recorded(run, monkeypatch):
@@ -31,10 +31,10 @@ def test_programs_do_what_was_recorded(run, monkeypatch):
     monkeypatch.setattr(halting.figures, "draw", lambda workdir: [])
     record, params = halting.compare(run.workdir), unreplicate(run.restored()[1])
     budget = record["at_agent_cost"]["agent"]["mean_cost"]
-    arms, test = halting_arms.arms(run.workdir, run, params), run.dataset.test
+    arms, test = halting_passes.arms(run.workdir, run, params), run.dataset.test
     assert [arm.kind for arm in arms.values()] == ["early exit", "PonderNet", "Q-exit", "ACT"]
-    for (name, arm), rule in zip(arms.items(), halting_arms.RULES, strict=True):
-        points = [point for point in record[rule] if halting_arms.RULES[rule].setting in point]
+    for (name, arm), rule in zip(arms.items(), halting_passes.RULES, strict=True):
+        points = [point for point in record[rule] if halting_passes.RULES[rule].setting in point]
         point = min(points, key=lambda point: abs(point["mean_cost"] - budget))
         program, draws = jax.jit(arm.program), 60 if rule == "pondernet" else 1
         seen = [program(arm.params, test.images, jax.random.key(i)) for i in range(draws)]

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from short_run import tiny
 
-from benchmarks import routed_pass as routers_benchmark
+from benchmarks import routed_pass
 from benchmarks.support import passes as router_arms
-from dynalay_jax.adaptive import routers as library
-from train import loop
+from dynalay_jax.adaptive import routers
+from train.run import Run
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
 SUMMARY = {
@@ -26,7 +26,7 @@ def test_threshold_cuts_off_a_share():
 
 
 def test_random_and_confidence_have_the_macs_of_the_agent():
-    run = loop.Run.prepare(tiny(), None)
+    run = Run.prepare(tiny(), None)
     straight, layers = run.task.costs.straight, len(run.task.model.widths)
     logits = np.random.default_rng(0).normal(size=(400, 10)).astype(np.float32)
     done = {
@@ -50,7 +50,7 @@ def test_random_and_confidence_have_the_macs_of_the_agent():
         "random, 0.50 layers": 0.5,
         "random, 0.75 layers": 0.75,
     }
-    seen = library.Observation(jnp.asarray(logits), jnp.zeros((400, layers + 1)), 0)
+    seen = routers.Observation(jnp.asarray(logits), jnp.zeros((400, layers + 1)), 0)
     masks = [router(jax.random.key(0), seen).sum(0).tolist() for router in unsure.values()]
     # The agent's share, and the others.
     assert [mask[1] for mask in masks] == [sum(mask) for mask in masks] == [100, 100, 200, 300]
@@ -72,7 +72,7 @@ def test_random_and_confidence_have_the_macs_of_the_agent():
 
 
 def test_agents_are_told_their_price(monkeypatch):
-    run, told = loop.Run.prepare(tiny(prices=(0.1, 0.5, 1.0)), None), []
+    run, told = Run.prepare(tiny(prices=(0.1, 0.5, 1.0)), None), []
 
     def call(model, variables, method, x, router, price, key):
         told.append(price)
@@ -93,7 +93,7 @@ def test_agents_are_told_their_price(monkeypatch):
 def test_further_rounds_are_the_agents_and_each_of_its_decisions_is_charged():
     """Every solve takes one evaluation; the agent prefers layer 1 always."""
     steps = {"model.rounds": 2, "model.max_steps": 1, "model.tol": 0.0}
-    run = loop.Run.prepare(tiny(**steps), None)
+    run = Run.prepare(tiny(**steps), None)
     params = run.initial().params
     to_the_first = lambda layer: {**layer, "bias": layer["bias"].at[0].add(100.0)}
     agent = {name: to_the_first(params["agent"][name]) for name in ("head", "tail")}
@@ -108,16 +108,16 @@ def test_further_rounds_are_the_agents_and_each_of_its_decisions_is_charged():
 
 def test_arms_of_a_kind_share_a_program(monkeypatch):
     """Which is compiled once: nothing of a setting is in it."""
-    run = loop.Run.prepare(tiny(prices=(0.1, 0.5, 1.0)), None)
+    run = Run.prepare(tiny(prices=(0.1, 0.5, 1.0)), None)
     params, compiled = run.initial().params, []
     monkeypatch.setattr(
-        routers_benchmark.measure,
+        routed_pass.measure,
         "compile_function",
         lambda program, *args: compiled.append(program) or (program, {}),
     )
     times = lambda calls, seconds: {name: [1.0] for name in calls}
-    monkeypatch.setattr(routers_benchmark.measure, "interleave", times)
-    rows = routers_benchmark.measure_routers(run, params, SUMMARY, {}, 500, 500, 0.0)
+    monkeypatch.setattr(routed_pass.measure, "interleave", times)
+    rows = routed_pass.measure_routers(run, params, SUMMARY, {}, 500, 500, 0.0)
     kinds = [row["kind"] for row in rows]
     assert kinds.count("agent") == 3 and kinds.count("random") == kinds.count("confidence") == 4
     # Straight, asked, constant, agent, all layers, random, confidence, two thresholds.

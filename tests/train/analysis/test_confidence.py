@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from train.analysis import confidence as graded
+from train.analysis import confidence
 from train.evaluate import Report
 
 # The least sure first: the dear route is right for all of these, the cheap one for the next.
@@ -24,9 +24,9 @@ def report(split, router):
 
 
 def test_no_two_thresholds_do_better():
-    sums = graded.table(report, "validation", ["all", "constant_1"])
+    sums = confidence.table(report, "validation", ["all", "constant_1"])
     for share, budget in itertools.product((0.0, 0.25, 0.5), (1.0, 2.875, 3.0, 6.0)):
-        cost, accuracy, _ = graded.point(sums, budget, "all", "constant_1", share)
+        cost, accuracy, _ = confidence.point(sums, budget, "all", "constant_1", share)
         expected = []
         for first, end in itertools.combinations_with_replacement(range(9), 2):
             spent = (10 * first + end - first) / 8
@@ -38,7 +38,7 @@ def test_no_two_thresholds_do_better():
 
 
 def test_the_dear_route_is_for_the_least_sure_and_the_cheap_one_for_the_next():
-    found = graded.best(report, ["all", "constant_1"], 23 / 8, 23 / 8)
+    found = confidence.best(report, ["all", "constant_1"], 23 / 8, 23 / 8)
     assert found["routes"] == ["all", "constant_1"]
     # Two at 10 each and three at 1 make everything right.
     assert (found["mean_cost"], found["accuracy"]) == (pytest.approx(23 / 8), 1.0)
@@ -46,18 +46,22 @@ def test_the_dear_route_is_for_the_least_sure_and_the_cheap_one_for_the_next():
 
 
 def test_what_the_budget_does_not_allow_is_not_spent():
-    sums = graded.table(report, "test", ["all", "constant_1"])
-    assert graded.point(sums, 0.0, "all", "constant_1", 0.5) == (0.0, 3 / 8, (0.0, 0.0))
+    sums = confidence.table(report, "test", ["all", "constant_1"])
+    assert confidence.point(sums, 0.0, "all", "constant_1", 0.5) == (0.0, 3 / 8, (0.0, 0.0))
     # One of the two that the share would send; nothing is left for the cheap route.
-    assert graded.point(sums, 10 / 8, "all", "constant_1", 0.25) == (10 / 8, 4 / 8, (1 / 8, 0.0))
+    assert confidence.point(sums, 10 / 8, "all", "constant_1", 0.25) == (
+        10 / 8,
+        4 / 8,
+        (1 / 8, 0.0),
+    )
     # Dearer than everything costs.
-    assert graded.point(sums, 99.0, "constant_1", "constant_1", 0.0) == (1.0, 6 / 8, (0.0, 1.0))
+    assert confidence.point(sums, 99.0, "constant_1", "constant_1", 0.0) == (1.0, 6 / 8, (0.0, 1.0))
 
 
 def test_one_route_twice_is_one_threshold():
-    sums = graded.table(report, "test", ["all", "constant_1"])
+    sums = confidence.table(report, "test", ["all", "constant_1"])
     for share in (0.0, 0.3, 1.0):
-        cost, accuracy, shares = graded.point(sums, 0.5, "constant_1", "constant_1", share)
+        cost, accuracy, shares = confidence.point(sums, 0.5, "constant_1", "constant_1", share)
         assert (cost, accuracy, sum(shares)) == (0.5, 5 / 8, 4 / 8)
 
 
@@ -70,11 +74,11 @@ def test_routes_are_chosen_on_validation_data():
             each["correct"] = np.zeros(8, bool)
         return Report(each, 1.0)
 
-    found = graded.best(misleading, ["all", "constant_1"], 23 / 8, 23 / 8)
+    found = confidence.best(misleading, ["all", "constant_1"], 23 / 8, 23 / 8)
     assert found["routes"] == ["all", "constant_1"] and found["accuracy"] == 6 / 8
 
 
 def test_they_are_chosen_at_the_validation_cost():
     """With nothing to spend, all settings are alike there, and the first is taken."""
-    found = graded.best(report, ["constant_1", "all"], 0.0, 23 / 8)
+    found = confidence.best(report, ["constant_1", "all"], 0.0, 23 / 8)
     assert found["routes"] == ["constant_1", "constant_1"]

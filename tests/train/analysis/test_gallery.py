@@ -7,7 +7,7 @@ import pytest
 from sample_records import CLASSES, SURE, gallery_report, gallery_split
 
 from train.analysis import gallery
-from train.plots import records as figures_records
+from train.plots import records
 
 
 def places(examples):
@@ -37,7 +37,7 @@ def test_figure_shows_pictures_titles_and_answers(channels, marks):
     difficulty = np.zeros(20, np.int32) if marks else None
     found = gallery.measure(gallery_report, gallery_split(channels, difficulty), CLASSES)
     assert found["marks"] == marks
-    figure = figures_records.gallery(found)
+    figure = records.gallery(found)
     assert len(figure.axes) == 16
     first, last = figure.axes[0], figure.axes[8]
     assert first.get_title() == f"{found['easiest'][0]['label']}\nno operation"
@@ -52,4 +52,4 @@ def test_figure_shows_pictures_titles_and_answers(channels, marks):
 def test_several_layers_are_all_named():
     found = gallery.measure(gallery_report, gallery_split(), CLASSES)
     found["hardest"][0]["layers"] = [1, 3]
-    assert figures_records.gallery(found).axes[8].get_title().endswith("1 step\nlayer 1+3")
+    assert records.gallery(found).axes[8].get_title().endswith("1 step\nlayer 1+3")

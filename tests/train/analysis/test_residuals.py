@@ -7,7 +7,7 @@ from sample_records import RESIDUALS
 
 from train.analysis import residuals
 from train.evaluate import Report
-from train.plots import records as figures_records
+from train.plots import records
 
 
 def test_every_iterated_sample_is_counted_once():
@@ -34,12 +34,12 @@ def test_nothing_iterated():
     found = residuals.histogram(Report({**each, "converged": np.ones(3, bool)}, 1.0))
     assert found["samples"] == 0 == sum(found["counts"]) and found["unconverged"] is None
     record = RESIDUALS | {"routers": RESIDUALS["routers"] | {"agent": found}}
-    labels = [t.get_text() for t in figures_records.residuals(record).legends[0].get_texts()]
+    labels = [t.get_text() for t in records.residuals(record).legends[0].get_texts()]
     assert labels == ["all layers: 12 iterated, 0.0% not converged", "tolerance"]
 
 
 def test_figure_shows_shares_zeros_and_the_tolerance():
-    figure = figures_records.residuals(RESIDUALS)
+    figure = records.residuals(RESIDUALS)
     zero, axes = figure.axes
     assert [bar.get_height() for bar in zero.patches] == [0.3, 0.0]
     shares = [stairs.get_data().values.sum() for stairs in axes.patches]

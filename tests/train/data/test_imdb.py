@@ -53,7 +53,7 @@ def test_the_last_words_by_frequency():
 
 
 def test_as_a_data_set(monkeypatch):
-    monkeypatch.setattr(data, "_prepared_builder", lambda name, folder: Builder())
+    monkeypatch.setattr(data.tfds, "prepared_builder", lambda name, folder: Builder())
     settings = {"name": "imdb_reviews", "data_dir": "", "validation": 1}
     found = data.load(ConfigDict({**settings, "length": 4, "vocabulary": 5}))
     assert found.vocabulary == 5 and found.classes == ("negative", "positive")
@@ -61,14 +61,14 @@ def test_as_a_data_set(monkeypatch):
 
 
 def test_more_held_out_than_there_are(monkeypatch):
-    monkeypatch.setattr(data, "_prepared_builder", lambda name, folder: Builder())
+    monkeypatch.setattr(data.tfds, "prepared_builder", lambda name, folder: Builder())
     settings = {"name": "imdb_reviews", "data_dir": "", "length": 4, "vocabulary": 5}
     with pytest.raises(UserError, match=r"config.data.validation: expected 1 to 3 examples, got 4"):
         data.load(ConfigDict({**settings, "validation": 4}))
 
 
 def test_lstms_train_on_them(monkeypatch, tmp_path):
-    monkeypatch.setattr(data, "_prepared_builder", lambda name, folder: Builder(times=2))
+    monkeypatch.setattr(data.tfds, "prepared_builder", lambda name, folder: Builder(times=2))
     config = imdb.get_config()
     config.data.update(validation=4, length=4, vocabulary=5)
     config.model.update(stem=4, widths=(4,), strides=(1,), windows=(1,), compact=0)

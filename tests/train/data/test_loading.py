@@ -14,7 +14,7 @@ import pytest
 import requests
 import tensorflow_datasets as tfds
 
-from train.data import loading as data
+from train.data import batches, loading
 from train.errors import UserError
 
 SIZES = {"train": 23, "test": 12}
@@ -71,7 +71,7 @@ def no_network(monkeypatch):
 
 def the_error(*args, **kwargs):
     with pytest.raises(UserError) as caught:
-        data.load(config(*args, **kwargs))
+        loading.load(config(*args, **kwargs))
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -81,7 +81,7 @@ def the_error(*args, **kwargs):
 def test_cifar_is_read_without_tensorflow(tmp_path, monkeypatch, name, classes):
     write_tfds(tmp_path, name)
     monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
-    dataset = data.load(config(name, data_dir=str(tmp_path)))
+    dataset = loading.load(config(name, data_dir=str(tmp_path)))
     assert "tensorflow" not in sys.modules
     parts = (dataset.train, dataset.validation, dataset.test)
     for part, numbers in zip(parts, (range(18), range(18, 23), range(12)), strict=True):
@@ -101,7 +101,7 @@ def test_cifar_is_read_without_tensorflow(tmp_path, monkeypatch, name, classes):
 )
 def test_real_cifar10():
     folder = os.environ["DYNALAY_TFDS_DIR"]
-    dataset = data.load(config("cifar10", data_dir=folder, validation=5000))
+    dataset = loading.load(config("cifar10", data_dir=folder, validation=5000))
     held_in, held_out = (np.bincount(s.labels) for s in (dataset.train, dataset.validation))
     np.testing.assert_array_equal(held_in + held_out, np.full(10, 5000))
     np.testing.assert_array_equal(np.bincount(dataset.test.labels), np.full(10, 1000))
@@ -148,7 +148,7 @@ def test_missing_data_are_downloaded_where_possible(tmp_path, monkeypatch):
         "download_and_prepare",
         lambda self: write_tfds(self.data_dir_root, self.name, self.info.file_format.value),
     )
-    dataset = data.load(config("cifar10", data_dir=str(tmp_path)))
+    dataset = loading.load(config("cifar10", data_dir=str(tmp_path)))
     assert len(dataset.train.labels) == 18
     assert asked == ["https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"]
 
@@ -174,7 +174,7 @@ def test_a_half_copied_data_set(tmp_path):
 
 
 def test_digits():
-    dataset = data.load(config("digits", validation=240))
+    dataset = loading.load(config("digits", validation=240))
     parts = (dataset.train, dataset.validation, dataset.test)
     assert [len(part.labels) for part in parts] == [1057, 240, 500]
     for part in parts:
@@ -186,13 +186,13 @@ def test_digits():
     assert len(np.unique(everything, axis=0)) == 1797
     assert everything.max() == 255
     assert dataset.classes == tuple("0123456789")
-    other = data.load(config("digits", validation=100, seed=1))
+    other = loading.load(config("digits", validation=100, seed=1))
     np.testing.assert_array_equal(other.test.images, dataset.test.images)
 
 
 @pytest.mark.parametrize("name", ["connectivity", "mazes", "parity"])
 def test_tasks_that_are_made(name):
-    dataset = data.load(config(name, validation=10))
+    dataset = loading.load(config(name, validation=10))
     parts = (dataset.train, dataset.validation, dataset.test)
     assert [len(part.labels) for part in parts] == [50, 10, 40]
     assert all(2 * part.labels.sum() == len(part.labels) for part in parts)
@@ -200,7 +200,7 @@ def test_tasks_that_are_made(name):
     assert len(dataset.classes) == 2 and dataset.difficulty
     everything = np.concatenate([part.images for part in parts])
     assert len(np.unique(everything, axis=0)) == 100
-    again, other = (data.load(config(name, seed=seed)) for seed in (0, 1))
+    again, other = (loading.load(config(name, seed=seed)) for seed in (0, 1))
     np.testing.assert_array_equal(again.test.images, dataset.test.images)
     assert (other.test.images != dataset.test.images).any()
 
@@ -208,7 +208,7 @@ def test_tasks_that_are_made(name):
 @pytest.mark.parametrize("name", ["mazes", "parity"])
 def test_hardly_a_test_example_is_in_the_training_set(name):
     ranges = {"least": 1, "most": 64, "test_least": 1, "test_most": 64}
-    dataset = data.load(config(name, train=4000, test=1000, **ranges))
+    dataset = loading.load(config(name, train=4000, test=1000, **ranges))
     seen = {image.tobytes() for image in (*dataset.train.images, *dataset.validation.images)}
     known = np.array([image.tobytes() in seen for image in dataset.test.images])
     # Of vectors with one or two entries, there are only so many.
@@ -216,7 +216,7 @@ def test_hardly_a_test_example_is_in_the_training_set(name):
 
 
 def test_parity_extrapolates():
-    dataset = data.load(config("parity"))
+    dataset = loading.load(config("parity"))
     assert dataset.train.difficulty.min() >= 4 and dataset.train.difficulty.max() <= 48
     assert dataset.test.difficulty.min() >= 49 and dataset.test.difficulty.max() <= 64
 
@@ -229,7 +229,7 @@ def test_impossible_validation(name, count):
 
 
 def test_statistics_are_those_of_the_training_images():
-    dataset = data.load(config("connectivity"))
+    dataset = loading.load(config("connectivity"))
     images = dataset.train.images / 255
     np.testing.assert_allclose(dataset.mean, images.mean((0, 1, 2)), rtol=1e-5)
     np.testing.assert_allclose(dataset.std, images.std((0, 1, 2)), rtol=1e-5)
@@ -239,38 +239,38 @@ def test_statistics_are_those_of_the_training_images():
 def test_a_constant_channel_can_be_divided_by(tmp_path, monkeypatch):
     monkeypatch.setitem(SIZES, "train", 1)
     write_tfds(tmp_path, "cifar10")
-    dataset = data.load(config("cifar10", data_dir=str(tmp_path), validation=0))
+    dataset = loading.load(config("cifar10", data_dir=str(tmp_path), validation=0))
     np.testing.assert_allclose(dataset.std, 1 / 255)
 
 
 def test_batches_go_through_every_epoch_in_a_new_order():
-    steps = data.batch_indices(23, 5, seed=3, first_step=0, steps=8)
+    steps = batches.batch_indices(23, 5, seed=3, first_step=0, steps=8)
     assert (steps.shape, steps.dtype) == ((8, 5), np.int32)
     first, second = steps[:4].ravel(), steps[4:].ravel()
     for epoch in (first, second):
         assert len(set(epoch.tolist())) == 20
         assert set(epoch.tolist()) <= set(range(23))
     assert (first != second).any()
-    assert (data.batch_indices(23, 5, seed=4, first_step=0, steps=4).ravel() != first).any()
+    assert (batches.batch_indices(23, 5, seed=4, first_step=0, steps=4).ravel() != first).any()
 
 
 def test_batches_are_a_function_of_the_step():
-    whole = data.batch_indices(23, 5, seed=3, first_step=0, steps=50)
-    resumed = data.batch_indices(23, 5, seed=3, first_step=17, steps=9)
+    whole = batches.batch_indices(23, 5, seed=3, first_step=0, steps=50)
+    resumed = batches.batch_indices(23, 5, seed=3, first_step=17, steps=9)
     np.testing.assert_array_equal(resumed, whole[17:26])
 
 
 @pytest.mark.parametrize("batch_size", [0, 24])
 def test_a_batch_size_that_cannot_be_filled(batch_size):
     with pytest.raises(UserError, match=f"expected 1 to the 23 examples, got {batch_size}"):
-        data.batch_indices(23, batch_size, seed=0, first_step=0, steps=1)
+        batches.batch_indices(23, batch_size, seed=0, first_step=0, steps=1)
 
 
 @pytest.mark.parametrize("count", [1, 8, 9, 23])
 def test_evaluation_covers_every_example_once(count):
-    batches = list(data.evaluation_batches(count, 8))
-    assert all(indices.shape == mask.shape == (8,) for indices, mask in batches)
-    assert all(indices.dtype == np.int32 for indices, _ in batches)
-    assert all(indices.max() < count for indices, _ in batches)
-    seen = np.concatenate([indices[mask] for indices, mask in batches])
+    found = list(batches.evaluation_batches(count, 8))
+    assert all(indices.shape == mask.shape == (8,) for indices, mask in found)
+    assert all(indices.dtype == np.int32 for indices, _ in found)
+    assert all(indices.max() < count for indices, _ in found)
+    seen = np.concatenate([indices[mask] for indices, mask in found])
     np.testing.assert_array_equal(seen, np.arange(count))

@@ -5,8 +5,7 @@ import pytest
 
 from configs import parity as interpolation
 from configs import parity_extrapolation as extrapolation
-from train.data import loading as data
-from train.data import parity
+from train.data import loading, parity
 from train.errors import UserError
 
 LENGTH = 24
@@ -94,7 +93,7 @@ def test_settings_out_of_range(settings):
 def test_the_configs_are_ponder_nets_tasks(config, length, trained, tested):
     settings = config.get_config().data
     settings.update(train=2000, validation=500, test=2000)
-    dataset = data.load(settings)
+    dataset = loading.load(settings)
     assert dataset.train.images.shape[1:] == (1, length, 2)
     for split, expected in ((dataset.train, trained), (dataset.test, tested)):
         assert (split.difficulty.min(), split.difficulty.max()) == expected

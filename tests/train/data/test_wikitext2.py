@@ -8,7 +8,7 @@ import pytest
 
 from configs import wikitext2
 from train import loop
-from train.data import loading as data
+from train.data import loading
 from train.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
@@ -33,7 +33,7 @@ def settings(folder, **changes):
 
 
 def test_every_word_is_an_example_after_those_before_it(folder):
-    dataset = data.load(settings(folder))
+    dataset = loading.load(settings(folder))
     assert (dataset.classes, dataset.vocabulary) == (TOKENS, len(TOKENS))
     assert dataset.train.labels.tolist() == [2, 3, 2, 1, 4, 2, 3, 5, 4]
     windows = dataset.train.images
@@ -46,7 +46,7 @@ def test_every_word_is_an_example_after_those_before_it(folder):
 
 
 def test_a_smaller_vocabulary_has_the_most_frequent_words(folder):
-    dataset = data.load(settings(folder, vocabulary=4))
+    dataset = loading.load(settings(folder, vocabulary=4))
     assert dataset.classes == TOKENS[:4]
     assert dataset.train.labels.tolist() == [2, 3, 2, 1, 1, 2, 3, 1, 1]
 
@@ -58,7 +58,7 @@ def test_missing_files_are_named(folder, monkeypatch):
     (manual / "wiki.valid.tokens").unlink()
     monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(folder))
     with pytest.raises(UserError, match=r"wikitext2: wiki\.valid\.tokens not found in") as caught:
-        data.load(settings(""))
+        loading.load(settings(""))
     assert str(manual) in str(caught.value) and "--config.data.data_dir=DIR" in str(caught.value)
 
 
@@ -73,7 +73,7 @@ def test_missing_files_are_named(folder, monkeypatch):
 )
 def test_bad_settings_are_answered_in_one_line(folder, change, expected):
     with pytest.raises(UserError, match=expected):
-        data.load(settings(folder, **change))
+        loading.load(settings(folder, **change))
 
 
 def test_a_language_model_trains(folder, tmp_path):

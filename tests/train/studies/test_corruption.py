@@ -12,7 +12,7 @@ from train.data.types import Split
 from train.errors import UserError
 from train.evaluate import Report
 from train.metrics import MetricWriter
-from train.plots import records as figures_records
+from train.plots import records
 from train.studies import corruption as robustness
 from train.studies.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 
@@ -100,7 +100,7 @@ def test_a_run_is_measured_and_drawn(run, monkeypatch, capsys):
 
 
 def test_figure_has_a_column_for_each_corruption():
-    figure = figures_records.robustness(CORRUPTION)
+    figure = records.robustness(CORRUPTION)
     assert [axes.get_title() for axes in figure.axes[:2]] == ["noise", "fog"]
     assert all(axes.get_ylabel() for axes in figure.axes[::2])
     assert all("severity" in axes.get_xlabel() for axes in figure.axes[4:])

@@ -8,7 +8,7 @@ from short_run import begun, tiny
 
 from train import run as finished
 from train.errors import UserError
-from train.studies import difficulty_judge as agreement
+from train.studies import difficulty_judge
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
 
@@ -21,7 +21,7 @@ def static(seed):
 
 def test_parts_go_from_what_the_judge_finds_easy_to_what_it_finds_hard(tmp_path, capsys):
     workdir, judge = begun(tiny(), tmp_path / "run"), begun(static(1), tmp_path / "judge")
-    record = agreement.agreement(workdir, judge)
+    record = difficulty_judge.agreement(workdir, judge)
     assert json.loads((workdir / "agreement.json").read_text()) == record
     assert record["judge"] == "judge" and record["test_examples"] == 500
     losses = [part["judge_loss"] for part in record["parts"]]
@@ -41,7 +41,7 @@ def test_parts_go_from_what_the_judge_finds_easy_to_what_it_finds_hard(tmp_path,
 def test_of_equal_weights_run_and_judge_have_equal_answers(tmp_path):
     """Judged on its own route, the judge is the straight pass of the run."""
     workdir, judge = begun(tiny(seed=1), tmp_path / "run"), begun(static(1), tmp_path / "judge")
-    record = agreement.agreement(workdir, judge)
+    record = difficulty_judge.agreement(workdir, judge)
     straight = np.mean([part["straight_accuracy"] for part in record["parts"]])
     assert record["judge_accuracy"] == pytest.approx(straight)
 
@@ -53,4 +53,4 @@ def test_a_judge_of_other_examples_is_refused(tmp_path):
     other.data.update(train=300, validation=100, test=500)
     workdir, judge = begun(tiny(), tmp_path / "run"), begun(other, tmp_path / "judge")
     with pytest.raises(UserError, match="expected a run with the test split of"):
-        agreement.agreement(workdir, judge)
+        difficulty_judge.agreement(workdir, judge)

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from short_run import tiny
 
-from dynalay_jax.adaptive import macs as cost
-from dynalay_jax.adaptive import model as model_lib
-from train import workdir as setup
-from train.data import loading as data
+from dynalay_jax.adaptive import inspect, macs
+from train import run
+from train.data import loading
 from train.errors import UserError
 from train.studies import exits
 
@@ -19,16 +18,16 @@ pytestmark = pytest.mark.usefixtures("flax_promotion")
 def test_exits_are_the_passes_with_the_first_layers_iterated():
     changes = {"model.widths": (8, 6, 4), "model.strides": (1, 1, 1), "eval_batch": 16}
     config = tiny(**changes)
-    dataset = data.load(config.data)
-    task, split = setup.task(config, dataset), dataset.test.take(slice(20))
-    params = model_lib.init(task.model, jax.random.key(0), split.images.shape[1:])
+    dataset = loading.load(config.data)
+    task, split = run.build_task(config, dataset), dataset.test.take(slice(20))
+    params = inspect.init(task.model, jax.random.key(0), split.images.shape[1:])
     seen = exits.measurement(task, params)(split)
 
     @jax.jit
     def first(mask):
         router, x = lambda key, seen: mask, task.normalise(split.images)
         logits, trace = task.model.apply(params, x, router, 1.0, jax.random.key(0))
-        spent = cost.spent(task.costs, trace.sweeps.iterate, trace.sweeps.steps)
+        spent = macs.spent(task.costs, trace.sweeps.iterate, trace.sweeps.steps)
         return jax.nn.log_softmax(logits), spent / task.costs.straight
 
     head, inject = (getattr(task.costs, name) for name in ("head", "inject"))
@@ -47,9 +46,9 @@ def test_exits_are_the_passes_with_the_first_layers_iterated():
 
 def test_answers_that_memory_cannot_hold_are_refused(monkeypatch):
     config = tiny()
-    dataset = data.load(config.data)
-    task = setup.task(config, dataset)
-    params = model_lib.init(task.model, jax.random.key(0), dataset.test.images.shape[1:])
+    dataset = loading.load(config.data)
+    task = run.build_task(config, dataset)
+    params = inspect.init(task.model, jax.random.key(0), dataset.test.images.shape[1:])
     examples = len(dataset.test.labels)
     size = 4 * examples * (len(task.model.widths) + 1) * 10
     monkeypatch.setattr(exits, "_MOST", size - 1)

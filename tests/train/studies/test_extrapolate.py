@@ -8,7 +8,7 @@ from short_run import begun, tiny
 from train import loop
 from train import workdir as setup
 from train.errors import UserError
-from train.plots import records as figures_records
+from train.plots import records
 from train.studies import extrapolate
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
@@ -37,7 +37,7 @@ def test_every_value_makes_a_test_split_of_its_own(run, capsys):
     assert same["all_layers_steps"] > 0 and sum(same["actions"]) == pytest.approx(1)
     assert same["agent_accuracy"] == loop.evaluate_only(setup.saved_config(run), run)["accuracy"]
     assert "Trained with test=200" in capsys.readouterr().out
-    figure = figures_records.extrapolation(record)
+    figure = records.extrapolation(record)
     assert len(figure.axes[0].lines) == 3 and len(figure.axes[2].patches) == 2 * 2
     # The run itself is as it was.
     assert setup.saved_config(run).data.test == 200
@@ -71,12 +71,12 @@ def test_of_a_static_net_there_is_the_straight_pass_alone(tmp_path):
     assert [row["value"] for row in record["rows"]] == [8, 9]
     named = {key.rpartition("_")[0] for key in record["rows"][0] if key.endswith("_accuracy")}
     assert named == {"straight"} and "actions" not in record["rows"][0]
-    assert len(figures_records.extrapolation(record).axes[0].lines) == 1
+    assert len(records.extrapolation(record).axes[0].lines) == 1
 
 
 def test_static_nets_stand_beside_the_agent(run):
     record = extrapolate.extrapolate(run, "test", [200])
-    figure = figures_records.extrapolation(record, {"residual_2.5x": [0.5], "deep_2.5x": [0.6]})
+    figure = records.extrapolation(record, {"residual_2.5x": [0.5], "deep_2.5x": [0.6]})
     assert [line.get_label() for line in figure.axes[0].lines[3:]] == ["residual_2.5x", "deep_2.5x"]
 
 

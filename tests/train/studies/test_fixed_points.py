@@ -7,9 +7,9 @@ import pytest
 from short_run import begun, tiny
 
 from dynalay_jax import Implicit, JacobianFree
-from dynalay_jax.adaptive import model as model_lib
-from train import workdir as setup
-from train.data import loading as data
+from dynalay_jax.adaptive import inspect
+from train import run
+from train.data import loading
 from train.studies import fixed_points as solves
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
@@ -18,10 +18,10 @@ pytestmark = pytest.mark.usefixtures("flax_promotion")
 def beginning(adjoint=Implicit(), **changes):
     """Task, variables and examples of a model as it begins."""
     config = tiny(**changes)
-    dataset = data.load(config.data)
-    task = setup.task(config, dataset)
+    dataset = loading.load(config.data)
+    task = run.build_task(config, dataset)
     object.__setattr__(task, "model", task.model.clone(adjoint=adjoint))
-    variables = model_lib.init(task.model, jax.random.key(0), dataset.test.images.shape[1:])
+    variables = inspect.init(task.model, jax.random.key(0), dataset.test.images.shape[1:])
     return task, variables, dataset.test.take(slice(20))
 
 
