@@ -10,9 +10,11 @@ os.environ.setdefault("NPROC", "32")
 import jax
 import pytest
 
-# What several modules compile, this process compiles once.
-_cache = tempfile.TemporaryDirectory()
-jax.config.update("jax_compilation_cache_dir", _cache.name)
+# What several modules compile, this process compiles once; with JAX_COMPILATION_CACHE_DIR set, once
+# and for all.
+if not jax.config.jax_compilation_cache_dir:
+    _cache = tempfile.TemporaryDirectory()
+    jax.config.update("jax_compilation_cache_dir", _cache.name)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 # Most of a test's time is compilation.
 jax.config.update("jax_disable_most_optimizations", True)
