@@ -32,12 +32,12 @@ from benchmarks.support.passes import ALL, STRAIGHT, Arm
 from configs import _variants
 from train import run as finished
 from train import step
-from train import workdir as setup
 from train.cli import Parser, friendly
 from train.console import human, percent
 from train.data import batches
 from train.errors import UserError
 from train.run import Run
+from train.workdir import trained_config
 
 PyTree = Any
 _TIMES = "µs an example", "p10–p90"
@@ -118,7 +118,7 @@ def static_arm(workdir: Path, like: Run) -> tuple[str, Arm]:
     Raises:
         UserError: the run is no variant's, has another router than "none", or other data.
     """
-    run = Run.reopen(setup.saved_config(workdir), workdir)
+    run = Run.reopen(trained_config(workdir), workdir)
     same = np.array_equal(run.dataset.test.images, like.dataset.test.images)
     if run.config.router != "none" or not same:
         raise UserError(

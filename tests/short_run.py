@@ -3,8 +3,8 @@
 import contextlib
 
 from configs import digits
-from train import workdir as setup
 from train.run import Run
+from train.workdir import claim
 
 PER_CALL = 2
 
@@ -24,7 +24,7 @@ def tiny(**changes):
 def begun(config, workdir):
     """The workdir of a run whose weights are those it began with."""
     run = Run.prepare(config, workdir)
-    setup.claim(run.config, run.dataset, workdir)
+    claim(workdir, run.config, run.dataset)
     with contextlib.closing(run.checkpoints()) as checkpoints:
         checkpoints.save(1, run.initial(), {})
     return workdir

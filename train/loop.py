@@ -9,7 +9,6 @@ CPU, with the same bits as one that was not.
 
 import contextlib
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ import ml_collections
 import numpy as np
 
 from train import evaluate
-from train import workdir as setup
 from train.analysis import difficulty, gallery, residuals, routes
 from train.analysis.summary import curve, summarise
 from train.checkpoint import Checkpoints
@@ -31,6 +29,7 @@ from train.recorder import Clock, Recorder
 from train.run import Run, describe
 from train.schedule import Phase
 from train.step import Resident, replicate, train_steps, unreplicate
+from train.workdir import claim, write_record
 
 PyTree = Any
 
@@ -54,7 +53,7 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str | Path) -
     workdir = Path(workdir)
     run = Run.prepare(config, workdir)
     describe(run.task, run.dataset)
-    starts = setup.claim(run.config, run.dataset, workdir)
+    starts = claim(run.workdir, run.config, run.dataset)
     with contextlib.closing(run.checkpoints()) as checkpoints:
         state, seconds = _train(run, checkpoints)
     return _finish(run, state, {"train_seconds": seconds, "starts": starts})
@@ -148,10 +147,10 @@ def _finish(run: Run, state: Any, training: dict[str, Any]) -> dict[str, Any]:
     if agent and test.difficulty is not None:
         records["difficulty"] = difficulty.measure(report, test, run.dataset.difficulty)
     for name, record in records.items():
-        setup.write(run.workdir / f"{name}.json", json.dumps(record, indent=1))
+        write_record(run.workdir, name, record)
     figures.draw(run.workdir)
     # Last: a run that has its summary has everything.
-    setup.write(run.workdir / "summary.json", json.dumps(summary, indent=1))
+    write_record(run.workdir, "summary", summary)
     _print_summary(summary, run)
     return summary
 
@@ -217,6 +216,6 @@ def evaluate_only(config: ml_collections.ConfigDict, workdir: str | Path) -> dic
     row = [config.router, config.price, percent(report.accuracy), f"{report.mean_cost:.2f}", speed]
     columns = ["router", "price", "accuracy", "mean cost", "images/s"]
     print_table(f"Step {step}, test set of {result['test_examples']}", columns, [row])
-    name = f"eval_{config.router.replace(':', '_')}_{config.price:g}.json"
-    setup.write(workdir / name, json.dumps(result))
+    name = f"eval_{config.router.replace(':', '_')}_{config.price:g}"
+    write_record(run.workdir, name, result)
     return result

@@ -15,7 +15,7 @@ from dynalay_jax.adaptive import inspect, objective, routers
 from dynalay_jax.adaptive import model as model_lib
 from train import evaluate, schedule
 from train import state as state_lib
-from train import workdir as setup
+from train import workdir as workdirs
 from train.checkpoint import Checkpoints
 from train.cli import Parser
 from train.config import check
@@ -68,8 +68,10 @@ class Run:
         if not (workdir / "data.json").exists():
             raise _untrained(workdir)
         test = (f"data.{name}" for name in loading.TEST_FIELDS)
-        setup.compare(frozen, workdir, free=(*setup.FREE, *test))
-        return cls._of(frozen, workdir, setup.statistics(loading.load(config.data), workdir))
+        workdirs.compare(workdir, frozen, free=(*workdirs.FREE, *test))
+        return cls._of(
+            frozen, workdir, workdirs.with_trained_statistics(loading.load(config.data), workdir)
+        )
 
     @classmethod
     def _of(cls, config: ml_collections.FrozenConfigDict, workdir: Path, dataset: Dataset) -> "Run":
@@ -193,7 +195,7 @@ def reopen(
     Raises:
         UserError: workdir is not that of a trained run, or not of one with an agent.
     """
-    config = setup.saved_config(Path(workdir))
+    config = workdirs.trained_config(Path(workdir))
     config.update_from_flattened_dict(dict(changes))
     if data_dir is not None:
         config.data.data_dir = data_dir

@@ -162,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     runs = [Run(c, s, options.out, options.set) for c in options.configs for s in options.seeds]
     for run in runs:
         # A run may go on with other prices, but a table is of one set of options.
-        workdir.compare(load(run.options), run.workdir, free=("data.data_dir",))
+        workdir.compare(run.workdir, load(run.options), free=("data.data_dir",))
     stopped_by = train(runs, options.jobs)
     print_runs(runs)
     if stopped_by:

@@ -1,4 +1,9 @@
-"""From a config to the parts of a run: checks, construction, and the files that describe it."""
+"""The files of a run: its folder is read and written here alone.
+
+A run's folder holds `config.json`, `versions.json` and `data.json`, which say what the run is;
+`metrics.jsonl` (see `train.metrics`) and `checkpoints/` (see `train.checkpoint`); and a record
+`NAME.json` for everything that was measured, `summary.json` first of all.
+"""
 
 import dataclasses
 import datetime
@@ -19,79 +24,59 @@ import dynalay_jax
 from train.data.types import Dataset
 from train.errors import UserError
 
-
-def versions() -> dict[str, Any]:
-    """Packages that matter, and where the run runs."""
-    names = ("jax", "jaxlib", "flax", "optax", "chex", "orbax-checkpoint", "numpy")
-    return {
-        **provenance(),
-        "devices": jax.local_device_count(),
-        "dynalay_jax": dynalay_jax.__version__,
-        **{name: importlib.metadata.version(name) for name in names},
-    }
+# Fields that may differ between two starts of a run: they do not touch the training.
+FREE = ("router", "price", "prices", "eval_batch", "checkpoint", "data.data_dir")
+# What a run is. All other records are measurements.
+_IDENTITY = ("config", "versions", "data")
 
 
 def claim(
-    config: ml_collections.FrozenConfigDict, dataset: Dataset, workdir: Path
+    workdir: Path, config: ml_collections.FrozenConfigDict, dataset: Dataset
 ) -> list[dict[str, Any]]:
-    """Writes config.json, versions.json and data.json, or refuses a workdir of another config.
+    """Makes the folder this run's: writes what the run is, or refuses the folder of another run.
+
+    Measurements made under another router or other prices are removed.
 
     Returns:
         Content of versions.json: `versions()` of each start of the run, without repetition.
 
     Raises:
-        UserError: the workdir cannot be written, or belongs to a run with another config.
+        UserError: the folder cannot be written, or holds a run with another config.
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"Cannot use workdir {workdir}: {error.strerror}.") from error
-    compare(config, workdir)
+    compare(workdir, config)
     wanted = json.loads(config.to_json_best_effort())
-    if former(workdir) not in (None, wanted):
-        # What was measured with other prices, or another router, is not this config's.
-        for name in RECORDS:
-            for path in workdir.glob(f"{name}.json"):
+    if read_config(workdir) not in (None, wanted):
+        for path in workdir.glob("*.json"):
+            if path.stem not in _IDENTITY and not path.stem.startswith("eval_"):
                 path.unlink()
-    statistics = {"mean": dataset.mean.tolist(), "std": dataset.std.tolist()}
-    starts, now = _read(workdir / "versions.json") or [], versions()
+    starts, now = read_record(workdir, "versions") or [], versions()
     starts += [now] if now not in starts else []
-    for name, record in {
-        "config": wanted,
-        "versions": starts,
-        "data": statistics,
-    }.items():
-        write(workdir / f"{name}.json", json.dumps(record, indent=1, sort_keys=True))
+    write_record(workdir, "config", wanted)
+    write_record(workdir, "versions", starts)
+    write_record(workdir, "data", {"mean": dataset.mean.tolist(), "std": dataset.std.tolist()})
     return starts
 
 
-# What is evaluated at the end of a run, or of it later.
-RECORDS = (
-    "summary", "curve", "difficulty", "gallery", "residuals", "robustness", "halting", "agreement",
-    "solves", "calibrated_*", "extrapolation_*", "routers_*", "training_*",
-)  # fmt: skip
-# What may change between two starts of the same run: it does not touch the training.
-FREE = ("router", "price", "prices", "eval_batch", "checkpoint", "data.data_dir")
-
-
 def compare(
-    config: ml_collections.FrozenConfigDict, workdir: Path, free: tuple[str, ...] = FREE
+    workdir: Path, config: ml_collections.FrozenConfigDict, free: tuple[str, ...] = FREE
 ) -> None:
-    """Refuses a workdir of a run with another config.
+    """Refuses the folder of a run with another config.
 
     Args:
+        workdir: of the run; a folder without config.json belongs to nobody yet.
         config: wanted.
-        workdir: of the run; without config.json it is nobody's yet.
         free: fields that may differ.
 
     Raises:
         UserError: config.json is of another config, or cannot be read.
     """
-    old = former(workdir)
-    if old is None:
-        return
+    old = read_config(workdir)
     wanted = json.loads(config.to_json_best_effort())
-    differences = _differences(old, wanted, free)
+    differences = [] if old is None else _differences(old, wanted, free)
     if differences:
         raise UserError(
             f"{workdir} holds a run with another {', '.join(differences)}; give this run another "
@@ -99,27 +84,23 @@ def compare(
         )
 
 
-def saved_config(workdir: Path) -> ml_collections.ConfigDict:
-    """The config that the run in workdir was trained with.
+def _differences(old: Any, new: Any, free: tuple[str, ...], path: str = "") -> list[str]:
+    if path in free or old == new:
+        return []
+    if isinstance(old, dict) and isinstance(new, dict):
+        inner = lambda key: f"{path}.{key}" if path else key
+        pairs = ((old.get(key), new.get(key), free, inner(key)) for key in sorted({*old, *new}))
+        return [name for pair in pairs for name in _differences(*pair)]
+    return [f"config.{path}"]
 
-    Raises:
-        UserError: workdir is not a run's.
+
+def read_config(workdir: Path) -> dict[str, Any] | None:
+    """Content of config.json, None if there is none.
+
+    A config of an older version may lack fields. They get their defaults, which change nothing. The
+    fields of `data` belong to each data set, and have no defaults here.
     """
-    if not all((workdir / f"{name}.json").exists() for name in ("config", "data")):
-        raise UserError(
-            f"{workdir}: expected the workdir of a run, but config.json or data.json is missing. "
-            "Train first, with python -m train.main."
-        )
-    return ml_collections.ConfigDict(former(workdir))
-
-
-def former(workdir: Path) -> dict[str, Any] | None:
-    """Content of the workdir's config.json, None if there is none.
-
-    Fields that it lacks, as one of an older version may, have the defaults: a new field's leaves
-    everything as it was. The data's fields are each task's own.
-    """
-    saved = _read(workdir / "config.json")
+    saved = read_record(workdir, "config")
     if saved is None:
         return None
     defaults = json.loads(_base.base().to_json_best_effort())
@@ -135,39 +116,71 @@ def _filled(saved: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     return {**defaults, **saved, **inner}
 
 
-def _read(path: Path) -> Any:
-    """Content of a JSON file of the workdir, None if it is not there."""
-    try:
-        return json.loads(path.read_text()) if path.exists() else None
-    except (OSError, ValueError) as error:
-        raise UserError(f"Cannot read {path}: {error}. Give another --workdir.") from error
+def trained_config(workdir: Path) -> ml_collections.ConfigDict:
+    """The config that the run in the folder was trained with.
+
+    Raises:
+        UserError: the folder is not a run's.
+    """
+    if not all((workdir / f"{name}.json").exists() for name in ("config", "data")):
+        raise UserError(
+            f"{workdir}: expected the workdir of a run, but config.json or data.json is missing. "
+            "Train first, with python -m train.main."
+        )
+    return ml_collections.ConfigDict(read_config(workdir))
 
 
-def statistics(dataset: Dataset, workdir: Path) -> Dataset:
-    """The data set with the mean and std that the run in workdir was trained with."""
-    saved = json.loads((workdir / "data.json").read_text())
+def with_trained_statistics(dataset: Dataset, workdir: Path) -> Dataset:
+    """The data set with the mean and std that the run in the folder was trained with."""
+    saved = read_record(workdir, "data")
     mean, std = (np.asarray(saved[name], np.float32) for name in ("mean", "std"))
     return dataclasses.replace(dataset, mean=mean, std=std)
 
 
-def _differences(old: Any, new: Any, free: tuple[str, ...], path: str = "") -> list[str]:
-    if path in free or old == new:
-        return []
-    if isinstance(old, dict) and isinstance(new, dict):
-        inner = lambda key: f"{path}.{key}" if path else key
-        pairs = ((old.get(key), new.get(key), free, inner(key)) for key in sorted({*old, *new}))
-        return [name for pair in pairs for name in _differences(*pair)]
-    return [f"config.{path}"]
+def read_record(workdir: Path, name: str) -> Any:
+    """Content of NAME.json, None if there is no such file.
+
+    Raises:
+        UserError: the file cannot be read, or is not JSON.
+    """
+    path = workdir / f"{name}.json"
+    try:
+        return json.loads(path.read_text()) if path.exists() else None
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"Cannot read {path}: {error}. Remove the file and measure again, or give another "
+            "workdir."
+        ) from error
 
 
-def write(path: Path, text: str) -> None:
-    """Replaces a file at once, so that a kill leaves the old one or the new one."""
+def write_record(workdir: Path, name: str, record: Any) -> None:
+    """Writes NAME.json.
+
+    Raises:
+        UserError: the disk is full, or the folder cannot be written.
+    """
+    write_text(workdir / f"{name}.json", json.dumps(record, indent=1))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces a file at once: a kill leaves the old file or the new one."""
     scratch = path.with_name(path.name + ".tmp")
     try:
         scratch.write_text(text + "\n")
         scratch.replace(path)
     except OSError as error:
         raise UserError(f"Cannot write {path}: {error.strerror}.") from error
+
+
+def versions() -> dict[str, Any]:
+    """Versions of the packages that matter, and where the run runs (see `provenance`)."""
+    names = ("jax", "jaxlib", "flax", "optax", "chex", "orbax-checkpoint", "numpy")
+    return {
+        **provenance(),
+        "devices": jax.local_device_count(),
+        "dynalay_jax": dynalay_jax.__version__,
+        **{name: importlib.metadata.version(name) for name in names},
+    }
 
 
 def provenance() -> dict[str, Any]:

@@ -29,7 +29,7 @@ from train.analysis.seeds import Group
 from train.cli import Parser, friendly
 from train.errors import UserError
 from train.plots import run
-from train.workdir import write
+from train.workdir import write_text
 
 # Title, note, and columns: heading, key of summary.json, format, factor.
 _TABLES: dict[str, tuple[str, dict[str, tuple[str, str, float]]]] = {
@@ -238,10 +238,10 @@ def main() -> None:
     training = timings.training(found)
     claimed = verdicts.entries(found, training)
     rows = [dataclasses.asdict(entry) for entry in claimed]
-    write(options.out / "ledger.json", json.dumps(rows, indent=1, ensure_ascii=False))
+    write_text(options.out / "ledger.json", json.dumps(rows, indent=1, ensure_ascii=False))
     shown = tables(found)
-    write(options.out / "tables.json", json.dumps(shown, indent=1, ensure_ascii=False))
-    write(options.out / "report.html", page(found, training, claimed, drawn, shown))
+    write_text(options.out / "tables.json", json.dumps(shown, indent=1, ensure_ascii=False))
+    write_text(options.out / "report.html", page(found, training, claimed, drawn, shown))
     names = f"{options.out / 'report.html'}, tables.json, ledger.json"
     print(f"wrote {names} and {len(drawn)} figures beside it")
 

@@ -97,7 +97,7 @@ def test_what_is_no_static_net_of_the_same_data_is_refused(static, router, darke
     run = Run.prepare(tiny(), None)
     test = dataclasses.replace(run.dataset.test, images=run.dataset.test.images // (1 + darker))
     like = dataclasses.replace(run, dataset=dataclasses.replace(run.dataset, test=test))
-    monkeypatch.setattr(routed_pass.setup, "saved_config", lambda _: tiny(router=router))
+    monkeypatch.setattr(routed_pass, "trained_config", lambda _: tiny(router=router))
     with pytest.raises(UserError, match=r"expected a run of the same data whose router is none"):
         routed_pass.static_arm(static, like)
 

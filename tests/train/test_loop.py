@@ -6,16 +6,14 @@ import signal
 
 import numpy as np
 import pytest
-from short_run import PER_CALL, begun, tiny
+from short_run import PER_CALL, tiny
 
 from train import loop
-from train import workdir as setup
 from train.cli import Interrupted
 from train.data import batches
 from train.data import loading as data
 from train.errors import UserError
 from train.metrics import read_metrics
-from train.run import Run
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
 
@@ -226,34 +224,6 @@ def test_bad_routers_are_answered_in_one_line(undisturbed, router):
 def test_a_workdir_belongs_to_one_config(undisturbed):
     with pytest.raises(UserError, match=r"another config\.train\.learning_rate; give this run"):
         loop.train_and_evaluate(tiny(**{"train.learning_rate": 0.5}), undisturbed[0])
-
-
-def test_runs_of_versions_with_fewer_fields_have_the_defaults(tmp_path):
-    run = Run.prepare(tiny(), begun(tiny(), tmp_path))
-    old = json.loads((tmp_path / "config.json").read_text())
-    del old["model"]["own"], old["exploration"]
-    (tmp_path / "config.json").write_text(json.dumps(old))
-    (tmp_path / "summary.json").write_text("{}")
-    saved = setup.saved_config(tmp_path)
-    assert saved.model.own == 0.3 and saved.data.to_dict() == tiny().data.to_dict()
-    setup.claim(run.config, run.dataset, tmp_path)
-    assert (tmp_path / "summary.json").exists(), "it is the same config"
-    assert "own" in json.loads((tmp_path / "config.json").read_text())["model"]
-    with pytest.raises(UserError, match=r"another config\.model\.own;"):
-        loop.evaluate_only(tiny(**{"model.own": 0.9}), tmp_path)
-
-
-def test_results_of_another_price_do_not_stay(tmp_path):
-    run = Run.prepare(tiny(), tmp_path)
-    setup.claim(run.config, run.dataset, tmp_path)
-    for name in setup.RECORDS:
-        (tmp_path / f"{name}.json").write_text("{}")
-    (tmp_path / "routers_digits.json").write_text("{}")
-    setup.claim(run.config, run.dataset, tmp_path)
-    assert (tmp_path / "summary.json").exists()
-    setup.claim(Run.prepare(tiny(price=0.5), tmp_path).config, run.dataset, tmp_path)
-    assert not any((tmp_path / f"{n}.json").exists() for n in setup.RECORDS)
-    assert not (tmp_path / "routers_digits.json").exists()
 
 
 def test_evaluation_is_of_the_config_that_was_trained(undisturbed):

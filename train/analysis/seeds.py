@@ -2,15 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from configs import _variants
-from train import workdir as setup
 from train.errors import UserError
+from train.workdir import read_config, read_record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,13 +66,12 @@ def groups(workdirs: Iterable[Path]) -> list[Group]:
     """
     found: dict[str, dict[Path, tuple[dict, dict]]] = {}
     for workdir in workdirs:
-        read = lambda name, folder=workdir: json.loads((folder / f"{name}.json").read_text())
-        try:
-            record = setup.former(workdir) or read("config"), read("summary")
-        except (OSError, ValueError) as error:
+        record = read_config(workdir), read_record(workdir, "summary")
+        if None in record:
             raise UserError(
-                f"{workdir}: expected the workdir of a finished run ({error})."
-            ) from error
+                f"{workdir}: expected the workdir of a finished run, with config.json and "
+                "summary.json."
+            )
         found.setdefault(workdir.resolve().name.partition("-")[0], {})[workdir] = record
     for name, runs in found.items():
         seeds = [summary["seed"] for _, summary in runs.values()]

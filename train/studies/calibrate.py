@@ -17,7 +17,6 @@ best was chosen by these very examples.
 """
 
 from collections.abc import Sequence
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,11 +26,11 @@ import scipy  # loads scipy.stats, which takes a second, when it is first used
 
 from train import evaluate
 from train import run as finished
-from train import workdir as setup
 from train.cli import friendly
 from train.console import percent, print_table
 from train.errors import UserError, expect_one_of
 from train.studies.exact_test import p_value
+from train.workdir import write_record
 
 # Settings in a sequence.
 _COUNT = 19
@@ -172,7 +171,7 @@ def calibrate(
         "settings": rows,
         "test": tested(report, choice),
     }
-    setup.write(run.workdir / f"calibrated_{router}.json", json.dumps(record, indent=1))
+    write_record(run.workdir, f"calibrated_{router}", record)
     _say(record)
     return record
 

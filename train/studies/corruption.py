@@ -8,14 +8,12 @@ The corruptions are drawn with one seed, so that all runs see the same images.
 """
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from train import run as finished
-from train import workdir as setup
 from train.analysis.routes import calibration_error
 from train.cli import friendly
 from train.console import percent, print_table
@@ -26,6 +24,7 @@ from train.run import Run
 from train.step import Resident
 from train.studies import corruptions
 from train.studies.corruptions import CORRUPTIONS, SEVERITIES
+from train.workdir import trained_config, versions, write_record
 
 # Data sets of images; what is made here has marks for pixels, which a blur makes another task.
 _IMAGES = ("digits", "cifar10", "cifar100")
@@ -108,7 +107,7 @@ def robustness(workdir: str | Path, data_dir: str | None = None) -> dict[str, An
     Raises:
         UserError: workdir is not a trained run's, or the run is not of images or has no agent.
     """
-    name = setup.saved_config(Path(workdir)).data.name
+    name = trained_config(Path(workdir)).data.name
     if name not in _IMAGES:
         raise UserError(
             f"{workdir}: expected a run on images ({', '.join(_IMAGES)}), got one on {name}. Give "
@@ -120,10 +119,10 @@ def robustness(workdir: str | Path, data_dir: str | None = None) -> dict[str, An
         "step": step,
         "price": run.config.price,
         "test_examples": len(run.dataset.test.labels),
-        "versions": setup.versions(),
+        "versions": versions(),
         **measure(run, params),
     }
-    setup.write(run.workdir / "robustness.json", json.dumps(record, indent=1))
+    write_record(run.workdir, "robustness", record)
     figures.draw(run.workdir)
     _say(record)
     return record

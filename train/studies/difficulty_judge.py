@@ -7,7 +7,6 @@ with the one that is judged: its loss on each test example says how hard that is
 agreement.json into WORKDIR.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,12 @@ import numpy as np
 
 from train import evaluate
 from train import run as finished
-from train import workdir as setup
 from train.analysis.summary import correlation
 from train.cli import friendly
 from train.console import percent, print_table
 from train.errors import UserError
 from train.evaluate import COMPARED
+from train.workdir import write_record
 
 _PARTS = 5
 
@@ -74,7 +73,7 @@ def agreement(workdir: str | Path, judge: str | Path, data_dir: str | None = Non
         "unsure_spearman": correlation(loss, -found["straight"].each["confidence"]),
         "parts": parts,
     }
-    setup.write(run.workdir / "agreement.json", json.dumps(record, indent=1))
+    write_record(run.workdir, "agreement", record)
     _say(record)
     return record
 

@@ -22,7 +22,6 @@ dearest setting. The validation split chooses the networks of Q-exit, and no lab
 from collections.abc import Callable, Sequence
 import dataclasses
 import functools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,6 @@ import numpy as np
 from dynalay_jax.adaptive import agent, macs
 from train import run as finished
 from train import state
-from train import workdir as setup
 from train.cli import friendly
 from train.console import percent, print_table
 from train.data.types import Dataset, Split
@@ -51,6 +49,7 @@ from train.studies.halting_nets import (
     fit,
     ponder_loss,
 )
+from train.workdir import write_record
 
 # λ_p of PonderNet, q of Q-exit, τ of ACT.
 _PRIORS = (0.05, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999)
@@ -224,7 +223,7 @@ def compare(workdir: str | Path, data_dir: str | None = None) -> dict[str, Any]:
             **at_agent,
         },
     }
-    setup.write(run.workdir / "halting.json", json.dumps(record, indent=1))
+    write_record(run.workdir, "halting", record)
     figures.draw(run.workdir)
     _say(record)
     return record

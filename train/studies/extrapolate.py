@@ -10,13 +10,11 @@ evaluated. Writes extrapolation_FIELD.json into the workdir, and a figure.
 
 from ast import literal_eval
 from collections.abc import Sequence
-import json
 from pathlib import Path
 from typing import Any
 
 from train import evaluate
 from train import run as finished
-from train import workdir as setup
 from train.cli import Parser, friendly
 from train.console import percent, print_table
 from train.data.loading import TEST_FIELDS
@@ -24,6 +22,7 @@ from train.errors import UserError
 from train.evaluate import COMPARED
 from train.plots import run as figures
 from train.run import Run
+from train.workdir import trained_config, write_record
 
 
 def extrapolate(workdir: str | Path, field: str, values: Sequence[Any]) -> dict[str, Any]:
@@ -45,7 +44,7 @@ def extrapolate(workdir: str | Path, field: str, values: Sequence[Any]) -> dict[
             task has no such field, or a value does not go with it.
     """
     workdir = Path(workdir)
-    config = setup.saved_config(workdir)
+    config = trained_config(workdir)
     if field not in TEST_FIELDS or field not in config.data:
         known = ", ".join(name for name in TEST_FIELDS if name in config.data)
         raise UserError(f"{field}: expected a field that makes the test split: {known or 'none'}.")
@@ -61,7 +60,7 @@ def extrapolate(workdir: str | Path, field: str, values: Sequence[Any]) -> dict[
         run = finished.reopen(workdir, changes={f"data.{field}": value}, baseline=True)
         rows.append({"value": value, **_measure(run, names)})
     record = {"field": field, "trained": trained, "rows": rows}
-    setup.write(workdir / f"extrapolation_{field}.json", json.dumps(record, indent=1))
+    write_record(workdir, f"extrapolation_{field}", record)
     _say(record)
     return record
 

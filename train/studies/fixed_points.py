@@ -12,7 +12,6 @@ into WORKDIR.
 """
 
 from collections.abc import Callable
-import json
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +27,13 @@ from dynalay_jax.adaptive.model import DynaLay
 from dynalay_jax.solve import per_sample
 from train import run as finished
 from train import state
-from train import workdir as setup
 from train.cli import friendly
 from train.console import percent, print_table
 from train.data.batches import evaluation_batches
 from train.data.types import Split
 from train.step import PyTree, Task, unreplicate
 from train.studies.exits import iterated
+from train.workdir import write_record
 
 # Of the gradient: unrolling them holds many states.
 _EXAMPLES = 64
@@ -65,7 +64,7 @@ def solves(workdir: str | Path, data_dir: str | None = None) -> dict:
         "gradient_examples": len(some.labels),
         "layers": [end | errors for end, errors in parts],
     }
-    setup.write(run.workdir / "solves.json", json.dumps(record, indent=1))
+    write_record(run.workdir, "solves", record)
     _say(record)
     return record
 

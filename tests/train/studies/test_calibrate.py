@@ -7,7 +7,7 @@ import pytest
 from short_run import begun, tiny
 
 from train import loop
-from train import workdir as setup
+from train import workdir as workdirs
 from train.errors import UserError
 from train.evaluate import Report
 from train.studies import calibrate
@@ -127,8 +127,8 @@ def test_a_run_is_calibrated(run, capsys, monkeypatch, router):
 
 
 def test_a_baseline_has_nothing_to_calibrate(run, monkeypatch):
-    original = setup.saved_config
-    monkeypatch.setattr(setup, "saved_config", lambda w: tiny(**SMALL, router="all"))
+    original = workdirs.trained_config
+    monkeypatch.setattr(workdirs, "trained_config", lambda w: tiny(**SMALL, router="all"))
     with pytest.raises(UserError, match=r"expected a run with an agent, got a baseline's"):
         calibrate.calibrate(run, 0.3, 0.1, "agent")
     assert original(run).router == "agent"
@@ -169,7 +169,7 @@ def test_a_run_that_cannot_be_calibrated_says_why(run, tmp_path):
         (tmp_path / f"{name}.json").write_text((run / f"{name}.json").read_text())
     with pytest.raises(UserError, match=r"No checkpoint in .*: train first"):
         calibrate.calibrate(tmp_path, 0.1, 0.1, "agent")
-    config = setup.saved_config(run)
+    config = workdirs.trained_config(run)
     config.data.validation = 0
     (tmp_path / "config.json").write_text(config.to_json_best_effort())
     with pytest.raises(UserError, match=r"config\.data\.validation: expected 1 or more, got 0"):

@@ -9,7 +9,7 @@ from sample_records import write
 from short_run import begun, tiny
 
 from dynalay_jax.adaptive import agent
-from train import workdir as setup
+from train import workdir as workdirs
 from train.errors import UserError
 from train.studies import early_exit as halting
 from train.studies import halting_nets as pondering
@@ -136,7 +136,7 @@ def test_a_run_is_compared(run, capsys, short):
 
 def test_a_baseline_has_no_cost_to_compare_at(run, monkeypatch):
     config = tiny(router="all", **{"data.validation": 500})
-    monkeypatch.setattr(setup, "saved_config", lambda workdir: config)
+    monkeypatch.setattr(workdirs, "trained_config", lambda workdir: config)
     with pytest.raises(UserError, match=r"expected a run with an agent, got a baseline's"):
         halting.compare(run)
 

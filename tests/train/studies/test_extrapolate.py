@@ -6,7 +6,7 @@ import pytest
 from short_run import begun, tiny
 
 from train import loop
-from train import workdir as setup
+from train import workdir as workdirs
 from train.errors import UserError
 from train.plots import records
 from train.studies import extrapolate
@@ -35,12 +35,14 @@ def test_every_value_makes_a_test_split_of_its_own(run, capsys):
     assert (same["test_examples"], other["test_examples"]) == (200, 150)
     assert same["straight_steps"] == other["straight_cost"] == 0
     assert same["all_layers_steps"] > 0 and sum(same["actions"]) == pytest.approx(1)
-    assert same["agent_accuracy"] == loop.evaluate_only(setup.saved_config(run), run)["accuracy"]
+    assert (
+        same["agent_accuracy"] == loop.evaluate_only(workdirs.trained_config(run), run)["accuracy"]
+    )
     assert "Trained with test=200" in capsys.readouterr().out
     figure = records.extrapolation(record)
     assert len(figure.axes[0].lines) == 3 and len(figure.axes[2].patches) == 2 * 2
     # The run itself is as it was.
-    assert setup.saved_config(run).data.test == 200
+    assert workdirs.trained_config(run).data.test == 200
 
 
 def baseline(router):
@@ -81,7 +83,7 @@ def test_static_nets_stand_beside_the_agent(run):
 
 
 def test_scales_are_written_as_tuples(run, monkeypatch):
-    config = setup.saved_config(run)
+    config = workdirs.trained_config(run)
     config.data = {**DATA, "blocks": (1,)}
     (run / "config.json").write_text(config.to_json_best_effort())
     evaluated = []
