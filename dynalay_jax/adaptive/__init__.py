@@ -1,0 +1,33 @@
+"""DynaLay: a model whose agent chooses for each sample which layers to iterate."""
+
+from dynalay_jax.adaptive import routers
+from dynalay_jax.adaptive.agent import AgentNet, Phi
+from dynalay_jax.adaptive.estimators import ESTIMATORS
+from dynalay_jax.adaptive.inspect import call, certificate, costs, init, shapes
+from dynalay_jax.adaptive.macs import Costs, budget, spent
+from dynalay_jax.adaptive.model import DynaLay, State, Sweep, Trace, probes
+from dynalay_jax.adaptive.objective import Objective, Reward, agent_loss, main_loss
+
+__all__ = [
+    "ESTIMATORS",
+    "AgentNet",
+    "Costs",
+    "DynaLay",
+    "Objective",
+    "Phi",
+    "Reward",
+    "State",
+    "Sweep",
+    "Trace",
+    "agent_loss",
+    "budget",
+    "call",
+    "certificate",
+    "costs",
+    "init",
+    "main_loss",
+    "probes",
+    "routers",
+    "shapes",
+    "spent",
+]

@@ -1,4 +1,9 @@
-"""TODO."""
+"""A DynaLay model from outside: parameters, shapes, costs in MACs, certified contraction factors.
+
+    costs(model, shape) = MACs of a batch of 2 − MACs of a batch of 1
+
+The difference counts what each sample costs; work shared by a whole batch cancels.
+"""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,19 @@
-"""The base class of FPI layers, see `cells`: what a layer must say of the map that it iterates."""
+"""`Cell`: the base class of layers that are iterated to a fixed point (FPI layers).
+
+    z ← g(z, u) = respond(mix(z, w), w, u),    (w, u) = cell(below)
+
+All samples share the weights `w`, which are computed once a solve. The injection `u` is computed
+from the layer below for each sample. Multiplications by weights are in `mix`, with mix(0, w) = 0.
+So the straight output h = g(0, u) = respond(0, w, u) costs little more than the injection, and a
+network of straight outputs is the paper's plain CNN or LSTM.
+
+    cell = ConcaveConv(features=32)
+    params = cell.init(key, below)
+    w, u = cell.apply(params, below)
+    z = fixed_point(cell.iterate, cell.straight(w, u), w, u).value
+
+The docstring and the `contraction_factor` of a cell state what is known about its convergence.
+"""
 
 import math
 from typing import Any

@@ -1,4 +1,7 @@
-"""TODO."""
+"""The cascade cell: nilpotent, so one sweep over its groups of channels is the exact fixed point.
+
+z_g ← relu(K_g ∗ (z_1 … z_{g−1}) + u_g),    g = 1 … G
+"""
 
 from typing import Any
 

@@ -1,4 +1,10 @@
-"""TODO."""
+"""Certified cells: contractions by construction, whatever the parameters (Eq. 6, Theorem 1).
+
+    z ← φ(A z + u),    ‖A‖₂ ≤ κ < 1,    φ 1-Lipschitz
+
+Each cell builds A from an orthogonal matrix or from a kernel divided by a bound on its norm.
+`contraction_factor` returns a certified bound on the Lipschitz constant.
+"""
 
 from typing import Any
 

@@ -1,18 +1,9 @@
-"""FPI layers: the map g(z, u) that a layer iterates, split where its cost is.
+"""Positive concave cells: monotone, bounded, without a Euclidean contraction factor.
 
-    z ← g(z, u) = respond(mix(z, w), w, u),    (w, u) = cell(below)
+    z ← m ⊙ tanh(relu(K ∗ z + u)),    K ≥ 0,    0 ≤ m ≤ 1
 
-`w` is what all samples share (effective weights, made once a solve), `u` what the layer below
-injects for each sample. mix(0, w) = 0, and all multiplications by weights are in `mix`, but those
-of recurrent cells, so the straight output h = g(0, u) = respond(0, w, u) costs no more than the
-injection: a network of straight outputs is the paper's plain CNN, or its LSTM.
-
-    cell = ConcaveConv(features=32)
-    params = cell.init(key, below)
-    w, u = cell.apply(params, below)
-    z = fixed_point(cell.iterate, cell.straight(w, u), w, u).value
-
-What each cell promises about its iteration is in its docstring and in `contraction_factor`.
+The gates m and the offsets u are computed from the layer below. The iterates from z = 0 rise to the
+least fixed point, so activity can spread over a whole image through open gates.
 """
 
 from typing import Any

@@ -1,4 +1,7 @@
-"""TODO."""
+"""The free cell: the normalised convolution of deep equilibrium models, without a guarantee.
+
+z ← relu(norm(K ∗ z + u))
+"""
 
 from typing import Any
 

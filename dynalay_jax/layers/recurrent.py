@@ -1,8 +1,9 @@
-"""A cell for sequences: a whole LSTM layer, with its own output fed back into its input.
+"""Cells for sequences along the width axis: an LSTM with feedback and a linear recurrence.
 
-    z ← LSTM(κQ z + u)    [paper, App. D.2, Eq. 14]
+    LSTM        z ← LSTM(κQ z + u)                           [paper, App. D.2, Eq. 14]
+    ScanConv    s_t ← a_t ⊙ s_{t−1} + u_t,    r ← relu(K s + v)
 
-The offsets u are computed from the layer below.
+Q is orthogonal and κ < 1. The transitions a and the offsets u, v are computed from the layer below.
 """
 
 from typing import Any

@@ -1,4 +1,8 @@
-"""TODO."""
+"""Names of cells, as configs and `DynaLay(cell=...)` use them: name → class.
+
+`CELLS` holds the cells that are iterated to a fixed point. `STATIC` holds the layers that have
+nothing to iterate. To add a cell, subclass `layers.base.Cell` and add the class here.
+"""
 
 from dynalay_jax.layers.cascade import CascadeConv
 from dynalay_jax.layers.certified import BoundedConv, OrthogonalConv, OrthogonalDense

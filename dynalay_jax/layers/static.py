@@ -1,9 +1,8 @@
-"""Layers with nothing to iterate: what a DynaLay model is compared with, in the same harness.
+"""Static layers: nothing to iterate. They are the networks that DynaLay is compared with.
 
-    g(z, u) = h(u) whatever z,    h = cell.straight(*cell(below))
+    g(z, u) = h(u) for every z,    h = cell.straight(*cell(below))
 
-Iterating one is the identity on its straight output. It has the parameters of its straight pass and
-no others.
+Iterating such a layer returns its straight output. It has the parameters of its straight pass only.
 """
 
 from typing import Any
