@@ -66,13 +66,13 @@ def groups(workdirs: Iterable[Path]) -> list[Group]:
     """
     found: dict[str, dict[Path, tuple[dict, dict]]] = {}
     for workdir in workdirs:
-        record = read_config(workdir), read_record(workdir, "summary")
-        if None in record:
+        config, summary = read_config(workdir), read_record(workdir, "summary")
+        if config is None or summary is None:
             raise UserError(
                 f"{workdir}: expected the workdir of a finished run, with config.json and "
                 "summary.json."
             )
-        found.setdefault(workdir.resolve().name.partition("-")[0], {})[workdir] = record
+        found.setdefault(workdir.resolve().name.partition("-")[0], {})[workdir] = config, summary
     for name, runs in found.items():
         seeds = [summary["seed"] for _, summary in runs.values()]
         settings = [_setting(config) for config, _ in runs.values()]
