@@ -29,8 +29,8 @@ from train import step
 from train.checkpoint import Checkpoints
 from train.console import Progress
 from train.data import batches
+from train.loop import Clock, Recorder
 from train.metrics import MetricWriter
-from train.recorder import Clock, Recorder
 from train.run import Run
 from train.schedule import Phase
 

@@ -32,21 +32,6 @@ Restored = tuple[int, PyTree, dict]
 _policies = ocp.checkpoint_managers
 _LOGGER = logging.getLogger(__name__)
 
-# Orbax tells of every save, and logs a traceback for each error that it also raises. When a write
-# fails it closes its event loop, and every other write that is under way complains of that.
-absl_logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
-# Where several writes fail, orbax raises one error, and asyncio prints the others.
-logging.getLogger("asyncio").addFilter(lambda r: "never retrieved" not in r.getMessage())
-_unraisable_hook = sys.unraisablehook
-
-
-def _quiet_unraisable_hook(unraisable: Any) -> None:
-    if str(unraisable.exc_value) != "Event loop is closed":
-        _unraisable_hook(unraisable)
-
-
-sys.unraisablehook = _quiet_unraisable_hook
-
 
 class Checkpoints:
     """The newest checkpoints of a run, and the best one.
@@ -74,6 +59,8 @@ class Checkpoints:
         self._warn = warn
         self._metrics: dict[int, float] = {}
         self._damaged: set[int] = set()
+        self._quiet = contextlib.ExitStack()
+        self._quiet.enter_context(_quiet_orbax())
         policy = _policies.AnyPreservationPolicy([_policies.LatestN(keep), _Best(self._metrics)])
         with self._reported("open"):
             self._manager = ocp.CheckpointManager(
@@ -143,16 +130,6 @@ class Checkpoints:
         rated = [step for step in self._steps() if step in self._metrics]
         return self._first_whole(sorted(rated, key=lambda s: (-self._metrics[s], s)), template)
 
-    def restore(self, step: int, template: PyTree) -> Restored:
-        """As `restore_latest`, but this step and no other; UserError if it is not there."""
-        if step not in self._steps():
-            raise UserError(
-                f"No checkpoint of step {step} in {self._folder}; it holds {self._steps()}."
-            )
-        restored = self._first_whole([step], template)
-        assert restored is not None
-        return restored
-
     def newest(self) -> Path | None:
         """Folder of the newest checkpoint that is on disk or on its way."""
         steps = self._steps()
@@ -171,10 +148,11 @@ class Checkpoints:
 
     def close(self) -> None:
         """Waits, as `wait` does, and frees what orbax holds; nothing may be called after it."""
-        try:
-            self.wait()
-        finally:
-            self._manager.close()
+        with self._quiet:
+            try:
+                self.wait()
+            finally:
+                self._manager.close()
 
     def _steps(self) -> list[int]:
         """Steps on disk, in order."""
@@ -264,6 +242,34 @@ class Checkpoints:
                 f"Cannot {doing} in {self._folder}: {_reason(error)}. Check that the disk has "
                 "room and the folder may be written, then resume."
             ) from error
+
+
+@contextlib.contextmanager
+def _quiet_orbax() -> Iterator[None]:
+    """Keeps orbax from printing what it also raises, and from telling of every save.
+
+    When a write fails, orbax closes its event loop: every other write that is under way complains,
+    and of several errors asyncio prints those that orbax does not raise.
+    """
+    own = lambda record: "orbax" not in record.pathname
+    unseen = lambda record: "never retrieved" not in record.getMessage()
+    absl, asyncio = absl_logging.get_absl_logger(), logging.getLogger("asyncio")
+    hook = sys.unraisablehook
+
+    def quiet_hook(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            hook(unraisable)
+
+    absl.addFilter(own)
+    asyncio.addFilter(unseen)
+    sys.unraisablehook = quiet_hook
+    try:
+        yield
+    finally:
+        absl.removeFilter(own)
+        asyncio.removeFilter(unseen)
+        if sys.unraisablehook is quiet_hook:
+            sys.unraisablehook = hook
 
 
 class _DamagedError(Exception):

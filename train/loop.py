@@ -2,14 +2,17 @@
 
     summary = train_and_evaluate(config, workdir)
 
-A run resumes by itself from the newest checkpoint in its workdir. Data order, random numbers and
-learning rates follow from the config and the step, so a run that was interrupted anywhere ends, on
-CPU, with the same bits as one that was not.
+The phases are those of the paper (Sec. 4.4-4.5): the main model, then the agent, then both. A run
+resumes from the newest checkpoint in its workdir. The order of the data, random numbers and
+learning rates follow from the config and the step: a run that was interrupted ends, on CPU, with
+the same bits as one that was not.
 """
 
+from collections.abc import Iterator
 import contextlib
-import hashlib
+import dataclasses
 from pathlib import Path
+import time
 from typing import Any
 
 import jax
@@ -23,12 +26,14 @@ from train.checkpoint import Checkpoints
 from train.cli import Interrupted, Stop
 from train.console import Progress, human, percent, print_table
 from train.data import batches
+from train.errors import UserError
+from train.evaluate import Evaluator, Report
 from train.metrics import MetricWriter
 from train.plots import run as figures
-from train.recorder import Clock, Recorder
 from train.run import Run, describe
 from train.schedule import Phase
-from train.step import Resident, replicate, train_steps, unreplicate
+from train.state import TrainState, fingerprint
+from train.step import Resident, Task, measured, replicate, train_steps, unreplicate
 from train.workdir import claim, write_record
 
 PyTree = Any
@@ -39,68 +44,65 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str | Path) -
 
     Args:
         config: see `configs/`.
-        workdir: of this run alone; gets config, metrics, checkpoints, figures and summary.json.
+        workdir: folder of this run alone; gets config, metrics, checkpoints, figures and records.
 
     Returns:
-        The summary: see `summary.summarise` and `hindsight.measure`; `parameters` of the main
-        model, `mean_macs` an example, `params_sha256`, `train_seconds`, and `starts`: versions and
-        machine of each start that these differ in.
+        The summary: see `train.analysis.summary`; `parameters` of the main model, `mean_macs` an
+        example, `params_sha256`, `train_seconds`, and `starts`: versions and machine of each start
+        that these differ in.
 
     Raises:
         UserError: something the user can cure.
-        Interrupted: SIGTERM or Ctrl-C while training; saved.
+        Interrupted: SIGTERM or Ctrl-C while training; the run is saved.
     """
-    workdir = Path(workdir)
-    run = Run.prepare(config, workdir)
+    run = Run.prepare(config, Path(workdir))
     describe(run.task, run.dataset)
     starts = claim(run.workdir, run.config, run.dataset)
-    with contextlib.closing(run.checkpoints()) as checkpoints:
-        state, seconds = _train(run, checkpoints)
+    state, seconds = _train(run)
     return _finish(run, state, {"train_seconds": seconds, "starts": starts})
 
 
-def _train(run: Run, checkpoints: Checkpoints) -> tuple[Any, float]:
-    """Trains to the end; returns the replicated state and the seconds that training took."""
-    restored = checkpoints.restore_latest(run.template())
-    step, state, meta = restored or (0, run.initial(), {"train_seconds": 0.0})
-    if restored:
-        print(f"Resumed from step {step} of {run.workdir}.")
-    state, total = replicate(state), run.task.phases[-1].last
-    resident = Resident(run.dataset.train)
-    clock = Clock(meta["train_seconds"])
-    with (
-        Stop().listening() as stop,
-        contextlib.closing(MetricWriter(run.workdir, step)) as writer,
-        Progress(total, run.config.train.batch_size, unit="examples") as progress,
-    ):
-        recorder = Recorder(run.task, run.evaluate, checkpoints, writer, progress, clock)
-        for phase in run.task.phases:
-            if phase.last > step:
+def _train(run: Run) -> tuple[TrainState, float]:
+    """Trains by phases; returns the replicated state and the seconds that training took."""
+    total, batch = run.task.phases[-1].last, run.config.train.batch_size
+    with contextlib.closing(run.checkpoints()) as checkpoints:
+        restored = checkpoints.restore_latest(run.template())
+        step, state, meta = restored or (0, run.initial(), {"train_seconds": 0.0})
+        if restored:
+            print(f"Resumed from step {step} of {run.workdir}.")
+        state, data = replicate(state), Resident(run.dataset.train)
+        with (
+            Stop().listening() as stop,
+            contextlib.closing(MetricWriter(run.workdir, step)) as writer,
+            Progress(total, batch, unit="examples") as progress,
+        ):
+            clock = Clock(meta["train_seconds"])
+            recorder = Recorder(run.task, run.evaluate, checkpoints, writer, progress, clock)
+            for phase in run.task.phases:
                 first = max(step, phase.first)
-                state = _train_phase(run, phase, first, state, resident, recorder, stop)
-    return state, clock.seconds
+                if first < phase.last:
+                    state = _train_phase(run, phase, first, state, data, recorder, stop)
+        return state, clock.seconds
 
 
 def _train_phase(
     run: Run,
     phase: Phase,
     first: int,
-    state: Any,
-    resident: Resident,
-    recorder: Recorder,
+    state: TrainState,
+    data: Resident,
+    recorder: "Recorder",
     stop: Stop,
-) -> Any:
-    """Steps `first` … of a phase; returns the state at its end."""
+) -> TrainState:
+    """Takes the steps `first` … of a phase; returns the state at its end."""
     train, per_call = run.config.train, run.config.train.steps_per_call
     call = train_steps(run.task, run.transforms, phase)
+    every = max(1, round(run.config.eval_every * (data.count // train.batch_size) / per_call))
     waiting: tuple[int, list[PyTree]] | None = None
-    every = max(1, round(run.config.eval_every * (resident.count // train.batch_size) / per_call))
     for step in range(first, phase.last, per_call):
-        order = batches.batch_indices(
-            resident.count, train.batch_size, run.config.seed, step, per_call
-        )
-        state, metrics = call(state, resident, order)
-        # What the call before measured is read only now, so that the devices never wait for us.
+        order = batches.batch_indices(data.count, train.batch_size, run.config.seed, step, per_call)
+        state, metrics = call(state, data, order)
+        # The metrics of the call before are read only now, so that the devices never wait for us.
         recorder.record(phase, waiting)
         after = step + per_call
         waiting = (after, metrics)
@@ -182,16 +184,6 @@ def _print_summary(summary: dict[str, Any], run: Run) -> None:
     print(f"Trained for {human(summary['train_seconds'])} s. Everything is in {run.workdir}.")
 
 
-def fingerprint(tree: PyTree) -> str:
-    """SHA-256 over all leaves: names, shapes, dtypes and bytes, in the order of the tree."""
-    digest = hashlib.sha256()
-    for path, leaf in jax.tree.leaves_with_path(tree):
-        array = np.ascontiguousarray(leaf)
-        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
-
-
 def evaluate_only(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, Any]:
     """Evaluates a checkpoint with `config.router` at `config.price` on the test split.
 
@@ -219,3 +211,102 @@ def evaluate_only(config: ml_collections.ConfigDict, workdir: str | Path) -> dic
     name = f"eval_{config.router.replace(':', '_')}_{config.price:g}"
     write_record(run.workdir, name, result)
     return result
+
+
+class Clock:
+    """Seconds spent training, evaluation left out, over all restarts."""
+
+    def __init__(self, before: float) -> None:
+        self._before, self._start = before, time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return self._before + time.monotonic() - self._start
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        start = time.monotonic()
+        yield
+        self._start += time.monotonic() - start
+
+
+@dataclasses.dataclass
+class Recorder:
+    """Writes down what a run does: metrics, progress, checkpoints."""
+
+    task: Task
+    evaluate: Evaluator
+    checkpoints: Checkpoints
+    writer: MetricWriter
+    progress: Progress
+    clock: Clock
+
+    def record(self, phase: Phase, waiting: tuple[int, list[PyTree]] | None) -> None:
+        """Means over a call's steps, to file and screen; raises if they are not finite."""
+        if waiting is None:
+            return
+        last, metrics = waiting
+        each = measured(metrics)
+        finite = np.isfinite(each["loss"]) & np.isfinite(each["gradient_norm"])
+        if not finite.all():
+            step = last - len(finite) + int(np.argmin(finite)) + 1
+            raise self._broken("loss or its gradient", step)
+        means = {key: float(np.mean(value)) for key, value in each.items()}
+        self.writer.write(last, "train", {**means, "phase": phase.name})
+        self.progress.update(last, phase.name, means)
+
+    def save(self, step: int, phase: Phase, state: Any, evaluates: bool) -> None:
+        """Evaluates on the validation split if asked, and saves a checkpoint."""
+        seconds, accuracy = self.clock.seconds, None
+        with self.progress.paused(), self.clock.paused():
+            if evaluates:
+                accuracy = self._validate(step, phase, state)
+            host = unreplicate(state)
+            self.checkpoints.save(step, host, {"train_seconds": seconds}, accuracy)
+
+    def _validate(self, step: int, phase: Phase, state: Any) -> float | None:
+        report = lambda router: self.evaluate(state.evaluated, "validation", router)
+        name = self.task.config.router  # the agent's, or the route that a baseline is about
+        agent, straight, everything = map(report, (name, "none", "all"))
+        values = {
+            f"{name}_accuracy": agent.accuracy,
+            "straight_accuracy": straight.accuracy,
+            "all_layers_accuracy": everything.accuracy,
+            "loss": agent.loss,
+            "mean_cost": agent.mean_cost,
+            "all_layers_cost": everything.mean_cost,
+            **{f"action_{i}": share for i, share in enumerate(agent.actions)},
+        }
+        self.writer.write(step, "validation", {**values, "phase": phase.name})
+        if not np.isfinite([agent.loss, straight.loss, everything.loss]).all():
+            # The update after the last loss that was looked at did it; nothing is saved of it.
+            raise self._broken("validation loss", step)
+        self.progress.message(
+            f"step {step}: validation accuracy {percent(agent.accuracy)} at cost "
+            f"{agent.mean_cost:.2f} (straight {percent(straight.accuracy)} at 0, all layers "
+            f"{percent(everything.accuracy)} at {everything.mean_cost:.2f})"
+        )
+        self._warn_if_collapsed(agent, straight, everything, phase)
+        # Before the agent is trained, no checkpoint can be the best.
+        return agent.accuracy if name != "agent" or "agent" in phase.trains else None
+
+    def _broken(self, what: str, step: int) -> UserError:
+        return UserError(
+            f"The {what} is not finite at step {step}; last good checkpoint: "
+            f"{self.checkpoints.newest() or 'none was saved'}. Try a lower "
+            "config.train.learning_rate, or a lower config.train.clip."
+        )
+
+    def _warn_if_collapsed(
+        self, agent: Report, straight: Report, everything: Report, phase: Phase
+    ) -> None:
+        """One action for nearly all, though some samples would be right under another."""
+        most = max(range(len(agent.actions)), key=lambda i: agent.actions[i])
+        other = straight.each["correct"] | everything.each["correct"]
+        missed = np.mean(other & ~agent.each["correct"])
+        if "agent" in phase.trains and agent.actions[most] > 0.98 and missed > 0.02:
+            self.progress.message(
+                f"Warning: the agent takes action {most} for {percent(agent.actions[most])} of the "
+                f"validation examples, but {percent(float(missed))} would be right otherwise; try "
+                "a lower config.price or a higher config.exploration.entropy."
+            )

@@ -1,10 +1,12 @@
 """What a training run carries from step to step, and the optimisers that change it."""
 
+import hashlib
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import ml_collections
+import numpy as np
 import optax
 
 from train.schedule import Phase
@@ -91,3 +93,13 @@ def create(
         average=jax.tree.map(jnp.copy, params) if average else None,
         optimizers={group: transforms[group].init(params[group]) for group in GROUPS},
     )
+
+
+def fingerprint(tree: PyTree) -> str:
+    """SHA-256 over all leaves: names, shapes, dtypes and bytes, in the order of the tree."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree.leaves_with_path(tree):
+        array = np.ascontiguousarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

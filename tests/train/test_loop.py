@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import types
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ from short_run import PER_CALL, tiny
 from train import loop
 from train.cli import Interrupted
 from train.data import batches
-from train.data import loading as data
 from train.errors import UserError
+from train.evaluate import Report
+from train.loop import Clock, Recorder
 from train.metrics import read_metrics
+from train.schedule import Phase
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
 
@@ -34,7 +37,7 @@ def at_step(monkeypatch, wanted, action):
             action()
         return original(count, batch, seed, first, steps)
 
-    monkeypatch.setattr(data, "batch_indices", batch_indices)
+    monkeypatch.setattr(batches, "batch_indices", batch_indices)
 
 
 def test_summary_holds_the_comparison(undisturbed):
@@ -251,3 +254,62 @@ def test_unwritable_workdir(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"Cannot use workdir .*: Not a directory"):
         loop.train_and_evaluate(tiny(), tmp_path / "file" / "run")
+
+
+# What is written down, warned of and refused while a run goes.
+AGENT, MAIN = Phase("agent", 0, 9), Phase("main", 0, 9)
+
+
+class Said(list):
+    """Takes any call and remembers it."""
+
+    def __getattr__(self, name):
+        return lambda *args: self.append((name, *args))
+
+
+def report(router, loss=0.5):
+    """Straight is right for half, all layers for all; the agent iterates nothing."""
+    correct = np.arange(100) < (100 if router == "all" else 50)
+    iterated = np.full((100, 2), router == "all")
+    each = {"correct": correct, "iterated": iterated, "cost": np.zeros(100)}
+    return Report({**each, "loss": np.full(100, loss)}, 1.0)
+
+
+def recorder(loss=0.5, router="agent"):
+    evaluate = lambda params, split, router: report(router, loss)
+    checkpoints = types.SimpleNamespace(newest=lambda: "checkpoints/4")
+    progress, writer = Said(), Said()
+    task = types.SimpleNamespace(config=types.SimpleNamespace(router=router))
+    return Recorder(task, evaluate, checkpoints, writer, progress, Clock(0.0)), progress, writer
+
+
+STATE = types.SimpleNamespace(evaluated=None)
+
+
+def test_a_collapsed_agent_is_warned_of():
+    watch, progress, _ = recorder()
+    assert watch._validate(5, AGENT, STATE) == 0.5
+    text = " ".join(str(call[1]) for call in progress)
+    assert "the agent takes action 0 for 100" in text and "50.0 % would be right" in text
+
+
+def test_no_checkpoint_is_rated_before_the_agent_is_trained():
+    watch, progress, writer = recorder()
+    assert watch._validate(5, MAIN, STATE) is None
+    assert not any("Warning" in str(call[1]) for call in progress)
+    assert writer[0][:3] == ("write", 5, "validation")
+    assert writer[0][3]["all_layers_accuracy"] == 1.0
+
+
+def test_a_baseline_is_rated_by_its_route():
+    watch, _, writer = recorder(router="all")
+    assert watch._validate(5, MAIN, STATE) == 1.0
+    assert writer[0][3]["all_accuracy"] == 1.0 and "agent_accuracy" not in writer[0][3]
+
+
+def test_a_validation_loss_that_is_not_finite_is_refused():
+    watch, _, _ = recorder(loss=np.nan)
+    with pytest.raises(
+        UserError, match=r"validation loss .* step 5; last good .*: checkpoints/4\."
+    ):
+        watch._validate(5, AGENT, STATE)

@@ -11,10 +11,11 @@ from short_run import PER_CALL, tiny
 import dynalay_jax
 from dynalay_jax.adaptive import macs as cost
 from dynalay_jax.adaptive import routers
-from train import loop, step
 from train import state as state_lib
+from train import step
 from train.data import batches
 from train.run import Run
+from train.state import fingerprint
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
 
@@ -32,7 +33,7 @@ def test_phases_train_what_they_say():
         changed = {
             group
             for group in before
-            if loop.fingerprint(jax.device_get(before[group])) != loop.fingerprint(after[group])
+            if fingerprint(jax.device_get(before[group])) != fingerprint(after[group])
         }
         assert changed == set(phase.trains)
 
@@ -112,7 +113,7 @@ def test_average_follows_the_parameters_and_is_what_is_evaluated():
 
 
 def test_accumulation_updates_every_so_many_steps():
-    prints = [loop.fingerprint(s.params) for s in main_steps(6, **{"train.accumulate": 2})]
+    prints = [fingerprint(s.params) for s in main_steps(6, **{"train.accumulate": 2})]
     # The learning rate rises from 0, so that the first update changes nothing.
     assert prints[2] == prints[3] != prints[4] == prints[5] != prints[6]
 
