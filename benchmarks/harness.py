@@ -25,7 +25,7 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.support import timing
-from train import step
+from train import parallel, step
 from train.checkpoint import Checkpoints
 from train.console import Progress
 from train.data import batches
@@ -69,9 +69,9 @@ def bare(run: Run, phase: Phase) -> Callable[[], Any]:
 
 def harness(run: Run, phase: Phase, recorder: Recorder) -> Callable[[], Any]:
     """Takes the steps of `CALLS` calls as `train.loop` does."""
-    train, resident = run.config.train, step.Resident(run.dataset.train)
-    mapped = step.train_steps(run.task, run.transforms, phase)
-    state = step.replicate(run.initial())
+    train, resident = run.config.train, parallel.Resident(run.dataset.train)
+    mapped = parallel.train_steps(run.task, run.transforms, phase)
+    state = parallel.replicate(run.initial())
     firsts = itertools.count(step=train.steps_per_call)
 
     def call() -> Any:

@@ -30,8 +30,8 @@ from benchmarks.support import halting_passes, passes, timing
 from benchmarks.support import timed as timings
 from benchmarks.support.passes import ALL, STRAIGHT, Arm
 from configs import _variants
+from train import parallel
 from train import run as finished
-from train import step
 from train.cli import Parser, friendly
 from train.console import human, percent
 from train.data import batches
@@ -136,7 +136,7 @@ def static_arm(workdir: Path, like: Run) -> tuple[str, Arm]:
 
 def _restored(run: Run) -> tuple[int, PyTree]:
     trained, replicated = run.restored()
-    return trained, jax.tree.map(jnp.asarray, step.unreplicate(replicated))
+    return trained, jax.tree.map(jnp.asarray, parallel.unreplicate(replicated))
 
 
 def _name(workdir: Path) -> str:

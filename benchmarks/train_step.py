@@ -40,9 +40,9 @@ from configs import _variants
 from dynalay_jax import Status
 from dynalay_jax.adaptive import inspect, objective, routers
 from dynalay_jax.adaptive import model as model_lib
+from train import parallel, step
 from train import run as finished
 from train import state as state_lib
-from train import step
 from train.cli import Parser, friendly
 from train.console import human
 from train.data import batches
@@ -296,7 +296,7 @@ def prepare(name: str, workdir: Path | None) -> tuple[str, Run, PyTree, str]:
     else:
         run = finished.reopen(workdir)
         trained, replicated = run.restored()
-        name, params = workdir.resolve().name.partition("-")[0], step.unreplicate(replicated)
+        name, params = workdir.resolve().name.partition("-")[0], parallel.unreplicate(replicated)
         called = f"trained, step {trained}"
     trains = [phase.name for phase in run.task.phases]
     if not {"main", "joint"} <= {*trains}:

@@ -13,7 +13,8 @@ from dynalay_jax.adaptive import routers
 from train.data.batches import evaluation_batches
 from train.data.types import Dataset
 from train.errors import UserError, expect_one_of
-from train.step import Resident, Task, evaluation
+from train.parallel import Resident, evaluation
+from train.step import Task
 
 PyTree = Any
 # The routers that records compare, by the names that they have there.

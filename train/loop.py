@@ -29,11 +29,12 @@ from train.data import batches
 from train.errors import UserError
 from train.evaluate import Evaluator, Report
 from train.metrics import MetricWriter
+from train.parallel import Resident, measured, replicate, train_steps, unreplicate
 from train.plots import run as figures
 from train.run import Run, describe
 from train.schedule import Phase
 from train.state import TrainState, fingerprint
-from train.step import Resident, Task, measured, replicate, train_steps, unreplicate
+from train.step import Task
 from train.workdir import claim, write_record
 
 PyTree = Any

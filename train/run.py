@@ -23,7 +23,8 @@ from train.console import human, print_table
 from train.data import loading
 from train.data.types import Dataset
 from train.errors import UserError, expect_one_of
-from train.step import Task, replicate
+from train.parallel import replicate
+from train.step import Task
 
 PyTree = Any
 

@@ -11,8 +11,8 @@ from short_run import PER_CALL, tiny
 import dynalay_jax
 from dynalay_jax.adaptive import macs as cost
 from dynalay_jax.adaptive import routers
+from train import parallel, step
 from train import state as state_lib
-from train import step
 from train.data import batches
 from train.run import Run
 from train.state import fingerprint
@@ -24,12 +24,12 @@ def test_phases_train_what_they_say():
     config = tiny()
     run = Run.prepare(config, None)
     before = run.initial().params
-    resident = step.Resident(run.dataset.train)
+    resident = parallel.Resident(run.dataset.train)
     for phase in run.task.phases:
-        call = step.train_steps(run.task, run.transforms, phase)
+        call = parallel.train_steps(run.task, run.transforms, phase)
         order = batches.batch_indices(resident.count, 128, 0, 0, PER_CALL)
-        state, _ = call(step.replicate(run.initial()), resident, order)
-        after = step.unreplicate(state).params
+        state, _ = call(parallel.replicate(run.initial()), resident, order)
+        after = parallel.unreplicate(state).params
         changed = {
             group
             for group in before
@@ -41,13 +41,13 @@ def test_phases_train_what_they_say():
 def main_steps(count=4, **changes):
     """States before and after each of the first steps of the main phase."""
     run = Run.prepare(tiny(**changes), None)
-    resident, state = step.Resident(run.dataset.train), step.replicate(run.initial())
-    call = step.train_steps(run.task, run.transforms, run.task.phases[0])
-    states = [step.unreplicate(state)]
+    resident, state = parallel.Resident(run.dataset.train), parallel.replicate(run.initial())
+    call = parallel.train_steps(run.task, run.transforms, run.task.phases[0])
+    states = [parallel.unreplicate(state)]
     for first in range(count):
         order = batches.batch_indices(resident.count, 128, 0, first, 1)
         state, _ = call(state, resident, order)
-        states.append(step.unreplicate(state))
+        states.append(parallel.unreplicate(state))
     return states
 
 
@@ -58,23 +58,23 @@ def close(a, b, atol):
 
 def test_every_step_and_device_draws_for_itself(monkeypatch):
     run = Run.prepare(tiny(), None)
-    resident = step.Resident(run.dataset.train)
+    resident = parallel.Resident(run.dataset.train)
 
     def drawn(task, transforms, phase, state, images, labels, key):
         del task, transforms, phase, images, labels
         return state._replace(step=state.step + 1), {"draw": jax.random.uniform(key)}
 
     monkeypatch.setattr(step, "train_step", drawn)
-    call = step.train_steps(run.task, run.transforms, run.task.phases[0])
+    call = parallel.train_steps(run.task, run.transforms, run.task.phases[0])
     order = batches.batch_indices(resident.count, 128, 0, 0, 3)
-    _, parts = call(step.replicate(run.initial()), resident, order)
+    _, parts = call(parallel.replicate(run.initial()), resident, order)
     draws = np.concatenate([part["draw"] for part in parts])
     assert len(draws) == 3 * jax.local_device_count() == len(np.unique(draws))
 
 
 def test_devices_learn_from_each_others_examples(monkeypatch):
     run = Run.prepare(tiny(), None)
-    resident, augmented = step.Resident(run.dataset.train), []
+    resident, augmented = parallel.Resident(run.dataset.train), []
     original = step.augment
 
     def augment(key, images, config):
@@ -82,10 +82,10 @@ def test_devices_learn_from_each_others_examples(monkeypatch):
         return original(key, images, config)
 
     monkeypatch.setattr(step, "augment", augment)
-    call = step.train_steps(run.task, run.transforms, run.task.phases[0])
+    call = parallel.train_steps(run.task, run.transforms, run.task.phases[0])
     # The learning rate of the first step is 0.
     order = batches.batch_indices(resident.count, 128, 0, 0, 2)
-    state, _ = call(step.replicate(run.initial()), resident, order)
+    state, _ = call(parallel.replicate(run.initial()), resident, order)
     for leaf in jax.tree.leaves(state.params):
         assert (np.asarray(leaf) == np.asarray(leaf)[:1]).all()
     share = 128 // jax.local_device_count()
@@ -97,11 +97,11 @@ def test_backward_solves_that_fail_are_counted(max_steps, share):
     run = Run.prepare(tiny(), None)
     adjoint = dynalay_jax.Implicit(max_steps=max_steps, on_failure="jacobian_free")
     task = dataclasses.replace(run.task, model=run.task.model.clone(adjoint=adjoint))
-    resident = step.Resident(run.dataset.train)
-    call = step.train_steps(task, run.transforms, task.phases[0])
+    resident = parallel.Resident(run.dataset.train)
+    call = parallel.train_steps(task, run.transforms, task.phases[0])
     order = batches.batch_indices(resident.count, 128, 0, 0, 1)
-    _, metrics = call(step.replicate(run.initial()), resident, order)
-    assert step.measured(metrics)["backward_unconverged"] == share
+    _, metrics = call(parallel.replicate(run.initial()), resident, order)
+    assert parallel.measured(metrics)["backward_unconverged"] == share
 
 
 def test_average_follows_the_parameters_and_is_what_is_evaluated():
@@ -132,15 +132,17 @@ def test_exploration_falls_and_the_floor_ends():
 
 def test_steps_of_a_call_are_scanned_where_there_is_no_cpu(monkeypatch):
     run = Run.prepare(tiny(), None)
-    resident = step.Resident(run.dataset.train)
+    resident = parallel.Resident(run.dataset.train)
     order = batches.batch_indices(resident.count, 128, 0, 0, 3)
     found = []
     for backend in ("cpu", "gpu"):
         with monkeypatch.context() as patch:
             patch.setattr(jax, "default_backend", lambda name=backend: name)
-            call = step.train_steps(run.task, run.transforms, run.task.phases[0])
-            state, metrics = call(step.replicate(run.initial()), resident, order)
-        found.append((step.unreplicate(state).params, step.measured(metrics)["loss"], len(metrics)))
+            call = parallel.train_steps(run.task, run.transforms, run.task.phases[0])
+            state, metrics = call(parallel.replicate(run.initial()), resident, order)
+        found.append(
+            (parallel.unreplicate(state).params, parallel.measured(metrics)["loss"], len(metrics))
+        )
     (each, each_loss, calls), (scanned, scanned_loss, scans) = found
     assert (calls, scans) == (3, 1) and each_loss.shape == scanned_loss.shape == (3,)
     assert close((each, each_loss), (scanned, scanned_loss), 1e-4)
@@ -150,7 +152,7 @@ def test_evaluation_is_that_of_each_example_by_itself():
     """In several padded batches on several devices, in the order of the split."""
     run = Run.prepare(tiny(eval_batch=96), None)
     params, test, task = run.initial().params, run.dataset.test, run.task
-    report = run.evaluate(step.replicate(params), "test", "agent", 0.3)
+    report = run.evaluate(parallel.replicate(params), "test", "agent", 0.3)
     variables, key = state_lib.join(params), jax.random.key(0)
     apply = jax.jit(lambda x: task.model.apply(variables, x, routers.Agent(), 0.3, key))
     logits, trace = apply(task.normalise(test.images))
@@ -186,7 +188,7 @@ def test_further_rounds_are_the_agents():
 
 def test_training_call_is_traced_once_a_phase():
     run = Run.prepare(tiny(), None)
-    resident = step.Resident(run.dataset.train)
+    resident = parallel.Resident(run.dataset.train)
     traces = []
     task = run.task
 
@@ -196,8 +198,8 @@ def test_training_call_is_traced_once_a_phase():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(step, "train_step", counted)
-        call = step.train_steps(task, run.transforms, task.phases[0])
-        state = step.replicate(run.initial())
+        call = parallel.train_steps(task, run.transforms, task.phases[0])
+        state = parallel.replicate(run.initial())
         for first in range(0, 3 * PER_CALL, PER_CALL):
             order = batches.batch_indices(resident.count, 128, 0, first, PER_CALL)
             state, _ = call(state, resident, order)
@@ -206,5 +208,5 @@ def test_training_call_is_traced_once_a_phase():
 
 def test_measured_has_one_value_a_step():
     parts = [{"loss": np.float32(1.0)}, {"loss": np.float32(2.0)}]
-    replicated = [step.replicate(part) for part in parts]
-    assert step.measured(replicated)["loss"].tolist() == [1.0, 2.0]
+    replicated = [parallel.replicate(part) for part in parts]
+    assert parallel.measured(replicated)["loss"].tolist() == [1.0, 2.0]

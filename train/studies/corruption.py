@@ -19,9 +19,9 @@ from train.cli import friendly
 from train.console import percent, print_table
 from train.errors import UserError
 from train.evaluate import COMPARED, Report
+from train.parallel import Resident
 from train.plots import run as figures
 from train.run import Run
-from train.step import Resident
 from train.studies import corruptions
 from train.studies.corruptions import CORRUPTIONS, SEVERITIES
 from train.workdir import trained_config, versions, write_record

@@ -35,9 +35,10 @@ from train import state
 from train.cli import friendly
 from train.console import percent, print_table
 from train.data.types import Dataset, Split
+from train.parallel import unreplicate
 from train.plots import cost_curves
 from train.plots import run as figures
-from train.step import Task, unreplicate
+from train.step import Task
 from train.studies import exits
 from train.studies.exits import Exits
 from train.studies.halting_nets import (

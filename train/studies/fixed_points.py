@@ -31,7 +31,8 @@ from train.cli import friendly
 from train.console import percent, print_table
 from train.data.batches import evaluation_batches
 from train.data.types import Split
-from train.step import PyTree, Task, unreplicate
+from train.parallel import unreplicate
+from train.step import PyTree, Task
 from train.studies.exits import iterated
 from train.workdir import write_record
 

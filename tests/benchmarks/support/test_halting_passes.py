@@ -6,8 +6,8 @@ import pytest
 from short_run import begun, tiny
 
 from benchmarks.support import halting_passes
+from train.parallel import unreplicate
 from train.run import Run
-from train.step import unreplicate
 from train.studies import early_exit as halting
 from train.studies import halting_nets as pondering
 
