@@ -1,0 +1,1 @@
+"""What `mkdocs build` does beside its plugins."""

@@ -1,0 +1,62 @@
+"""The Python code in the README and in the docs runs, and links lead to files."""
+
+import importlib.util
+from pathlib import Path
+import re
+import textwrap
+
+import jax
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TEXTS = {str(page.relative_to(ROOT)): page.read_text() for page in PAGES}
+# A block that must not run has a comment above it. A block that includes a file is an example.
+BLOCK = re.compile(r"(<!-- not run -->\n)?^( *)```python[^\n]*\n(.*?)^ *```$", re.DOTALL | re.M)
+PAIR = re.compile(r'<div class="pair" markdown>(.*?)</div>', re.DOTALL)
+PEERS = ("jaxopt", "optimistix")
+
+
+@pytest.fixture(autouse=True)
+def as_users_have_it():
+    """JAX's own defaults, where the tests are stricter."""
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def blocks(text):
+    found = BLOCK.findall(text)
+    return [textwrap.dedent(code) for skip, _, code in found if not skip and "--8<--" not in code]
+
+
+def missing(code):
+    return [peer for peer in PEERS if peer in code and importlib.util.find_spec(peer) is None]
+
+
+@pytest.mark.parametrize("page", [page for page in TEXTS if blocks(PAIR.sub("", TEXTS[page]))])
+def test_code_runs(page):
+    scope = {}
+    for code in blocks(PAIR.sub("", TEXTS[page])):
+        exec(compile(code, page, "exec"), scope)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("number", range(5))
+def test_pairs_give_the_same_numbers(number):
+    page = "docs/coming_from.md"
+    pairs = [pair for pair in map(blocks, PAIR.findall(TEXTS[page])) if pair]
+    assert len(pairs) == 5
+    theirs, ours = pairs[number]
+    if missing(theirs):
+        pytest.skip(f"needs {missing(theirs)[0]}")
+    start = {}
+    exec(blocks(PAIR.sub("", TEXTS[page]))[0], start)
+    results = []
+    for code in (theirs, ours):
+        scope = dict(start)
+        exec(compile(code, page, "exec"), scope)
+        results.append((scope["value"], scope["gradient"]))
+    for a, b in zip(*results, strict=True):
+        assert np.linalg.norm(a) > 0.1
+        assert np.linalg.norm(a - b) < 1e-4 * np.linalg.norm(a)
