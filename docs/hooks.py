@@ -1,1 +1,15 @@
-"""What `mkdocs build` does beside its plugins."""
+"""What `mkdocs build` does beside its plugins: config.md is generated from the schema of configs."""
+
+from pathlib import Path
+import sys
+from typing import Any
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """The text of a page, generated for config.md."""
+    if page.file.src_uri != "config.md":
+        return markdown
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from train import config
+
+    return config.reference() if hasattr(config, "reference") else markdown

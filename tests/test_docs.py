@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 TEXTS = {str(page.relative_to(ROOT)): page.read_text() for page in PAGES}
-# A block that must not run has a comment above it. A block that includes a file is an example.
+# A block that must not run has a comment above it.
 BLOCK = re.compile(r"(<!-- not run -->\n)?^( *)```python[^\n]*\n(.*?)^ *```$", re.DOTALL | re.M)
 PAIR = re.compile(r'<div class="pair" markdown>(.*?)</div>', re.DOTALL)
 PEERS = ("jaxopt", "optimistix")
@@ -26,8 +26,7 @@ def as_users_have_it():
 
 
 def blocks(text):
-    found = BLOCK.findall(text)
-    return [textwrap.dedent(code) for skip, _, code in found if not skip and "--8<--" not in code]
+    return [textwrap.dedent(code) for skip, _, code in BLOCK.findall(text) if not skip]
 
 
 def missing(code):
@@ -39,6 +38,12 @@ def test_code_runs(page):
     scope = {}
     for code in blocks(PAIR.sub("", TEXTS[page])):
         exec(compile(code, page, "exec"), scope)
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_links_lead_to_files(page):
+    for link in re.findall(r"\]\(([^)#:]+)\)", TEXTS[page]):
+        assert (ROOT / page).parent.joinpath(link).exists(), link
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

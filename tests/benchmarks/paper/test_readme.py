@@ -1,39 +1,10 @@
-"""The README's code runs, and the pages' tables are the committed results."""
+"""The pages' tables are the committed results."""
 
-import re
-
-import jax
-import numpy as np
 import pytest
 
 from benchmarks.paper import readme
 
 TEXTS = [page.read_text() for page in readme.PAGES]
-MODEL, EXAMPLE, PROBE = re.findall(r"```python\n(.*?)```", TEXTS[0], re.DOTALL)
-
-
-def test_model_example_runs():
-    scope = {}
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        exec(MODEL, scope)
-    assert scope["logits"].shape == (8, 10)
-    assert scope["trace"].sweeps.iterate.shape == (1, 8, 2)
-
-
-def test_primitive_examples_run(capsys):
-    scope = {}
-    exec(EXAMPLE, scope)
-    w, x, f = (scope[name] for name in ("w", "x", "f"))
-    z = np.zeros_like(x)
-    for _ in range(100):
-        z = f(z, w, x)
-    np.testing.assert_allclose(scope["value"], np.sum(z**2), rtol=1e-4)
-    assert np.all(np.isfinite(scope["gradient"]))
-    exec(PROBE, scope)
-    np.testing.assert_array_equal(scope["backward"].status, 0)
-    assert np.all(scope["backward"].steps > 5) and np.all(scope["backward"].residual <= 1e-5)
-    np.testing.assert_allclose(scope["gradient"], jax.grad(lambda w: scope["loss"](w, None))(w))
-    assert capsys.readouterr().out
 
 
 def test_tables_are_written_from_the_results():
@@ -56,12 +27,6 @@ def test_a_part_has_one_place():
         readme.insert([page, page], {"a": "new"})
     with pytest.raises(ValueError, match="'b': expected one marker in the pages, found 0"):
         readme.insert(["", page], {"b": "new"})
-
-
-def test_links_lead_to_files():
-    for page, text in zip(readme.PAGES, TEXTS, strict=True):
-        for link in re.findall(r"\]\(([^)#:]+)\)", text):
-            assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
 def test_baselines_that_were_not_run_are_named(monkeypatch):
