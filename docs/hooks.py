@@ -1,4 +1,4 @@
-"""What `mkdocs build` does beside its plugins: config.md is generated from the schema of configs."""
+"""What `mkdocs build` does beside its plugins: config.md comes from the schema of the configs."""
 
 from pathlib import Path
 import sys
