@@ -1,5 +1,6 @@
 """The Python code in the README and in the docs runs, and links lead to files."""
 
+import importlib
 import importlib.util
 from pathlib import Path
 import re
@@ -65,3 +66,12 @@ def test_pairs_give_the_same_numbers(number):
     for a, b in zip(*results, strict=True):
         assert np.linalg.norm(a) > 0.1
         assert np.linalg.norm(a - b) < 1e-4 * np.linalg.norm(a)
+
+
+@pytest.mark.parametrize(
+    "page, package", [("index", ""), ("layers", ".layers"), ("adaptive", ".adaptive")]
+)
+def test_api_pages_show_what_a_user_may_import(page, package):
+    path = f"dynalay_jax{package}"
+    shown = re.findall(rf"^::: {re.escape(path)}\.(\w+)$", TEXTS[f"docs/api/{page}.md"], re.M)
+    assert sorted(shown) == sorted(importlib.import_module(path).__all__)
