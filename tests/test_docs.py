@@ -47,6 +47,27 @@ def test_links_lead_to_files(page):
         assert (ROOT / page).parent.joinpath(link).exists(), link
 
 
+@pytest.mark.parametrize("page", [page for page in TEXTS if page != "CHANGELOG.md"])
+def test_commands_and_files_exist(page):
+    for module in re.findall(r"python -m ((?:train|benchmarks)[\w.]*)", TEXTS[page]):
+        assert importlib.util.find_spec(module), module
+    for config in re.findall(r"configs/\w+\.py", TEXTS[page]):
+        assert config == "configs/NAME.py" or (ROOT / config).exists(), config
+    if page == "CONTRIBUTING.md":
+        for path in re.findall(r"`([\w/.]+/[\w.]*)`", TEXTS[page]):
+            assert (ROOT / path).exists(), path
+
+
+def test_all_configs_and_studies_are_shown():
+    configs = {path.name for path in (ROOT / "configs").glob("[!_]*.py")}
+    assert not [name for name in configs if f"`{name}`" not in TEXTS["docs/train.md"]]
+    folder = ROOT / "train" / "studies"
+    studies = [path.stem for path in folder.glob("*.py") if "def main" in path.read_text()]
+    assert not [
+        name for name in studies if f"train.studies.{name} " not in TEXTS["docs/studies.md"]
+    ]
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("number", range(5))
 def test_pairs_give_the_same_numbers(number):
