@@ -62,7 +62,8 @@ def test_all_configs_and_studies_are_shown():
     configs = {path.name for path in (ROOT / "configs").glob("[!_]*.py")}
     assert not [name for name in configs if f"`{name}`" not in TEXTS["docs/train.md"]]
     folder = ROOT / "train" / "studies"
-    studies = [path.stem for path in folder.glob("*.py") if "def main" in path.read_text()]
+    modules = [path for path in folder.glob("[!_]*.py") if "__main__" in path.read_text()]
+    studies = [path.stem for path in modules]
     assert not [
         name for name in studies if f"train.studies.{name} " not in TEXTS["docs/studies.md"]
     ]
