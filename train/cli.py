@@ -1,4 +1,4 @@
-"""What the commands have in common: mistakes are answered in one line, signals end them."""
+"""What all commands share: one line for a mistake, and a clean end on a signal."""
 
 import argparse
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from train.errors import UserError
 
 @contextlib.contextmanager
 def friendly() -> Iterator[None]:
-    """Exits 2 with one line on stderr for what the user can cure, and quietly when interrupted."""
+    """A `UserError` inside prints one line and exits 2; a signal exits without a traceback."""
     absl_logging.set_verbosity(absl_logging.ERROR)
     try:
         with at_once():
@@ -28,7 +28,7 @@ def friendly() -> Iterator[None]:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose mistakes are `UserError`s, without the usage around them."""
+    """An argument parser that raises `UserError` for a mistake and does not print its usage."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see --help.")
@@ -38,7 +38,7 @@ _NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
 
 
 class Interrupted(Exception):
-    """The run was asked to stop; everything worth keeping is saved.
+    """A signal stopped the command; everything worth keeping is saved.
 
     Attributes:
         code: exit status, 0 after SIGTERM, as schedulers expect, and 130 after Ctrl-C.
@@ -50,14 +50,14 @@ class Interrupted(Exception):
 
 
 class Stop:
-    """Remembers that the process was asked to stop, so that the loop can save first."""
+    """Remembers a signal, so that the training loop can save before it stops."""
 
     def __init__(self) -> None:
         self.by: str | None = None
 
     @contextlib.contextmanager
     def listening(self) -> Iterator["Stop"]:
-        """Handles both signals meanwhile."""
+        """SIGTERM and Ctrl-C set `by` inside."""
 
         def remember(name: str) -> None:
             self.by = name
@@ -68,7 +68,7 @@ class Stop:
 
 @contextlib.contextmanager
 def at_once() -> Iterator[None]:
-    """Both signals raise `Interrupted` meanwhile."""
+    """SIGTERM and Ctrl-C raise `Interrupted` inside."""
 
     def stop(name: str) -> None:
         raise Interrupted(name, ". The same command goes on from the last checkpoint.")
@@ -79,7 +79,7 @@ def at_once() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _handled(react: Callable[[str], None]) -> Iterator[None]:
-    """Calls react(name) on either signal, where the interpreter lets us (main thread)."""
+    """SIGTERM and Ctrl-C call react(name) inside. Only the main thread can handle signals."""
 
     def handler(number: int, frame: Any) -> None:
         del frame

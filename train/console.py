@@ -1,4 +1,4 @@
-"""What a run says while it goes: a progress line, and tables, on a terminal or in a log file."""
+"""What a command prints: a progress line and tables, on a terminal or in a log file."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import contextlib
@@ -19,7 +19,7 @@ _PREFIXES = " kMGT"
 
 
 class Progress:
-    """A line with step, speed, time left and the latest values; a context manager.
+    """A line with step, speed, time left and the latest values. A context manager.
 
     On a terminal the line is live and messages scroll above it. Elsewhere it is printed now and
     then. In both the last line of every phase stays.
@@ -59,7 +59,7 @@ class Progress:
         self._printed = (-math.inf, "")
         self._live = rich.progress.Progress(
             rich.progress.BarColumn(bar_width=10),
-            # Wraps on a narrow terminal, where rich would cut it.
+            # A column that wraps: rich would cut a text on a narrow terminal.
             rich.progress.TextColumn("{task.description}", markup=False, table_column=Column()),
             console=self._console,
             disable=not self._console.is_terminal,
@@ -92,12 +92,12 @@ class Progress:
             self._print_last()
 
     def message(self, text: str) -> None:
-        """Prints a line of its own, above the live one."""
+        """Prints a text above the live line."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Leaves what happens inside, such as an evaluation, out of speed and time left."""
+        """The time inside, of an evaluation for example, does not count for speed and time left."""
         start = self._clock()
         try:
             yield
@@ -106,7 +106,7 @@ class Progress:
             self._origin = (step, since + self._clock() - start)
 
     def close(self) -> None:
-        """Ends the live line and prints the last one for good."""
+        """Ends the live line and prints the last line once more, to stay."""
         self._live.stop()
         self._print_last()
 
@@ -128,14 +128,14 @@ class Progress:
 def print_table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[str | float | int]]
 ) -> None:
-    """Prints a table on stdout, as wide as it must be.
+    """Prints a table on stdout, as wide as its cells need.
 
     Args:
         title: stands above it.
         columns: headings.
         rows: cells, as many as columns; numbers are made readable by `human`.
     """
-    # As Text, since rich takes the "[batch, 32]" of a plain string for markup.
+    # Text, because rich reads the "[batch, 32]" of a plain string as markup.
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
     for i, column in enumerate(columns):
         numeric = bool(rows) and not isinstance(rows[0][i], str)
@@ -149,7 +149,7 @@ def human(number: float) -> str:
     """Three significant digits and a prefix: 1.23 M, 45.6 k, 7, 0.0123."""
     if not math.isfinite(number):
         return f"{number}"
-    # Rounded first, so that 999,900 is 1.00 M and not 1000 k.
+    # Round first: 999,900 is 1.00 M and not 1000 k.
     digits, exponent = f"{number:.2e}".split("e")
     power = min(int(exponent) // 3, len(_PREFIXES) - 1)
     if power <= 0:
@@ -164,7 +164,7 @@ def percent(fraction: float) -> str:
 
 
 def action_names(keys: Iterable[str]) -> list[str]:
-    """`action_0`, `action_1`, … as far as they are among the keys, by number."""
+    """Those of the keys that are `action_0`, `action_1`, …, sorted by number."""
     return sorted(
         (key for key in keys if re.fullmatch(r"action_\d+", key)),
         key=lambda key: int(key.removeprefix("action_")),
@@ -186,7 +186,7 @@ def _shown(values: Mapping[str, float]) -> list[str]:
 
 @functools.cache
 def _console() -> Console:
-    """Stdout. One for all, so that a table printed meanwhile does not tear the live line."""
+    """Stdout. There is one console for all output, so that a table does not break the live line."""
     console = Console()
-    # A log file has no width to fit; rich would cut at 80 columns.
+    # A log file has no width. Rich would cut lines at 80 columns.
     return console if console.is_terminal else Console(width=_LOG_WIDTH)

@@ -1,7 +1,7 @@
-"""What a run measured: `metrics.jsonl` for figures and reports, event files for TensorBoard.
+"""Metrics over a training: `metrics.jsonl` for figures, event files for TensorBoard.
 
-One record a line: `{"step": 100, "split": "train", "phase": "joint", "loss": 1.5}`. A run that is
-killed and resumed has each step once in both.
+One record a line: `{"step": 100, "split": "train", "phase": "joint", "loss": 1.5}`. After a kill
+and a resume, both have each step once.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,7 +25,7 @@ class MetricWriter:
     """Writes `metrics.jsonl` and TensorBoard events under a workdir; one process of a run does."""
 
     def __init__(self, workdir: Path, resume_step: int) -> None:
-        """Drops what was written after `resume_step`, and opens both files for more.
+        """Removes records after `resume_step`, and opens both files for more.
 
         Args:
             workdir: is created if need be; events go to its folder `tensorboard`.
@@ -53,7 +53,7 @@ class MetricWriter:
             self.flush()
 
     def write(self, step: int, split: str, values: Mapping[str, float | str]) -> None:
-        """Appends a record; a process killed at any later moment leaves it in `metrics.jsonl`.
+        """Appends a record. A kill at any later moment leaves the record in `metrics.jsonl`.
 
         Args:
             step: optimiser steps taken, > `resume_step`.
@@ -118,7 +118,7 @@ def _line(record: Mapping) -> str:
 
 
 def _records(path: Path) -> Iterator[dict]:
-    """Parsed lines, without what a kill or a full disk has left of one."""
+    """Parsed lines. A line that a kill or a full disk has cut is left out."""
     for line in path.read_text(errors="replace").splitlines():
         with contextlib.suppress(json.JSONDecodeError):
             yield json.loads(line)

@@ -45,7 +45,7 @@ SOLVERS = {
 
 @dataclasses.dataclass
 class Run:
-    """A run's fixed parts, and its place on disk."""
+    """What does not change during a run, and the folder on disk."""
 
     config: ml_collections.FrozenConfigDict
     workdir: Path
@@ -56,14 +56,14 @@ class Run:
 
     @classmethod
     def prepare(cls, config: ml_collections.ConfigDict, workdir: Path) -> "Run":
-        """Loads the data, builds the model; nothing is written yet."""
+        """Checks the config, loads the data and builds the model. Writes nothing."""
         frozen = ml_collections.FrozenConfigDict(config)
         check(frozen)
         return cls._of(frozen, workdir, loading.load(config.data))
 
     @classmethod
     def reopen(cls, config: ml_collections.ConfigDict, workdir: Path) -> "Run":
-        """A run to evaluate; of the data, what the test split is made of may be another."""
+        """A run to evaluate. The fields of `data.TEST_FIELDS` may differ from the training's."""
         frozen = ml_collections.FrozenConfigDict(config)
         check(frozen)
         if not (workdir / "data.json").exists():
@@ -91,11 +91,11 @@ class Run:
         return jax.eval_shape(self.initial)
 
     def checkpoints(self) -> Checkpoints:
-        """What the run saves; to be closed."""
+        """The run's checkpoints. The caller closes them."""
         return Checkpoints(self.workdir / "checkpoints", self.config.checkpoint.keep, warn=print)
 
     def restored(self) -> tuple[int, PyTree]:
-        """Step and replicated parameters of the checkpoint that the config has evaluated.
+        """Step and replicated parameters of the newest or best checkpoint, as the config says.
 
         Raises:
             UserError: there is none.
@@ -120,7 +120,7 @@ def _choose(name: str, options: dict[str, Any], got: str) -> Any:
 
 
 def build_task(config: ml_collections.FrozenConfigDict, dataset: Dataset) -> Task:
-    """The run's unchanging parts.
+    """Model, objective, costs and phases of a run.
 
     Raises:
         UserError: a model or objective that cannot be built.
@@ -144,7 +144,7 @@ def build_task(config: ml_collections.FrozenConfigDict, dataset: Dataset) -> Tas
 
 
 def _trace(model: model_lib.DynaLay, shape: tuple[int, ...]) -> None:
-    """Traces a routed pass, so that settings which do not go together say so now."""
+    """Traces a routed pass: settings that do not fit together raise now, not in training."""
     params = inspect.shapes(model, shape[1:])
     key, x = jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32)
     routed = lambda params, x: model.apply(params, x, routers.Constant(), 1.0, key)
@@ -208,7 +208,7 @@ def reopen(
 
 
 def parser(module: str, doc: str) -> Parser:
-    """A parser of a command about one run: `workdir`, and `data_dir` as above."""
+    """A parser with the arguments of `reopen` that every study has: `workdir` and `--data_dir`."""
     made = Parser(f"python -m train.{module}", description=doc.split("\n")[0])
     made.add_argument("workdir", help="of a finished run")
     made.add_argument("--data_dir", help="where TFDS keeps its data, if elsewhere by now")

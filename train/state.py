@@ -1,4 +1,4 @@
-"""What a training run carries from step to step, and the optimisers that change it."""
+"""The state that a training step changes, and its optimisers."""
 
 import hashlib
 from typing import Any, NamedTuple
@@ -78,7 +78,7 @@ def optimizers(
 
 
 def _decayed(params: PyTree) -> PyTree:
-    """Weight decay is for kernels, not for scales and biases."""
+    """True for kernels. Scales and biases get no weight decay."""
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
@@ -96,7 +96,7 @@ def create(
 
 
 def fingerprint(tree: PyTree) -> str:
-    """SHA-256 over all leaves: names, shapes, dtypes and bytes, in the order of the tree."""
+    """SHA-256 over names, shapes, dtypes and bytes of all leaves, in the order of the tree."""
     digest = hashlib.sha256()
     for path, leaf in jax.tree.leaves_with_path(tree):
         array = np.ascontiguousarray(leaf)
