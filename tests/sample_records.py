@@ -153,3 +153,29 @@ KEYS = ("straight_accuracy", "agent_accuracy", "all_layers_accuracy", "agent_cos
         "agent_ece", "straight_ece")  # fmt: skip
 ROWS = [{"severity": s, **{key: s / 10 + i for i, key in enumerate(KEYS)}} for s in range(6)]
 CORRUPTION = {"corruptions": {"noise": ROWS, "fog": ROWS}}
+
+DIFFICULTY = {
+    "difficulty": "length (moves)",
+    "bins": [
+        {"first": first, "last": last, "examples": 60, "actions": actions}
+        | {f"{name}_accuracy": 0.9 for name in ("straight", "agent", "all_layers")}
+        | {f"{name}_steps": first for name in ("straight", "agent", "all_layers")}
+        for first, last, actions in ((1, 1, [1, 0, 0]), (2, 9, [0, 1, 1]))
+    ],
+    "examples": [
+        {"image": np.eye(4)[..., None].repeat(3, -1).tolist(), "correct": True}
+        | {"difficulty": difficulty, "steps": steps}
+        for difficulty, steps in ((1, 1), (7, 9))
+    ],
+}
+
+EXTRAPOLATE = {
+    "field": "grid",
+    "trained": 8,
+    "rows": [
+        {"value": value, "actions": [0.5, 0.5]}
+        | {f"{name}_accuracy": 0.9 for name in ("straight", "agent", "all_layers")}
+        | {f"{name}_steps": 3.0 for name in ("straight", "agent", "all_layers")}
+        for value in (8, 12)
+    ],
+}

@@ -7,6 +7,8 @@ from train.run import Run
 from train.workdir import claim
 
 PER_CALL = 2
+# A smaller model yet. As many validation as test examples: one program evaluates both.
+SMALL = {"model.widths": (4, 4), "model.agent_hidden": 1, "data.validation": 500}
 
 
 def tiny(**changes):

@@ -17,8 +17,9 @@ from train.parallel import Resident, evaluation
 from train.step import Task
 
 PyTree = Any
-# The routers that records compare, by the names that they have there.
+# The routers that records compare, by their names there, and the labels of tables and figures.
 COMPARED = {"straight": "none", "agent": "agent", "all_layers": "all"}
+LABELS = {"straight": "straight pass", "agent": "agent", "all_layers": "all layers"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,8 +20,7 @@ import ml_collections
 import numpy as np
 
 from train import evaluate
-from train.analysis import difficulty, gallery, residuals, routes
-from train.analysis.summary import curve, summarise
+from train.analysis.summary import analyse
 from train.checkpoint import Checkpoints
 from train.cli import Interrupted, Stop
 from train.console import Progress, human, percent, print_table
@@ -30,7 +29,7 @@ from train.errors import UserError
 from train.evaluate import Evaluator, Report
 from train.metrics import MetricWriter
 from train.parallel import Resident, measured, replicate, train_steps, unreplicate
-from train.plots import run as figures
+from train.plots.run import draw
 from train.run import Run, describe
 from train.schedule import Phase
 from train.state import TrainState, fingerprint
@@ -48,7 +47,7 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str | Path) -
         workdir: folder of this run alone; gets config, metrics, checkpoints, figures and records.
 
     Returns:
-        The summary: see `train.analysis.summary`; `parameters` of the main model, `mean_macs` an
+        The summary: see `analysis.summary.analyse`; `parameters` of the main model, `mean_macs` an
         example, `params_sha256`, `train_seconds`, and `starts`: versions and machine of each start
         that these differ in.
 
@@ -122,36 +121,23 @@ def _train_phase(
 
 def _finish(run: Run, state: Any, training: dict[str, Any]) -> dict[str, Any]:
     """Evaluates on the test split; writes summary and records (JSON) and the figures."""
-    test = run.dataset.test
-    # Once for nothing, so that no time is measured that compiles.
-    run.evaluate(state.evaluated, "test")
-    config, params = run.config, unreplicate(state.evaluated)
-    report = evaluate.reports(run.evaluate, state.evaluated, config.price)
-    summary = summarise(report, test.difficulty, config.router)
+    params = unreplicate(state.evaluated)
+    report = evaluate.reports(run.evaluate, state.evaluated, run.config.price)
+    summary, records = analyse(report, run)
     summary |= {
-        "router": config.router,
+        "router": run.config.router,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(params["main"])),
         "mean_macs": run.task.costs.straight * (1 + summary["mean_cost"]),
         "steps": run.task.phases[-1].last,
-        "seed": config.seed,
+        "seed": run.config.seed,
         "data": run.dataset.name,
-        "price": config.price,
+        "price": run.config.price,
         "params_sha256": fingerprint(params),
         **training,
     }
-    agent = config.router == "agent"
-    prices, rounds = config.prices if agent else (), run.task.model.rounds
-    records = {"curve": curve(report, prices, summary["confidence_route"], rounds)}
-    if agent:
-        summary |= routes.measure(report, summary["random_accuracy"], rounds)
-        if not run.dataset.vocabulary:
-            records["gallery"] = gallery.measure(report, test, run.dataset.classes)
-        records["residuals"] = residuals.measure(report, config.model.tol)
-    if agent and test.difficulty is not None:
-        records["difficulty"] = difficulty.measure(report, test, run.dataset.difficulty)
     for name, record in records.items():
         write_record(run.workdir, name, record)
-    figures.draw(run.workdir)
+    draw(run.workdir)
     # Last: a run that has its summary has everything.
     write_record(run.workdir, "summary", summary)
     _print_summary(summary, run)

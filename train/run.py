@@ -17,7 +17,6 @@ from train import evaluate, schedule
 from train import state as state_lib
 from train import workdir as workdirs
 from train.checkpoint import Checkpoints
-from train.cli import Parser
 from train.config import check
 from train.console import human, print_table
 from train.data import loading
@@ -205,11 +204,3 @@ def reopen(
     if not (trained if config.router == "agent" else baseline):
         raise UserError(f"{workdir}: expected a run with an agent, got a baseline's.")
     return run
-
-
-def parser(module: str, doc: str) -> Parser:
-    """A parser with the arguments of `reopen` that every study has: `workdir` and `--data_dir`."""
-    made = Parser(f"python -m train.{module}", description=doc.split("\n")[0])
-    made.add_argument("workdir", help="of a finished run")
-    made.add_argument("--data_dir", help="where TFDS keeps its data, if elsewhere by now")
-    return made

@@ -17,8 +17,10 @@ import numpy as np
 
 from train.analysis.seeds import Group
 from train.metrics import read_metrics
-from train.plots import cost_curves, run
-from train.plots import style as drawing
+from train.plots import cost_curves, style
+from train.plots.style import painted
+from train.plots.training import of_trained_agent
+from train.workdir import read_record
 
 # Accuracies of several seeds by the number of layers that are iterated.
 Routes = Mapping[int, Sequence[float]]
@@ -34,8 +36,8 @@ def models(task: str, alone: Routes, shared: Routes) -> Figure | None:
     """
 
     def paint(axes: Axes) -> bool:
-        series = (("trained on this route alone", alone, drawing.ORANGE, "s", -0.06),
-                  ("DynaLay's weights on this route", shared, drawing.BLUE, "o", 0.06))  # fmt: skip
+        series = (("trained on this route alone", alone, style.ORANGE, "s", -0.06),
+                  ("DynaLay's weights on this route", shared, style.BLUE, "o", 0.06))  # fmt: skip
         for label, routes, colour, marker, aside in series:
             known = sorted((layers, values) for layers, values in routes.items() if len(values))
             for layers, values in known:
@@ -51,7 +53,7 @@ def models(task: str, alone: Routes, shared: Routes) -> Figure | None:
         axes.margins(0.08)
         return any(map(len, alone.values()))
 
-    return run.painted(f"Models that iterate 0, 1, … layers: {task}", paint)
+    return painted(f"Models that iterate 0, 1, … layers: {task}", paint)
 
 
 def warmup(task: str, runs: Mapping[str, Group | None]) -> Figure | None:
@@ -63,20 +65,20 @@ def warmup(task: str, runs: Mapping[str, Group | None]) -> Figure | None:
     """
 
     def paint(axes: Axes) -> bool:
-        colours = (drawing.BLUE, drawing.RED)
+        colours = (style.BLUE, style.RED)
         for (label, group), colour in zip(runs.items(), colours, strict=True):
             for i, workdir in enumerate(group.workdirs if group else ()):
-                records = run.of_trained_agent(read_metrics(workdir))
+                records = of_trained_agent(read_metrics(workdir))
                 known = [r for r in records if r["split"] == "validation"]
                 points = [(r["step"], r.get("agent_accuracy", np.nan)) for r in known]
-                style: dict[str, Any] = {"color": colour, "marker": ".", "alpha": 0.8}
-                axes.plot(*zip(*points, strict=True), **style, label=None if i else label)
+                line: dict[str, Any] = {"color": colour, "marker": ".", "alpha": 0.8}
+                axes.plot(*zip(*points, strict=True), **line, label=None if i else label)
         axes.set(xlabel="step", ylabel="validation accuracy of the agent's routes")
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         return all(runs.values())
 
-    return run.painted(f"With and without warm-up: {task}", paint)
+    return painted(f"With and without warm-up: {task}", paint)
 
 
 def static(own: Group, nets: Sequence[Group]) -> Figure | None:
@@ -88,7 +90,7 @@ def static(own: Group, nets: Sequence[Group]) -> Figure | None:
     """
     if not nets:
         return None
-    curve, halting = (run.read(own.workdirs[0] / f"{n}.json") for n in ("curve", "halting"))
+    curve, exits = (read_record(own.workdirs[0], name) or {} for name in ("curve", "early_exit"))
     summary = own.summaries[0]
     straight = summary["mean_macs"] / (1 + summary["mean_cost"])
     mean = lambda net, key: float(np.mean([each[key] for each in net.summaries]))
@@ -105,11 +107,11 @@ def static(own: Group, nets: Sequence[Group]) -> Figure | None:
         # Nets may take many times what routers do; before the curves, which place prices by it.
         axes.set_xscale("function", functions=(np.log1p, np.expm1))
         axes.xaxis.set_major_locator(FixedLocator((0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)))
-        return cost_curves.by_cost(axes, whole, halting, summary)
+        return cost_curves.by_cost(axes, whole, exits)
 
-    figure = run.painted("Accuracy against cost, with static nets", paint)
+    figure = painted("Accuracy against cost, with static nets", paint)
     if figure:
-        run.name_run(figure, own.workdirs[0])
+        style.name_run(figure, own.workdirs[0])
     return figure
 
 
@@ -143,4 +145,4 @@ def times(task: str, record: Mapping[str, Any]) -> Figure | None:
                 axes.hlines(row["accuracy"], row["p10_ms"], row["p90_ms"], **bar)
         return cost_curves.draw(axes, curve, "milliseconds")
 
-    return run.painted(f"Accuracy against time: {task}", paint)
+    return painted(f"Accuracy against time: {task}", paint)

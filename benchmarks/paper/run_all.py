@@ -166,21 +166,21 @@ def _questions(study: Study, out: Path) -> Iterator[tuple[tuple[str, ...], Path]
         folder = out / f"{study.config}-{seed}"
         ask = lambda name, *rest, folder=folder: (f"train.studies.{name}", str(folder), *rest)
         if study.asked:
-            yield ask("early_exit"), folder / "halting.json"
-            yield ask("fixed_points"), folder / "solves.json"
+            yield ask("early_exit"), folder / "early_exit.json"
+            yield ask("fixed_points"), folder / "fixed_points.json"
         if study.robustness:
-            yield ask("corruption"), folder / "robustness.json"
+            yield ask("corruption"), folder / "corruption.json"
         for router in ("agent", "confidence") if study.asked else ():
             command = ask("calibrate", f"--risk={study.risk}", f"--router={router}")
-            yield command, folder / f"calibrated_{router}.json"
+            yield command, folder / f"calibrate_{router}.json"
         for judge in _first(study, out, _STATIC)[-1:]:  # at most one, the last that is trained
-            yield ask("difficulty_judge", str(judge)), folder / "agreement.json"
+            yield ask("difficulty_judge", str(judge)), folder / "difficulty_judge.json"
     for folder in _first(study, out, _SOLVED) if study.asked else ():
-        yield ("train.studies.fixed_points", str(folder)), folder / "solves.json"
+        yield ("train.studies.fixed_points", str(folder)), folder / "fixed_points.json"
     own = (out / f"{study.config}-{seed}" for seed in study.seeds)
     for folder in (*own, *_first(study, out, _STATIC)):
         for values in study.beyond:
-            makes = folder / f"extrapolation_{values.partition('=')[0]}.json"
+            makes = folder / f"extrapolate_{values.partition('=')[0]}.json"
             yield ("train.studies.extrapolate", str(folder), values), makes
 
 

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from benchmarks.paper.sections import Columns, Found, Row, Section, row
 from train.analysis import seeds
 from train.analysis.seeds import Group
-from train.plots import cost_curves, run
+from train.plots import cost_curves, style
 from train.plots import records as figures_records
+from train.workdir import read_record
 
 Record = dict[str, Any]
 
@@ -30,7 +31,7 @@ def halting(groups: Sequence[Group]) -> Section:
     return Section(
         "Halting routers at the agent's cost",
         ["config", "n", *columns],
-        _beside(groups, columns, "halting", compared),
+        _beside(groups, columns, "early_exit", compared),
         "Accuracy (%) of the same weights; but for early exit, networks are trained afterwards.",
     )
 
@@ -45,7 +46,7 @@ def calibrated(groups: Sequence[Group]) -> Section:
     }
     rows = []
     for group in groups:
-        for name, records in _records(group, "calibrated"):
+        for name, records in _records(group, "calibrate"):
             tests = [record["test"] for record in records]
             bounds = {f"{100 * record['risk']:g}, {record['delta']:g}" for record in records}
             fell = sum(record["choice"]["router"] == "all" for record in records)
@@ -78,7 +79,7 @@ def extrapolated(groups: Sequence[Group]) -> Section:
     }  # fmt: skip
     rows: list[Row] = []
     for group in groups:
-        for field, records in _records(group, "extrapolation"):
+        for field, records in _records(group, "extrapolate"):
             by_value: dict[str, list[Record]] = {}
             for at in (at for record in records for at in record["rows"]):
                 by_value.setdefault(str(at["value"]), []).append(at)
@@ -101,7 +102,7 @@ def corrupted(groups: Sequence[Group]) -> Section:
     rows: list[Row] = []
     severities: dict[str, None] = {}
     for group in groups:
-        records = _answers(group, "robustness")
+        records = _answers(group, "corruption")
         for name in records[0]["corruptions"] if records else ():
             by_severity: dict[str, list[Record]] = {}
             for at in (at for record in records for at in record["corruptions"][name]):
@@ -133,7 +134,7 @@ def noise(groups: Sequence[Group]) -> Section:
     return Section(
         "Images of nothing: uniform noise",
         ["config", "n", *columns],
-        _beside(groups, columns, "robustness", lambda found: found.get("uniform_noise")),
+        _beside(groups, columns, "corruption", lambda found: found.get("uniform_noise")),
         "Unlike anything in training. An agent that thinks about what it does not know would spend "
         "more on them.",
     )
@@ -143,7 +144,7 @@ def judged(groups: Sequence[Group]) -> Section:
     """The agent's cost along the order of difficulty that another model gives the test set."""
     rows: list[Row] = []
     for group in groups:
-        if records := _answers(group, "agreement"):
+        if records := _answers(group, "difficulty_judge"):
             keys = "cost_spearman", "unsure_spearman"
             spearman = (seeds.mean(records, key, ".2f", 1) for key in keys)
             fifths = zip(*(record["parts"] for record in records), strict=True)
@@ -174,7 +175,9 @@ def solved(groups: Sequence[Group]) -> Section:
     }
     rows: list[Row] = []
     for group in groups:
-        by_layer = zip(*(record["layers"] for record in _answers(group, "solves")), strict=True)
+        by_layer = zip(
+            *(record["layers"] for record in _answers(group, "fixed_points")), strict=True
+        )
         for number, layers in enumerate(by_layer, 1):
             of_layer = dataclasses.replace(group, summaries=layers)
             rows.append([group.name, f"layer {number}", *row(of_layer, columns)])
@@ -197,19 +200,19 @@ def extrapolation_figures(groups: Sequence[Group]) -> dict[str, Figure]:
     for own in found.agents:
         nets = found.static(own.task)
         first = dataclasses.replace(own, workdirs=own.workdirs[:1])
-        for field, (record,) in _records(first, "extrapolation"):
+        for field, (record,) in _records(first, "extrapolate"):
             static = {net.variant: _straight(net, field, record["rows"]) for net in nets}
             known = {name: shown for name, shown in static.items() if shown}
-            with matplotlib.rc_context(run.STYLE):
-                figure = figures_records.extrapolation(record, known)
-            run.name_run(figure, own.workdirs[0])
-            out[f"{own.name}_extrapolation_{field}"] = figure
+            with matplotlib.rc_context(style.STYLE):
+                figure = figures_records.extrapolate(record, known)
+            style.name_run(figure, own.workdirs[0])
+            out[f"{own.name}_extrapolate_{field}"] = figure
     return out
 
 
 def _straight(net: Group, field: str, rows: Sequence[Record]) -> list[float]:
     """A static net's accuracies on the rows' data; none where it was not asked about them."""
-    record = run.read(net.workdirs[0] / f"extrapolation_{field}.json") or {"rows": ()}
+    record = read_record(net.workdirs[0], f"extrapolate_{field}") or {"rows": ()}
     known = {str(row["value"]): row["straight_accuracy"] for row in record["rows"]}
     values = [str(row["value"]) for row in rows]
     return [known[value] for value in values] if known.keys() >= set(values) else []
@@ -224,7 +227,7 @@ def _beside(
         known = tuple(
             summary | more
             for workdir, summary in zip(group.workdirs, group.summaries, strict=False)
-            if (found := run.read(workdir / f"{name}.json")) and (more := told(found))
+            if (found := read_record(workdir, name)) and (more := told(found))
         )
         if known:
             rows.append([group.name, *row(dataclasses.replace(group, summaries=known), columns)])
@@ -244,5 +247,5 @@ def _records(group: Group, kind: str) -> Iterator[tuple[str, list[Record]]]:
 
 def _answers(group: Group, name: str) -> list[Record]:
     """Contents of NAME.json, over the runs that have it."""
-    found = (run.read(workdir / f"{name}.json") for workdir in group.workdirs)
+    found = (read_record(workdir, name) for workdir in group.workdirs)
     return [record for record in found if record]

@@ -17,7 +17,7 @@ from benchmarks.paper.claims import CLAIMS
 from benchmarks.support import timed
 from train.analysis import seeds
 from train.analysis.seeds import Group
-from train.plots import run
+from train.workdir import read_record
 
 # Fields of config.data: how large grids and mazes are.
 _SIZES = ("grid", "side")
@@ -65,7 +65,7 @@ def _beside(group: Group, groups: Sequence[Group]) -> Summaries:
         alone = (f"layer {i + 1}" for i in range(len(summary["layer_accuracies"])))
         points = [curve.get("routers", {}).get(name) for name in alone]
         summary["layer_costs"] = [p["mean_cost"] for p in points] if all(points) else None
-        summary["solves"] = run.read(workdir / "solves.json").get("layers")
+        summary["solves"] = (read_record(workdir, "fixed_points") or {}).get("layers")
         summary["larger"] = _larger(workdir, "agent")
     for other in (other for other in groups if other.task == group.name and other.variant):
         layers = len(out[0]["layer_accuracies"])
@@ -87,7 +87,7 @@ def _beside(group: Group, groups: Sequence[Group]) -> Summaries:
 
 def _larger(workdir: Path, router: str) -> dict[int, float]:
     """Accuracies on grids or mazes larger than in training, by their size."""
-    records = (run.read(workdir / f"extrapolation_{field}.json") for field in _SIZES)
+    records = (read_record(workdir, f"extrapolate_{field}") or {} for field in _SIZES)
     return {
         row["value"]: row[f"{router}_accuracy"]
         for record in records

@@ -1,9 +1,9 @@
 """Passes that end where a halting network says so, as programs for `benchmarks.routers` to time.
 
-They go through the exits of `train.exits`. `train.halting` has compared the routers on recorded
-exits, which ran to the end for every sample; here the solves beyond are left out. Every exit runs
-the straight parts of all layers again, as each of the agent's rounds does; MACs leave out those of
-the layers below the exit, which need not be.
+They go through the exits of `train.studies.exits`. `train.studies.early_exit` has compared the
+routers on recorded exits, which ran to the end for every sample; here the solves beyond are left
+out. Every exit runs the straight parts of all layers again, as each of the agent's rounds does;
+MACs leave out those of the layers below the exit, which need not be.
 """
 
 from collections.abc import Callable
@@ -21,11 +21,11 @@ from dynalay_jax.adaptive.inspect import call
 from dynalay_jax.adaptive.model import DynaLay
 from train import state as state_lib
 from train.plots import cost_curves
-from train.plots import run as figures
 from train.run import Run
 from train.step import Task
-from train.studies import early_exit, exits, halting_nets
+from train.studies import exits, halting_nets
 from train.studies.halting_nets import HaltingNet
+from train.workdir import read_record
 
 PyTree = Any
 
@@ -36,8 +36,8 @@ class Rule(NamedTuple):
     Attributes:
         loss: that its network is trained with; None for the log-probability of the most probable
             class in place of a network.
-        setting: key of the loss's setting, or of the threshold, in halting.json.
-        halts: (point of halting.json, logits of λ up to here [b, e], key) → bool [b].
+        setting: key of the loss's setting, or of the threshold, in early_exit.json.
+        halts: (point of early_exit.json, logits of λ up to here [b, e], key) → bool [b].
         weights: (logits of λ [b, L]) → what each exit's answer counts, [b, L + 1]; None where the
             last one made counts alone.
     """
@@ -91,7 +91,7 @@ def halted(
     """
     variables, layers = state_lib.join(params["main"]), len(task.model.widths)
     state = call(task.model, variables, DynaLay.begin, task.normalise(images))
-    asking = early_exit.asking(net, exits.features(state, task.model.last)) if rule.loss else 0.0
+    own = halting_nets.net_macs(net, exits.features(state, task.model.last)) if rule.loss else 0.0
     macs = jnp.full(images.shape[:1], task.costs.straight, jnp.float32)
     going = jnp.ones(images.shape[:1], bool)
     lambdas, answers, iterated = [], [state.logits], []
@@ -101,7 +101,7 @@ def halted(
             if rule.loss
             else jnp.max(jax.nn.log_softmax(state.logits), axis=-1)
         )
-        macs += jnp.where(going, asking, 0.0)
+        macs += jnp.where(going, own, 0.0)
         ends = rule.halts(point, jnp.stack(lambdas, -1), jax.random.fold_in(key, layer))
         going &= ~ends
         iterate = routers.as_mask(jnp.where(going, layer, 0), layers)
@@ -117,17 +117,17 @@ def halted(
 
 
 def arms(workdir: Path, run: Run, params: PyTree) -> dict[str, Arm]:
-    """An arm for each router of a run's halting.json, at the setting nearest to the agent's cost.
+    """An arm for each router of early_exit.json, at the setting nearest to the agent's cost.
 
     The networks are trained again, as they were there. Without such a file there are none, and none
     of a router that it lacks.
     """
-    record = figures.read(workdir / "halting.json")
+    record = read_record(workdir, "early_exit")
     if not record:
         return {}
     net, budget = HaltingNet(run.task.model.agent_hidden), record["at_agent_cost"]["agent"]
     visit = exits.measurement(run.task, state_lib.join(params))
-    seen = early_exit.asked(net, run.task, visit(early_exit.training_split(run.dataset)))
+    seen = halting_nets.charged(net, run.task, visit(halting_nets.training_split(run.dataset)))
     found = {}
     for name, rule in RULES.items():
         points = [point for point in record.get(name, []) if rule.setting in point]

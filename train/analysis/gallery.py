@@ -1,4 +1,4 @@
-"""Which images does the agent find easy, and which hard?"""
+"""On which images does the agent spend least, and on which most?"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,10 +12,9 @@ _SHOWN = 8
 
 
 def measure(report: Reports, test: Split, classes: Sequence[str]) -> dict[str, Any]:
-    """The test images on which the agent spent least, and those on which it spent most.
+    """The test images on which the agent spent least, and those on which the agent spent most.
 
-    Where it spent the same, the surest of the straight pass are the easiest, the least sure the
-    hardest.
+    At equal cost, images on which the straight pass is sure are easier.
 
     Args:
         report: of the final parameters.
@@ -23,10 +22,9 @@ def measure(report: Reports, test: Split, classes: Sequence[str]) -> dict[str, A
         classes: name of each label.
 
     Returns:
-        "marks": whether channels are marks of a task made here, rather than colours; "easiest",
-        from the easiest on, and "hardest", from the hardest on, each with its `image` as nested
-        lists, `label`, whether the agent's answer was `correct`, `steps`, `cost`, `layers` that
-        were iterated, counted from 1, and `straight_confidence`.
+        "marks": whether channels are marks of a generated task, not colours; "easiest" (easiest
+        first) and "hardest" (hardest first), each with its `image` as nested lists, `label`,
+        whether the agent's answer was `correct`, `steps`, and the iterated `layers` from 1.
     """
     each = report("test").each
     cost, sure = each["cost"], each["straight_confidence"]
@@ -35,12 +33,10 @@ def measure(report: Reports, test: Split, classes: Sequence[str]) -> dict[str, A
         "label": classes[int(test.labels[i])],
         "correct": bool(each["correct"][i]),
         "steps": int(each["steps"][i]),
-        "cost": float(cost[i]),
         "layers": (np.flatnonzero(each["iterated"][i]) + 1).tolist(),
-        "straight_confidence": float(sure[i]),
     }
     return {
-        # The tasks made here are those that know their difficulty.
+        # Generated tasks know their difficulty; no other data set does.
         "marks": test.difficulty is not None,
         "easiest": [example(i) for i in np.lexsort((-sure, cost))[:_SHOWN]],
         "hardest": [example(i) for i in np.lexsort((sure, -cost))[:_SHOWN]],

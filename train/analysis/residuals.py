@@ -1,4 +1,4 @@
-"""How near to their fixed points are the solves? ‖f(z) − z‖ / ‖f(z)‖ of what they returned."""
+"""How close to their fixed points do the solves end? ‖f(z) − z‖ / ‖f(z)‖ of their results."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from train.evaluate import Report, Reports
 
-# Four bins a decade; float32 has 7 digits, and what lies beyond the ends is put into the end bins.
+# Four bins a decade. float32 has 7 digits; the first and last bin also count what lies beyond them.
 _EDGES = np.logspace(-9, 1, 41)
 _ROUTERS = {"agent": "agent", "all_layers": "all"}
 
@@ -19,8 +19,8 @@ def measure(report: Reports, tolerance: float) -> dict[str, Any]:
         tolerance: relative residual at which a solve has converged.
 
     Returns:
-        "tolerance"; "edges" of the bins, what is outside being counted in the first and last;
-        "routers": for agent and all_layers what `histogram` says.
+        "tolerance"; "edges" of the bins, the outer bins with all beyond them; "routers": for agent
+        and all_layers what `histogram` returns.
     """
     return {
         "tolerance": tolerance,
@@ -30,13 +30,12 @@ def measure(report: Reports, tolerance: float) -> dict[str, Any]:
 
 
 def histogram(report: Report) -> dict[str, Any]:
-    """Of the samples that were iterated, each with the worst residual of its solves.
+    """Of the samples that iterate a layer, each with the worst residual of its solves.
 
     Returns:
-        `samples` that were iterated; of these `counts`, one a bin, `zero`, whose residual is
-        exactly 0, as that of cells which reach their fixed point in finitely many steps, and
-        `not_finite`, which add up to `samples`; `unconverged`, their share with a solve that did
-        not converge, None if nothing was iterated.
+        Numbers of `samples`, of `counts` by bin, and of residuals that are exactly `zero` (some
+        cells reach their fixed point in finitely many steps); the rest are not finite. And the
+        share `unconverged`, with a solve that did not converge; None without samples.
     """
     iterated = report.each["iterated"].any(-1)
     residual = report.each["residual"][iterated].astype(float)
@@ -47,6 +46,5 @@ def histogram(report: Report) -> dict[str, Any]:
         "samples": len(residual),
         "counts": counts.tolist(),
         "zero": int(np.sum(residual == 0)),
-        "not_finite": int(np.sum(~np.isfinite(residual))),
         "unconverged": float(np.mean(~converged)) if len(converged) else None,
     }

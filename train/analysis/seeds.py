@@ -1,4 +1,4 @@
-"""Finished runs of a config that differ in nothing but their seeds, and what is said of all."""
+"""Groups of finished runs that differ only in their seeds: means and spreads over the runs."""
 
 from collections.abc import Iterable, Sequence
 import dataclasses
@@ -14,13 +14,13 @@ from train.workdir import read_config, read_record
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Runs of a config, by seed.
+    """Runs of a config with different seeds.
 
     Attributes:
-        name: of the config.
+        name: of the config, with its variant.
         workdirs: of the runs.
         summaries: content of their summary.json.
-        config: what they share.
+        config: of the first run.
     """
 
     name: str
@@ -30,22 +30,22 @@ class Group:
 
     @property
     def task(self) -> str:
-        """The config without its baseline or variant."""
+        """The config without its variant."""
         return _variants.split(self.name)[0]
 
     @property
     def variant(self) -> str:
-        """The baseline or variant, "" for the config as it is."""
+        """The variant, "" for the config itself."""
         return _variants.split(self.name)[1]
 
     @property
     def has_agent(self) -> bool:
-        """False for a baseline."""
+        """False for a variant with a fixed route."""
         return self.summaries[0]["router"] == "agent"
 
     @property
     def ran(self) -> str:
-        """Where the runs ran."""
+        """Machine, versions and commits of the runs, in words."""
         starts = [start for summary in self.summaries for start in summary["starts"]]
         first, commits = starts[0], dict.fromkeys(str(start["commit"]) for start in starts)
         return (
@@ -56,13 +56,13 @@ class Group:
 
 
 def groups(workdirs: Iterable[Path]) -> list[Group]:
-    """Runs by config, in the order given. A workdir is named NAME or NAME-SEED.
+    """Runs by config, in the order given.
 
-    NAME is of a config, or CONFIG_BASELINE, as `main.label` has it.
+    A workdir is named CONFIG, CONFIG_VARIANT, CONFIG-SEED or CONFIG_VARIANT-SEED.
 
     Raises:
-        UserError: a workdir is not a finished run's, or runs of a name differ in more than their
-            seeds, or not in these.
+        UserError: a workdir is not a finished run's, or two runs of a name have the same seed or
+            different settings.
     """
     found: dict[str, dict[Path, tuple[dict, dict]]] = {}
     for workdir in workdirs:
@@ -89,7 +89,7 @@ def groups(workdirs: Iterable[Path]) -> list[Group]:
 
 
 def _setting(config: dict) -> dict:
-    """A config without what may differ: seed, and where data and checkpoints are."""
+    """A config without the fields that may differ: seed, checkpoints, and where the data are."""
     data = {key: value for key, value in config["data"].items() if key != "data_dir"}
     rest = {key: value for key, value in config.items() if key not in ("seed", "checkpoint")}
     return rest | {"data": data}
@@ -102,9 +102,16 @@ def mean(
     factor: float = 100,
     spread: bool = True,
 ) -> str:
-    """Mean ± sample standard deviation over the summaries that have a value, "—" if none has.
+    """Mean ± sample standard deviation over the summaries that have a value; "—" if none has.
 
-    Where some have none, it says of how many the mean is. The deviation can be left out.
+    If some have none, the text ends with their numbers, as "(2 of 3)".
+
+    Args:
+        summaries: of the runs.
+        key: of the value.
+        form: format of the numbers.
+        factor: of the numbers; 100 for per cent.
+        spread: whether to show the deviation.
     """
     values = [summary.get(key) for summary in summaries]
     known = factor * np.array([value for value in values if value is not None])
@@ -116,13 +123,13 @@ def mean(
 
 
 def shares(summaries: Sequence[dict[str, Any]]) -> str:
-    """Shares of the samples that iterate nothing, layer 1, layer 2, …, in per cent."""
+    """Shares of the samples on the straight pass, and with layer 1, 2, … iterated, in per cent."""
     return " / ".join(
         f"{100 * share:.0f}" for share in np.mean([s["actions"] for s in summaries], 0)
     )
 
 
 def as_many_macs(own: Sequence[dict[str, Any]], other: Sequence[dict[str, Any]]) -> bool:
-    """Whether the runs of two configs take as many MACs an example, to 20 %."""
+    """Whether the runs of two configs take the same MACs an example, within 20 %."""
     macs = lambda summaries: np.mean([summary["mean_macs"] for summary in summaries])
     return bool(abs(macs(other) / macs(own) - 1) <= 0.2)

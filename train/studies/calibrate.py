@@ -1,23 +1,25 @@
-"""Chooses how much to think, with a bound on what that may cost in accuracy.
+"""Which setting of a router is the cheapest that keeps an error bound?
 
     python -m train.studies.calibrate WORKDIR [--risk=0.01] [--delta=0.1] [--router=confidence]
 
-Of the settings of a router (prices of the agent; thresholds of confidence, and what unsure samples
-iterate) it takes the cheapest whose extra error E[X], X = [all layers right] − [setting right], is
-at most `risk`; with probability 1 − `delta` over the validation examples it is. Then it looks at
-the test split.
+The settings are prices of the agent, or thresholds of confidence and the route of unsure samples.
+X = [all layers right] − [setting right] is the extra error of a setting on an example. The study
+chooses the cheapest setting whose expected extra error E[X] is at most `risk`. The choice keeps
+this bound with probability 1 − `delta` over the validation examples. The test split is used
+afterwards, to check it.
 
-That is Learn then Test (Angelopoulos et al. 2021, arXiv 2110.01052) with fixed sequence testing:
-from the dearest setting to the cheapest, an order that no example has a say in, each is tested for
-"its extra error exceeds the risk" at level `delta`, and the first that is not rejected ends the
-sequence. Confidence has a sequence for each route that unsure samples may take, each tested at an
-equal share of `delta`. All layers themselves need no test: their extra error is 0. The promise is
-for examples drawn as the validation examples were; so the newest checkpoint is taken, since the
-best was chosen by these very examples.
+The method is Learn then Test (Angelopoulos et al. 2021, arXiv 2110.01052) with fixed sequence
+testing. The settings are tested from the most expensive to the cheapest, an order that no example
+influences. Each is tested for "its extra error exceeds the risk" at level `delta`; the first that
+is not rejected ends the sequence. Confidence has a sequence for each route of unsure samples, each
+at an equal share of `delta`. All layers need no test: their extra error is 0. The promise holds for
+examples drawn like the validation examples. These examples chose the best checkpoint, so the study
+takes the newest one.
 """
 
+import argparse
 from collections.abc import Sequence
-from pathlib import Path
+import math
 from typing import Any, NamedTuple
 
 import ml_collections
@@ -25,37 +27,114 @@ import numpy as np
 import scipy  # loads scipy.stats, which takes a second, when it is first used
 
 from train import evaluate
-from train import run as finished
-from train.cli import friendly
-from train.console import percent, print_table
-from train.errors import UserError, expect_one_of
-from train.studies.exact_test import p_value
-from train.workdir import write_record
+from train.console import percent
+from train.errors import expect_one_of
+from train.run import Run
+from train.step import PyTree
+from train.studies.runner import COST, Record, Study, Table
 
 # Settings in a sequence.
 _COUNT = 19
+# Of the test, as Berger & Boos propose.
+_BETA = 1e-3
+
+
+def measure(
+    run: Run, params: PyTree, risk: float = 0.01, delta: float = 0.1, router: str = "agent"
+) -> Record:
+    """Chooses on the validation split, checks on the test split.
+
+    Args:
+        run, params: as of every study.
+        risk: greatest extra error against all layers, in (0, 1).
+        delta: greatest probability of a larger extra error, in (0, 1).
+        router: whose settings, "agent" or "confidence".
+
+    Returns:
+        `router`, `risk`, `delta`, `validation_examples`, `choice`, `settings` as of `choose`, and
+        `test` as of `check`.
+
+    Raises:
+        UserError: no such router.
+    """
+    expect_one_of("--router", ("agent", "confidence"), router)
+    report = evaluate.reports(run.evaluate, params, run.config.price)
+    candidates = sequences(router, run.config, len(run.dataset.classes))
+    choice, rows = choose(report, Setting("all", run.config.price), candidates, risk, delta)
+    return {
+        "router": router,
+        "risk": risk,
+        "delta": delta,
+        "validation_examples": len(run.dataset.validation.labels),
+        "choice": choice._asdict(),
+        "settings": rows,
+        "test": check(report, choice),
+    }
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Of the command."""
+    parser.add_argument("--risk", type=_probability, default=0.01, help="greatest extra error")
+    parser.add_argument("--delta", type=_probability, default=0.1, help="probability of more")
+    parser.add_argument("--router", default="agent", help="agent or confidence")
+
+
+def _probability(text: str) -> float:
+    if not 0 < (number := float(text)) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, got {text}")
+    return number
+
+
+def table(record: Record) -> Table:
+    """A row for each setting that was tested, and the choice."""
+    risk, delta, n, test = (record[k] for k in ("risk", "delta", "validation_examples", "test"))
+    name = lambda row: str(Setting(row["router"], row["price"]))
+    rows = [
+        [name(row), f"{row['validation_cost']:.2f}", f"{row['validation_extra_error']:.4f}",
+         f"{row['p_value']:.2g}", "yes" if row["passed"] else "no"]
+        for row in record["settings"]
+    ]  # fmt: skip
+    remarks = [f"{COST} A sequence of settings ends at the first that fails."]
+    if not any(row["passed"] for row in record["settings"][1:]):
+        remarks.append("No setting passed, so the choice is all layers.")
+        if p_value(np.zeros(n, int), risk) > delta:
+            remarks.append(
+                f"With {n} examples no setting can pass, even if no answer differs: allow more "
+                "risk."
+            )
+    remarks += [
+        f"Choice at risk {risk:g} and delta {delta:g}: {name(record['choice'])}.",
+        f"Test split of {test['examples']}: cost {test['cost']:.2f}, accuracy "
+        f"{percent(test['accuracy'])}, extra error {test['extra_error']:.4f} ± "
+        f"{test['standard_error']:.4f}. All layers: cost {test['all_layers_cost']:.2f}, accuracy "
+        f"{percent(test['all_layers_accuracy'])}.",
+    ]
+    title = f"{n} validation examples"
+    columns = ["setting", "mean cost", "extra error", "p-value", "passed"]
+    return Table(title, columns, rows, remarks)
 
 
 class Setting(NamedTuple):
-    """A router as `config.router` names it, and the price λ that the agent is told."""
+    """A router as `config.router` names it, and the price λ of the agent."""
 
     router: str
     price: float
 
     def __str__(self) -> str:
-        return f"agent at price {self.price:g}" if self.router == "agent" else self.router
+        shown = {"agent": f"agent at price {self.price:g}", "all": "all layers"}
+        return shown.get(self.router, self.router)
 
 
 def sequences(
     router: str, config: ml_collections.FrozenConfigDict, classes: int
 ) -> list[list[Setting]]:
-    """A router's settings from the dearest to the cheapest, fixed beforehand.
+    """A router's settings from the most expensive to the cheapest, fixed beforehand.
 
     Args:
-        router: "agent", at prices spread over `config.price_range`, or "confidence", where samples
-            whose largest class probability on the straight pass is below a threshold iterate all
-            layers, or one of them: a sequence each. The thresholds are spread over the odds
-            100,000:1 to 1:(classes − 1).
+        router: "agent", at prices spread over `config.price_range`, or "confidence": samples whose
+            largest class probability on the straight pass is below a threshold iterate all layers,
+            or one of them, a sequence each. Thresholds are spread over the odds 100,000:1 to
+            1:(classes − 1).
         config: of the run.
         classes: of the data set.
     """
@@ -80,7 +159,7 @@ def extra_errors(report: evaluate.Reports, split: str, setting: Setting) -> np.n
 
 def choose(
     report: evaluate.Reports,
-    everything: Setting,
+    all_layers: Setting,
     candidates: Sequence[Sequence[Setting]],
     risk: float,
     delta: float,
@@ -89,9 +168,9 @@ def choose(
 
     Args:
         report: of the run's parameters.
-        everything: all layers, without a test.
+        all_layers: needs no test.
         candidates: as of `sequences`.
-        risk, delta: as of `calibrate`.
+        risk, delta: as of `measure`.
 
     Returns:
         The cheapest that passed, and a row for all layers and for each that was tested: `router`,
@@ -107,7 +186,7 @@ def choose(
             "passed": p <= delta / len(candidates),
         }
 
-    rows = [row(everything, np.zeros(1), 0.0)]
+    rows = [row(all_layers, np.zeros(1), 0.0)]
     for sequence in candidates:
         for setting in sequence:
             x = extra_errors(report, "validation", setting)
@@ -118,95 +197,61 @@ def choose(
     return Setting(cheapest["router"], cheapest["price"]), rows
 
 
-def tested(report: evaluate.Reports, setting: Setting) -> dict[str, Any]:
-    """What the setting does with the test split, beside all layers."""
+def check(report: evaluate.Reports, setting: Setting) -> dict[str, Any]:
+    """The setting on the test split, beside all layers."""
     x = extra_errors(report, "test", setting)
-    chosen, everything = report("test", *setting), report("test", "all")
+    chosen, all_layers = report("test", *setting), report("test", "all")
     return {
         "examples": len(x),
         "cost": chosen.mean_cost,
         "accuracy": chosen.accuracy,
         "extra_error": float(x.mean()),
         "standard_error": float(scipy.stats.sem(x)),
-        "all_layers_cost": everything.mean_cost,
-        "all_layers_accuracy": everything.accuracy,
+        "all_layers_cost": all_layers.mean_cost,
+        "all_layers_accuracy": all_layers.accuracy,
     }
 
 
-def calibrate(
-    workdir: str | Path, risk: float, delta: float, router: str, data_dir: str | None = None
-) -> dict[str, Any]:
-    """Chooses on the validation split of a run, checks on its test split, says and writes both.
+def p_value(x: np.ndarray, risk: float) -> float:
+    """p-value of the hypothesis E[X] > risk: an exact test for rare differences.
+
+    With S = Σ x and unknown q = P(X ≠ 0), the p-value is maximised over a confidence set of q
+    (Berger & Boos 1994, J. Am. Stat. Assoc. 89:1012):
+
+        p = β + P(S' ≤ S),  S' of the same number of examples with E[X] = risk and P(X ≠ 0) = u,
+
+    u the upper Clopper–Pearson bound of q at level 1 − β. It is super-uniform for independent
+    draws of X, whatever their distribution on {−1, 0, 1}:
+    - Take a distribution with E[X] > risk and q ≤ u. Turn some of its 1s into 0s, until
+      E[X] = risk. This lowers q and makes a small sum more probable.
+    - Among distributions with E[X] = risk, u is the worst q. X + 1 is the sum of two Bernoulli
+      variables if q ≤ 1/2. So the probabilities of the sum S'' of n − 1 examples rise up to its
+      mean (Samuels 1965, Ann. Math. Stat. 36:1272), and ∂P(S' ≤ S)/∂q = n/2 · (P(S'' = S + 1) −
+      P(S'' = S)) is not negative while S + 1 is at most that mean. Elsewhere p is 1.
+
+    Rare differences have little variance. The test adapts to q; bounds by the range of X
+    (Hoeffding) do not. Tests by betting lose power to Markov's inequality; this test does not.
 
     Args:
-        workdir: of the run; gets calibrated_ROUTER.json.
-        risk: greatest extra error against all layers, in (0, 1).
-        delta: greatest probability that the choice has more, in (0, 1).
-        router: whose settings, "agent" or "confidence".
-        data_dir: where TFDS keeps its data, if not where it was in training.
-
-    Returns:
-        What is written: `risk`, `delta`, `step` of the checkpoint, `validation_examples`, `choice`,
-        `settings` as of `choose`, and `test` as of `tested`.
-
-    Raises:
-        UserError: workdir is not a trained run's, or an argument is not as above.
+        x: [n] int, of −1, 0 and 1.
+        risk: in (0, 1).
     """
-    for name, value in {"risk": risk, "delta": delta}.items():
-        if not 0 < value < 1:
-            raise UserError(f"--{name}: expected a number between 0 and 1, got {value:g}.")
-    expect_one_of("--router", ("agent", "confidence"), router)
-    run = finished.reopen(workdir, data_dir, {"checkpoint.evaluate": "newest"})
-    config = run.config
-    step, params = run.restored()
-    report = evaluate.reports(run.evaluate, params, config.price)
-    candidates = sequences(router, config, len(run.dataset.classes))
-    choice, rows = choose(report, Setting("all", config.price), candidates, risk, delta)
-    record = {
-        "risk": risk,
-        "delta": delta,
-        "step": step,
-        "validation_examples": len(run.dataset.validation.labels),
-        "choice": choice._asdict(),
-        "settings": rows,
-        "test": tested(report, choice),
-    }
-    write_record(run.workdir, f"calibrated_{router}", record)
-    _say(record)
-    return record
+    n, total, differing = len(x), int(x.sum()), int(np.count_nonzero(x))
+    interval = scipy.stats.binomtest(differing, n, alternative="less").proportion_ci(1 - _BETA)
+    most = max(float(interval.high), risk)
+    if most > 0.5 or total + 1 > (n - 1) * risk:
+        return 1.0
+    # p² − (1 + risk) p + P(X = 1) = 0 for the two Bernoulli probabilities.
+    root = math.sqrt(1 + risk**2 - 2 * most)
+    first, second = ((1 + risk + sign * root) / 2 for sign in (1, -1))
+    k = np.arange(n + 1)
+    tail = scipy.stats.binom.pmf(k, n, first) @ scipy.stats.binom.cdf(total + n - k, n, second)
+    return min(1.0, _BETA + float(tail))
 
 
-def _say(record: dict[str, Any]) -> None:
-    risk, delta, n, test = (record[k] for k in ("risk", "delta", "validation_examples", "test"))
-    name = lambda row: str(Setting(row["router"], row["price"]))
-    rows = [
-        [name(row), f"{row['validation_cost']:.2f}", f"{row['validation_extra_error']:.4f}",
-         f"{row['p_value']:.2g}", "yes" if row["passed"] else "no"]
-        for row in record["settings"]
-    ]  # fmt: skip
-    title = f"{n} validation examples; each sequence is tested until one fails"
-    print_table(title, ["setting", "mean cost", "extra error", "p-value", "passed"], rows)
-    if not any(row["passed"] for row in record["settings"][1:]):
-        print("No setting passed, so all layers it is.")
-        if p_value(np.zeros(n, int), risk) > delta:
-            print(f"{n} examples do not suffice even if no answer differs: allow more risk.")
-    print(
-        f"Chosen at risk {risk:g}, delta {delta:g}: {name(record['choice'])}. Test split of "
-        f"{test['examples']}: cost {test['cost']:.2f}, accuracy {percent(test['accuracy'])}, extra "
-        f"error {test['extra_error']:.4f} ± {test['standard_error']:.4f}; all layers: cost "
-        f"{test['all_layers_cost']:.2f}, accuracy {percent(test['all_layers_accuracy'])}."
-    )
-
-
-def main() -> None:
-    """The command."""
-    parser = finished.parser("studies.calibrate", __doc__)
-    parser.add_argument("--risk", type=float, default=0.01, help="greatest extra error")
-    parser.add_argument("--delta", type=float, default=0.1, help="probability of more than that")
-    parser.add_argument("--router", default="agent", help="agent or confidence")
-    with friendly():
-        calibrate(**vars(parser.parse_args()))
-
+STUDY = Study(
+    "calibrate", __doc__, measure, table, options, "router", {"checkpoint.evaluate": "newest"}
+)
 
 if __name__ == "__main__":
-    main()
+    STUDY.main()

@@ -1,84 +1,84 @@
-"""Does a finished run think longer about what another model finds hard?
+"""Does the agent spend more on the examples that another model finds hard?
 
     python -m train.studies.difficulty_judge WORKDIR JUDGE
 
-JUDGE is the workdir of another run on the same data, a static net's perhaps, that shares nothing
-with the one that is judged: its loss on each test example says how hard that is. Writes
-agreement.json into WORKDIR.
+JUDGE is the workdir of another run on the same data, perhaps of a static net. The two models share
+no weights. The judge's loss on a test example measures how hard the example is.
 """
 
+import argparse
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from train import evaluate
-from train import run as finished
-from train.analysis.summary import correlation
-from train.cli import friendly
-from train.console import percent, print_table
+from train.analysis.difficulty import correlation
+from train.console import percent
 from train.errors import UserError
 from train.evaluate import COMPARED
-from train.workdir import write_record
+from train.run import Run, reopen
+from train.step import PyTree
+from train.studies.runner import COST, Record, Study, Table
 
 _PARTS = 5
 
 
-def agreement(workdir: str | Path, judge: str | Path, data_dir: str | None = None) -> dict:
-    """Orders the test split by the judge's loss, says and writes what the run did along that order.
+def measure(run: Run, params: PyTree, judge: str | Path) -> Record:
+    """Cost and accuracy of the run along the order of the judge's loss.
 
     Args:
-        workdir: of the run; it has an agent.
-        judge: workdir of the other run, which is evaluated on the route that it was trained for.
-        data_dir: where TFDS keeps its data, if not where it was in training.
+        run, params: as of every study.
+        judge: workdir of the other run. It is evaluated on the route that it was trained for.
 
     Returns:
-        What is written: `judge`, the name of its workdir, and `judge_accuracy`; `test_examples`;
-        Spearman's ρ with the judge's loss of the agent's cost, `cost_spearman`, and of how unsure
-        the straight pass is, `unsure_spearman`, None where constant; and `parts`, fifths of the
-        examples from easy to hard, each with `judge_loss`, `agent_cost`, and ROUTER_accuracy of
-        straight, agent and all_layers.
+        `judge`, the name of its workdir, and `judge_accuracy`; `test_examples`; Spearman's ρ of the
+        judge's loss with the agent's cost, `cost_spearman`, and with the uncertainty of the
+        straight pass, `unsure_spearman`, None where constant; and `parts`, fifths of the examples
+        from easy to hard, each with `judge_loss`, `agent_cost`, and ROUTER_accuracy of straight,
+        agent and all_layers.
 
     Raises:
-        UserError: workdir is not a trained run's, or of one without an agent; or the judge's test
-            split is another.
+        UserError: `judge` is not a trained run's workdir, or has another test split.
     """
-    run = finished.reopen(workdir, data_dir)
-    other = finished.reopen(judge, data_dir, baseline=True)
+    other = reopen(judge, run.config.data.get("data_dir"), baseline=True)
     mine, others = run.dataset.test, other.dataset.test
     if not np.array_equal(mine.labels, others.labels) or not np.array_equal(
         mine.images, others.images
     ):
-        raise UserError(f"{judge}: expected a run with the test split of {workdir}, got another.")
+        raise UserError(
+            f"{judge}: expected a run with the test split of {run.workdir}, got another."
+        )
     judged = other.evaluate(other.restored()[1], "test", other.config.router)
-    report = evaluate.reports(run.evaluate, run.restored()[1], run.config.price)
+    report = evaluate.reports(run.evaluate, params, run.config.price)
     found = {name: report("test", router) for name, router in COMPARED.items()}
     loss, cost = judged.each["loss"], found["agent"].each["cost"]
-    parts = [
-        {
-            "judge_loss": float(loss[part].mean()),
-            "agent_cost": float(cost[part].mean()),
-            **{
-                f"{name}_accuracy": float(at.each["correct"][part].mean())
-                for name, at in found.items()
-            },
-        }
-        for part in np.array_split(np.argsort(loss, kind="stable"), _PARTS)
-    ]
-    record = {
+    return {
         "judge": Path(judge).name,
         "judge_accuracy": judged.accuracy,
         "test_examples": len(loss),
         "cost_spearman": correlation(loss, cost),
         "unsure_spearman": correlation(loss, -found["straight"].each["confidence"]),
-        "parts": parts,
+        "parts": [
+            {
+                "judge_loss": float(loss[part].mean()),
+                "agent_cost": float(cost[part].mean()),
+                **{
+                    f"{name}_accuracy": float(at.each["correct"][part].mean())
+                    for name, at in found.items()
+                },
+            }
+            for part in np.array_split(np.argsort(loss, kind="stable"), _PARTS)
+        ],
     }
-    write_record(run.workdir, "agreement", record)
-    _say(record)
-    return record
 
 
-def _say(record: dict[str, Any]) -> None:
+def options(parser: argparse.ArgumentParser) -> None:
+    """Of the command."""
+    parser.add_argument("judge", help="workdir of another run on the same data")
+
+
+def table(record: Record) -> Table:
+    """A row for each fifth of the examples."""
     rows = [
         [
             f"{number} of {_PARTS}",
@@ -88,22 +88,21 @@ def _say(record: dict[str, Any]) -> None:
         ]
         for number, part in enumerate(record["parts"], 1)
     ]
-    title = f"Test set of {record['test_examples']}, from easy to hard for {record['judge']}"
-    print_table(title, ["part", "its mean loss", "agent's cost", *COMPARED], rows)
+    columns = ["part", "judge's mean loss", "agent's mean cost", *evaluate.LABELS.values()]
     shown = lambda value: "—" if value is None else f"{value:.2f}"
-    print(
-        f"Spearman's ρ with its loss: agent's cost {shown(record['cost_spearman'])}, how unsure "
-        f"the straight pass is {shown(record['unsure_spearman'])}."
+    remarks = [
+        COST,
+        f"Spearman's ρ with the judge's loss: agent's cost {shown(record['cost_spearman'])}, "
+        f"uncertainty of the straight pass {shown(record['unsure_spearman'])}.",
+    ]
+    title = (
+        f"Test set of {record['test_examples']}, from easy to hard for {record['judge']} (accuracy "
+        f"{percent(record['judge_accuracy'])})"
     )
+    return Table(title, columns, rows, remarks)
 
 
-def main() -> None:
-    """The command."""
-    parser = finished.parser("studies.difficulty_judge", __doc__)
-    parser.add_argument("judge", help="workdir of another run on the same data")
-    with friendly():
-        agreement(**vars(parser.parse_args()))
-
+STUDY = Study("difficulty_judge", __doc__, measure, table, options)
 
 if __name__ == "__main__":
-    main()
+    STUDY.main()

@@ -1,12 +1,13 @@
-"""A routed pass as a sequence of exits: the straight pass, then one layer more at each exit.
+"""A routed pass as a sequence of exits: the straight pass, then one more layer at each exit.
 
     exit 0   the straight pass
     exit e   layers 1 … e are iterated, the layers above run straight, and the head answers
 
-Exit e is what the router `first_e` computes (L: all layers), reached by one sweep from exit e − 1:
-solves already made stand. A sweep is charged by `cost.spent` like a round of its own: evaluations
-of layer e's cell, the injections of the layers above, the head. So an exit costs the sum of the
-sweeps up to it, which is more than `first_e` by the heads and injections of the exits passed.
+Exit e gives the same answer as the router `first_e` (exit L: as `all`). One sweep leads from exit
+e − 1 to exit e; earlier solves are kept. `macs.spent` charges each sweep like a round of its own:
+evaluations of layer e's cell, the injections of the layers above, the head. An exit costs the sum
+of the sweeps up to it. That is more than `first_e` costs, by the heads and the injections of the
+exits that were passed.
 """
 
 from collections.abc import Callable
@@ -16,8 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dynalay_jax.adaptive import agent, routers
-from dynalay_jax.adaptive import macs as cost
+from dynalay_jax.adaptive import agent, macs, routers
 from dynalay_jax.adaptive.inspect import call
 from dynalay_jax.adaptive.model import DynaLay, State, Sweep
 from train.data.batches import evaluation_batches
@@ -25,19 +25,19 @@ from train.data.types import Split
 from train.errors import UserError
 from train.step import PyTree, Task
 
-# Bytes of class probabilities that are held in memory, at most.
+# Bytes of class probabilities held in memory, at most.
 _MOST = 8e9
 
 
 @dataclasses.dataclass(frozen=True)
 class Exits:
-    """What examples meet at each of their L + 1 exits.
+    """The state, the answer and the cost of examples at each of their L + 1 exits.
 
     Attributes:
-        phi: of the state there, leaves float32 [n, L + 1, ...]: as the agent has it, the exit being
-            the last action; without residuals and price.
+        phi: features of the state, leaves float32 [n, L + 1, ...]. The agent's own φ without
+            residuals and price; the last action is the exit.
         log_probs: of the classes, float32 [n, L + 1, classes].
-        cost: up to there, float32 [n, L + 1], beyond the straight pass, as a multiple of it.
+        cost: up to the exit, float32 [n, L + 1], in multiples of the straight pass beyond it.
         labels: int32 [n].
     """
 
@@ -53,14 +53,14 @@ class Exits:
 
 
 def measurement(task: Task, variables: PyTree) -> Callable[[Split], Exits]:
-    """One compiled program that goes through all exits with every example of a split.
+    """One compiled program that takes every example of a split through all exits.
 
     Args:
         task: of the run.
         variables: the model's, {"params": ...}.
 
     Returns:
-        The program; it raises a UserError for examples and classes that memory cannot hold.
+        The program. It raises a UserError if the class probabilities do not fit into memory.
     """
     visit = jax.jit(lambda variables, x: sequence(task, variables, task.normalise(x)))
 
@@ -71,15 +71,15 @@ def measurement(task: Task, variables: PyTree) -> Callable[[Split], Exits]:
             raise UserError(
                 f"Expected class probabilities of at most {_MOST / 1e9:g} GB, got "
                 f"{size / 1e9:.3g} GB: {answers} answers to {len(split.labels)} examples in "
-                f"{task.model.classes} classes. Ask a run with fewer classes or examples."
+                f"{task.model.classes} classes. Choose a run with fewer classes or examples."
             )
         parts = []
         for places, real in evaluation_batches(len(split.labels), task.config.eval_batch):
             images = split.images[places]
             part = visit(variables, images)
             parts.append(jax.tree.map(lambda leaf, real=real: np.asarray(leaf)[real], part))
-        phi, log_probs, macs = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-        return Exits(phi, log_probs, macs / np.float32(task.costs.straight), split.labels)
+        phi, log_probs, spent = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+        return Exits(phi, log_probs, spent / np.float32(task.costs.straight), split.labels)
 
     return measure
 
@@ -88,15 +88,15 @@ def sequence(task: Task, variables: PyTree, x: jax.Array) -> tuple[agent.Phi, ja
     """φ, class log-probabilities and MACs, as in `Exits`, of normalised inputs [b, ...]."""
     model, batch, layers = task.model, x.shape[0], len(task.model.widths)
     states = [call(model, variables, DynaLay.begin, x)]
-    macs = [jnp.zeros((batch,), jnp.float32)]
+    spent = [jnp.zeros((batch,), jnp.float32)]
     for layer in range(1, layers + 1):
         state, sweep = iterated(model, variables, states[-1], layer)
         states.append(state)
-        macs.append(macs[-1] + cost.spent(task.costs, sweep.iterate[None], sweep.steps[None]))
+        spent.append(spent[-1] + macs.spent(task.costs, sweep.iterate[None], sweep.steps[None]))
     phis = (features(state, model.last) for state in states)
     log_probs = jax.nn.log_softmax(jnp.stack([state.logits for state in states], 1))
     phi = jax.tree.map(lambda *leaves: jnp.stack(leaves, 1), *phis)
-    return phi, log_probs, jnp.stack(macs, 1)
+    return phi, log_probs, jnp.stack(spent, 1)
 
 
 def iterated(

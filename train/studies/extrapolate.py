@@ -1,72 +1,71 @@
-"""Evaluates a finished run on other test data than it was trained for: larger, or of one scale.
+"""How does a run do on other test data than in training: larger, or of one scale?
 
     python -m train.studies.extrapolate WORKDIR grid=12,16,20
     python -m train.studies.extrapolate WORKDIR "blocks=(1,),(2,)"
 
-A field of config.data that makes the test split takes each value in turn; the weights, and the
-scale of the images, stay those of the run. Of a baseline, the one route that it was trained on is
-evaluated. Writes extrapolation_FIELD.json into the workdir, and a figure.
+A field of config.data that makes the test split takes each value in turn. The weights, and the
+scale of the images, stay those of the run. A run without an agent is evaluated on its own route.
 """
 
+import argparse
 from ast import literal_eval
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from train import evaluate
-from train import run as finished
-from train.cli import Parser, friendly
-from train.console import percent, print_table
+from train.console import percent
 from train.data.loading import TEST_FIELDS
 from train.errors import UserError
-from train.evaluate import COMPARED
-from train.plots import run as figures
-from train.run import Run
-from train.workdir import trained_config, write_record
+from train.evaluate import COMPARED, LABELS
+from train.run import Run, reopen
+from train.step import PyTree
+from train.studies.runner import Record, Study, Table
 
 
-def extrapolate(workdir: str | Path, field: str, values: Sequence[Any]) -> dict[str, Any]:
-    """Evaluates on each value of a field, says and writes what came of it.
+def measure(run: Run, params: PyTree, values: tuple[str, Sequence[Any]]) -> Record:
+    """Evaluates on each value of a field.
 
     Args:
-        workdir: of the run.
-        field: of config.data, see `data.TEST_FIELDS`.
-        values: of the field, in the order of the table.
+        run, params: as of every study.
+        values: a field of config.data, see `TEST_FIELDS`, and its values.
 
     Returns:
-        What is written: `field`, `trained` (its value in training), and `rows`, each with `value`,
-        `test_examples`, and for straight, agent and all_layers, or a baseline's one of them,
-        `ROUTER_accuracy`, `ROUTER_cost`, `ROUTER_steps` and `ROUTER_converged` (share of the
-        samples all whose solves did); with an agent also its `actions`.
+        `field`, `trained` (its value in training), and `rows`, each with `value`, `test_examples`,
+        and `ROUTER_accuracy`, `ROUTER_cost`, `ROUTER_steps` and `ROUTER_converged` (share of the
+        samples all whose solves converged) for straight, agent and all_layers. A run without an
+        agent has only the route that it was trained on; with an agent there are also `actions`.
 
     Raises:
-        UserError: workdir is not a trained run's, or it was trained on the first layers alone, its
-            task has no such field, or a value does not go with it.
+        UserError: the run was trained on the first layers alone, its data have no such field, or a
+            value does not fit the field.
     """
-    workdir = Path(workdir)
-    config = trained_config(workdir)
+    field, wanted = values
+    config = run.config
     if field not in TEST_FIELDS or field not in config.data:
         known = ", ".join(name for name in TEST_FIELDS if name in config.data)
         raise UserError(f"{field}: expected a field that makes the test split: {known or 'none'}.")
-    names = _names(config)
-    trained, rows = config.data[field], []
-    for value in values:
-        # A run's config comes from JSON, which has no tuples.
-        value = list(value) if isinstance(value, tuple) else value
+    names = [name for name, route in COMPARED.items() if config.router in ("agent", route)]
+    if not names:
+        raise UserError(
+            "config.router: expected a run with an agent, or with none or all of its layers "
+            f"iterated, got {config.router!r}."
+        )
+    # Config files are JSON, which has no tuples.
+    plain = lambda value: list(value) if isinstance(value, tuple) else value
+    trained, rows = plain(config.data[field]), []
+    for value in map(plain, wanted):
         if type(value) is not type(trained):
             raise UserError(
                 f"{field}: expected values like the run's own, {trained!r}, got {value!r}."
             )
-        run = finished.reopen(workdir, changes={f"data.{field}": value}, baseline=True)
-        rows.append({"value": value, **_measure(run, names)})
-    record = {"field": field, "trained": trained, "rows": rows}
-    write_record(workdir, f"extrapolation_{field}", record)
-    _say(record)
-    return record
+        other = reopen(
+            run.workdir, config.data.get("data_dir"), {f"data.{field}": value}, baseline=True
+        )
+        rows.append({"value": value, **_row(other, params, names)})
+    return {"field": field, "trained": trained, "rows": rows}
 
 
-def _measure(run: Run, names: Sequence[str]) -> dict[str, Any]:
-    _, params = run.restored()
+def _row(run: Run, params: PyTree, names: Sequence[str]) -> dict[str, Any]:
     report = evaluate.reports(run.evaluate, params, run.config.price)
     out: dict[str, Any] = {"test_examples": len(run.dataset.test.labels)}
     for name in names:
@@ -80,18 +79,21 @@ def _measure(run: Run, names: Sequence[str]) -> dict[str, Any]:
     return out | ({"actions": report("test").actions} if "agent" in names else {})
 
 
-def _names(config: Any) -> list[str]:
-    """Of `COMPARED`: all, or a baseline's own route."""
-    names = [name for name, route in COMPARED.items() if config.router in ("agent", route)]
-    if not names:
-        raise UserError(
-            f"config.router: expected a run with an agent, or with none or all of its layers "
-            f"iterated, got {config.router!r}."
-        )
-    return names
+def options(parser: argparse.ArgumentParser) -> None:
+    """Of the command."""
+    parser.add_argument("values", type=_values, metavar="FIELD=VALUE,VALUE,...")
 
 
-def _say(record: dict[str, Any]) -> None:
+def _values(text: str) -> tuple[str, list[Any]]:
+    field, _, values = text.partition("=")
+    try:
+        return field, literal_eval(f"[{values}]")
+    except (SyntaxError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"expected FIELD=VALUE,VALUE,..., got {text}") from error
+
+
+def table(record: Record) -> Table:
+    """A row for each value."""
     names = [name for name in COMPARED if f"{name}_cost" in record["rows"][0]]
     iterating = [name for name in names if name != "straight"]
     rows = [
@@ -104,26 +106,17 @@ def _say(record: dict[str, Any]) -> None:
         ]
         for row in record["rows"]
     ]
+    columns = [
+        record["field"],
+        *(f"{LABELS[name]}: accuracy" for name in names),
+        *(f"{LABELS[name]}: {what}" for what in ("cost", "converged") for name in iterating),
+        "straight pass / layer 1 / … (%)",
+    ]
     title = f"Trained with {record['field']}={record['trained']}"
-    about = (f"{name}, {what}" for what in ("cost", "converged") for name in iterating)
-    print_table(title, [record["field"], *names, *about, "actions (%)"], rows)
+    return Table(title, columns, rows)
 
 
-def main() -> None:
-    """The command."""
-    parser = Parser("python -m train.studies.extrapolate", description=__doc__.split("\n")[0])
-    parser.add_argument("workdir", help="of a finished run")
-    parser.add_argument("values", help="FIELD=VALUE,VALUE,...")
-    options = parser.parse_args()
-    field, _, text = options.values.partition("=")
-    try:
-        values = literal_eval(f"[{text}]")
-    except (SyntaxError, ValueError) as error:
-        raise UserError(f"{options.values}: expected FIELD=VALUE,VALUE,...") from error
-    extrapolate(options.workdir, field, values)
-    figures.draw(Path(options.workdir))
-
+STUDY = Study("extrapolate", __doc__, measure, table, options, "field", static=True)
 
 if __name__ == "__main__":
-    with friendly():
-        main()
+    STUDY.main()

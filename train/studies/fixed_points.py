@@ -1,19 +1,17 @@
-"""Are the solves of a finished run at fixed points, and is their gradient what it should be?
+"""Do the solves of a finished run end at fixed points, and is their gradient right?
 
     python -m train.studies.fixed_points WORKDIR
 
-A fixed point that is the only one does not depend on where its solve began, and the implicit
-gradient there is that of unrolled iterations. For each layer, iterated alone for every test
-example: where does it end if it begins at random, and is the answer another? And for the loss of
-the first test examples, how far is the gradient of training from that through twice as many
-iterations, none of which is left out? Unrolled iterations that stop where the solves do are asked,
-too: where they are as far from it, what is at fault is where the solves stop. Writes solves.json
-into WORKDIR.
+If a fixed point is unique, the start of its solve does not matter, and the implicit gradient equals
+that of unrolled iterations. Two measurements for each layer test this. First, the layer is iterated
+alone for every test example, from the straight pass as usual and from a random start: do both end
+at the same point, with the same answer? Second, the gradient of training is compared with the
+gradient through twice as many unrolled iterations, none of them left out, for the loss of the first
+test examples. As a control, the same comparison is made for unrolled iterations that stop where the
+solves stop. If that error is as large, the solves stop too early, and the gradient is not to blame.
 """
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import jax
 from jax.flatten_util import ravel_pytree
@@ -25,63 +23,76 @@ from dynalay_jax import Status, Unrolled
 from dynalay_jax.adaptive.inspect import call
 from dynalay_jax.adaptive.model import DynaLay
 from dynalay_jax.solve import per_sample
-from train import run as finished
 from train import state
-from train.cli import friendly
-from train.console import percent, print_table
+from train.console import percent
 from train.data.batches import evaluation_batches
 from train.data.types import Split
 from train.parallel import unreplicate
+from train.run import Run
 from train.step import PyTree, Task
 from train.studies.exits import iterated
-from train.workdir import write_record
+from train.studies.runner import Record, Study, Table
 
-# Of the gradient: unrolling them holds many states.
+# Examples of the gradient's loss: unrolling holds many states in memory.
 _EXAMPLES = 64
 
 
-def solves(workdir: str | Path, data_dir: str | None = None) -> dict:
-    """Measures both for each layer of a run, says and writes what was found.
-
-    Args:
-        workdir: of the run; it has an agent.
-        data_dir: where TFDS keeps its data, if not where it was in training.
+def measure(run: Run, params: PyTree) -> Record:
+    """Both measurements for each layer.
 
     Returns:
-        What is written: `tolerance` of the solves; `test_examples`, and how many of them had
-        `gradient_examples`; and `layers`, each with what `starts` and `gradients` say.
-
-    Raises:
-        UserError: workdir is not a trained run's, or of one without an agent.
+        `tolerance` of the solves; `test_examples`, and `gradient_examples`, the first of them;
+        `layers`, each with what `starts` and `gradients` return.
     """
-    run = finished.reopen(workdir, data_dir)
     task, test = run.task, run.dataset.test
-    variables = state.join(unreplicate(run.restored()[1]))
+    variables = state.join(unreplicate(params))
     some = test.take(slice(_EXAMPLES))
-    parts = zip(starts(task, variables, test), gradients(task, variables, some), strict=True)
-    record = {
+    layers = zip(starts(task, variables, test), gradients(task, variables, some), strict=True)
+    return {
         "tolerance": task.model.tol,
         "test_examples": len(test.labels),
         "gradient_examples": len(some.labels),
-        "layers": [end | errors for end, errors in parts],
+        "layers": [ends | errors for ends, errors in layers],
     }
-    write_record(run.workdir, "solves", record)
-    _say(record)
-    return record
+
+
+def table(record: Record) -> Table:
+    """A row for each layer."""
+    columns = ["layer", "converged", "same answer", "median distance", "99 % within",
+               "error of the gradient", "control: unrolled to the stop"]  # fmt: skip
+    rows = [
+        [
+            str(number),
+            percent(layer["converged"]),
+            percent(layer["same_answer"]),
+            *(
+                f"{layer[key]:.0e}"
+                for key in ("median_distance", "far_distance", "gradient_error", "stopped_error")
+            ),
+        ]
+        for number, layer in enumerate(record["layers"], 1)
+    ]
+    title = f"Test set of {record['test_examples']}: solves from random starts, and gradients"
+    remark = (
+        f"Tolerance of the solves: {record['tolerance']:g}. Distances and errors are relative. "
+        f"Gradients: of the loss of {record['gradient_examples']} examples, against twice as many "
+        "unrolled iterations."
+    )
+    return Table(title, columns, rows, [remark])
 
 
 def starts(task: Task, variables: PyTree, split: Split) -> list[dict[str, float]]:
-    """Each layer iterated from the straight pass, as always, and from a random start.
+    """Each layer iterated from the straight pass, as usual, and from a random start.
 
     Args:
         task: of the run.
         variables: the model's, {"params": ...}.
-        split: of whose examples each is asked about.
+        split: the examples.
 
     Returns:
-        For each layer, shares of the examples whose solve `converged` from the random start, and to
-        whom both give the `same_answer`; and ‖z − z'‖ / ‖z‖ of where they end, its
-        `median_distance` and `far_distance`, than which 99 % are nearer.
+        For each layer, shares of the examples whose solve `converged` from the random start, and
+        whose two answers are the `same_answer`; and the distance ‖z − z'‖ / ‖z‖ of the two ends:
+        `median_distance`, and `far_distance`, the 99 % quantile.
     """
 
     @jax.jit
@@ -89,7 +100,7 @@ def starts(task: Task, variables: PyTree, split: Split) -> list[dict[str, float]
         begun = call(task.model, variables, DynaLay.begin, task.normalise(x))
         hs = [begun.hs[0]]
         for i, h in enumerate(begun.hs[1:]):
-            # Activations are not negative, and what cells promise may hold for such states alone.
+            # Activations are not negative, and cells may keep their promise for such states alone.
             noise = jnp.abs(jax.random.normal(key, h.shape, h.dtype))
             hs.append(jnp.where(i == layer, noise * jnp.sqrt(jnp.mean(h**2)), h))
         moved = begun._replace(hs=tuple(hs))
@@ -105,7 +116,7 @@ def starts(task: Task, variables: PyTree, split: Split) -> list[dict[str, float]
             jnp.stack(distance)[layer],
         )
 
-    def end(layer: int) -> dict[str, float]:
+    def ends(layer: int) -> dict[str, float]:
         parts = []
         batches = evaluation_batches(len(split.labels), task.config.eval_batch)
         for i, (places, real) in enumerate(batches):
@@ -119,17 +130,21 @@ def starts(task: Task, variables: PyTree, split: Split) -> list[dict[str, float]
             "far_distance": float(np.quantile(distance, 0.99)),
         }
 
-    return [end(layer) for layer in range(len(task.model.widths))]
+    return [ends(layer) for layer in range(len(task.model.widths))]
 
 
 def gradients(task: Task, variables: PyTree, split: Split) -> list[dict[str, float]]:
     """‖∇ − ∇'‖ / ‖∇'‖ of the loss with each layer iterated, ∇' unrolled to the fixed point.
 
-    Args are those of `starts`; the loss is the mean cross-entropy of the split's examples.
+    The loss is the mean cross-entropy of the examples. Cells that solve by their own method unroll
+    the steps of that method.
+
+    Args:
+        task, variables, split: as of `starts`.
 
     Returns:
         For each layer, `gradient_error`, ∇ as in training, and `stopped_error`, ∇ unrolled with
-        the tolerance of the solves. Cells whose `iterate` is no repeated step unroll their steps.
+        the tolerance of the solves.
     """
 
     def gradient(model: DynaLay) -> Callable[[int], jax.Array]:
@@ -144,44 +159,20 @@ def gradients(task: Task, variables: PyTree, split: Split) -> list[dict[str, flo
 
     model = task.model
     stopped = model.clone(adjoint=Unrolled(checkpoint=True), compact=0)
-    ours, theirs = gradient(model), gradient(stopped)
+    by = {
+        "gradient_error": gradient(model),
+        "stopped_error": gradient(stopped),
+    }
     reference = gradient(stopped.clone(tol=0.0, max_steps=2 * model.max_steps))
-    error = lambda a, b: float(jnp.linalg.norm(a - b) / jnp.linalg.norm(b))
     out = []
     for layer in range(len(model.widths)):
         true = reference(layer)
-        out.append(
-            {
-                "gradient_error": error(ours(layer), true),
-                "stopped_error": error(theirs(layer), true),
-            }
-        )
+        error = lambda found, true=true: jnp.linalg.norm(found - true) / jnp.linalg.norm(true)
+        out.append({name: float(error(found(layer))) for name, found in by.items()})
     return out
 
 
-def _say(record: dict[str, Any]) -> None:
-    rows = [
-        [
-            str(number),
-            percent(layer["converged"]),
-            f"{layer['median_distance']:.0e}",
-            f"{layer['far_distance']:.0e}",
-            percent(layer["same_answer"]),
-            f"{layer['gradient_error']:.0e}",
-            f"{layer['stopped_error']:.0e}",
-        ]
-        for number, layer in enumerate(record["layers"], 1)
-    ]
-    columns = ["layer", "converged", "median distance", "99 % within", "same answer"]
-    title = f"Test set of {record['test_examples']}, from random starts and from the straight pass"
-    print_table(title, [*columns, "gradient's error", "unrolled to the stop"], rows)
-
-
-def main() -> None:
-    """The command."""
-    with friendly():
-        solves(**vars(finished.parser("studies.fixed_points", __doc__).parse_args()))
-
+STUDY = Study("fixed_points", __doc__, measure, table)
 
 if __name__ == "__main__":
-    main()
+    STUDY.main()

@@ -1,16 +1,18 @@
 """Halting networks on the exits of a frozen model, trained as PonderNet or as ACT.
 
-After each exit but the last, λ_e = sigmoid(net(φ of exit e)).
+After each exit but the last, λ_e = sigmoid(net(φ of exit e)) is the probability of halting there.
 
-- PonderNet (Banino et al. 2021, arXiv 2107.05407): p_e = λ_e Π_{j<e} (1 − λ_j), the rest at the
-  last exit; loss Σ p_e CE_e + β KL(p ‖ geometric(λ_p)).
-- ACT (Graves 2016, arXiv 1603.08983): halts at exit N, the first at which Σ λ_e ≥ 1 − ε; p is λ
-  before N and the remainder R at N. Its answer is the mixture Σ p_e · (class probabilities of exit
-  e): Graves mixes states, which a frozen classifier was not trained to read. Loss: CE of the
-  mixture + τ (cost of N + R · cost of the step to N), his N + R where every step costs 1.
+- PonderNet (Banino et al. 2021, arXiv 2107.05407): p_e = λ_e Π_{j<e} (1 − λ_j), and the last exit
+  has the rest; loss Σ p_e CE_e + β KL(p ‖ geometric(λ_p)).
+- ACT (Graves 2016, arXiv 1603.08983): halts at exit N, the first at which Σ λ_e ≥ 1 − ε. p is λ
+  before N, and the remainder R at N. The answer is the mixture Σ p_e · (class probabilities of exit
+  e): Graves mixes states, but a frozen classifier was not trained to read mixed states. Loss: CE of
+  the mixture + τ (cost of N + R · cost of the step to N), which is his N + R where every step costs
+  1.
 """
 
 from collections.abc import Callable, Sequence
+import dataclasses
 from typing import Any
 
 from flax import linen as nn
@@ -19,15 +21,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dynalay_jax.adaptive import agent
-from train.step import PyTree
+from dynalay_jax.adaptive import agent, macs
+from train.data.types import Dataset, Split
+from train.step import PyTree, Task
 from train.studies.exits import Exits
 
-# Where most exits are right, PonderNet's own β of 0.01 leaves the choice to the cross-entropy
-# alone, and hardly any λ_p makes it cheap.
+# PonderNet's own β is 0.01. Where most exits are right, the cross-entropy then decides alone, and
+# hardly any λ_p makes the network cheap.
 _BETA = 0.1
 _EPSILON = 0.01
 _STEPS, _BATCH, _LEARNING_RATE = 500, 256, 3e-3
+# Training examples, at most.
+_EXAMPLES = 20_000
 
 # (logits of λ [b, L], log-probability of the right class and cost [b, L + 1], setting) → scalar.
 Loss = Callable[..., jax.Array]
@@ -61,8 +66,8 @@ def ponder_loss(logits: jax.Array, log_probs: jax.Array, spent: jax.Array, prior
     Args:
         logits: of λ, [b, L].
         log_probs: of the right class at each exit, [b, L + 1].
-        spent: cost of each exit, which the prior stands for here.
-        prior: λ_p in (0, 1); the geometric distribution's rest is at the last exit, as p's is.
+        spent: cost of each exit; unused, since the prior stands for it.
+        prior: λ_p in (0, 1); the last exit has the rest of the geometric distribution, as of p.
     """
     del spent
     log_p = distribution(logits)
@@ -74,12 +79,12 @@ def ponder_loss(logits: jax.Array, log_probs: jax.Array, spent: jax.Array, prior
 def act_weights(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
     """ACT's p, [..., L + 1], and where it halts, bool [..., L + 1], from the logits of λ."""
     nothing = jnp.zeros_like(logits[..., :1])
-    # The last exit is halted at without asking, whatever the sum.
-    asked = jnp.concatenate([jax.nn.sigmoid(logits), nothing + 1], axis=-1)
-    total = jnp.cumsum(asked, axis=-1)
+    # The last exit always halts.
+    halt = jnp.concatenate([jax.nn.sigmoid(logits), nothing + 1], axis=-1)
+    total = jnp.cumsum(halt, axis=-1)
     before = jnp.concatenate([nothing, total[..., :-1]], axis=-1)
     running, full = before < 1 - _EPSILON, total >= 1 - _EPSILON
-    p = jnp.where(running, jnp.where(full, 1 - before, asked), 0.0)
+    p = jnp.where(running, jnp.where(full, 1 - before, halt), 0.0)
     return p, running & full
 
 
@@ -99,13 +104,38 @@ def act_loss(logits: jax.Array, log_probs: jax.Array, spent: jax.Array, tau: Any
     return jnp.mean(-mixture + tau * ponder)
 
 
+def training_split(dataset: Dataset) -> Split:
+    """The examples that halting networks are trained on."""
+    return dataset.train.take(slice(_EXAMPLES))
+
+
+def before_last(phi: agent.Phi) -> agent.Phi:
+    """φ at the exits that the network reads: all but the last, leaves [n, L, ...]."""
+    return jax.tree.map(lambda leaf: leaf[:, :-1], phi)
+
+
+def charged(net: HaltingNet, task: Task, seen: Exits) -> Exits:
+    """The exits with the cost of the network, which runs once at each exit but the last."""
+    share = net_macs(net, seen.phi) / task.costs.straight
+    layers = len(task.model.widths)
+    times = np.minimum(np.arange(1, layers + 2), layers)
+    return dataclasses.replace(seen, cost=seen.cost + share * times)
+
+
+def net_macs(net: HaltingNet, phi: agent.Phi) -> float:
+    """MACs of the network for one sample of φ, leaves [..., n]."""
+    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[-1:], jnp.float32), phi)
+    params = jax.eval_shape(net.init, jax.random.key(0), one)
+    return macs.macs(net.apply, params, one)
+
+
 def fit(net: HaltingNet, loss: Loss, train: Exits, settings: Sequence[float], seed: int) -> PyTree:
     """A halting network for each setting, with Adam from the same start on the same batches.
 
     Args:
         net: the network.
         loss: `ponder_loss` or `act_loss`.
-        train: examples, with the cost of asking in them.
+        train: exits of the training examples, as of `charged`.
         settings: of the loss.
         seed: of start and batches.
 
@@ -114,8 +144,7 @@ def fit(net: HaltingNet, loss: Loss, train: Exits, settings: Sequence[float], se
     """
     start, draw = jax.random.split(jax.random.key(seed))
     right = np.take_along_axis(train.log_probs, train.labels[:, None, None], axis=-1)[..., 0]
-    asked = jax.tree.map(lambda leaf: leaf[:, :-1], train.phi)
-    data = jax.tree.map(jnp.asarray, (asked, right, train.cost))
+    data = jax.tree.map(jnp.asarray, (before_last(train.phi), right, train.cost))
     transform = optax.adam(optax.cosine_decay_schedule(_LEARNING_RATE, _STEPS))
     places = jax.random.randint(draw, (_STEPS, _BATCH), 0, len(right))
 

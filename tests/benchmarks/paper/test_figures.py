@@ -73,7 +73,7 @@ def test_times_are_curves_of_agent_random_and_confidence_and_points():
     ]
     figure = figures.times("digits", {"rows": rows})
     found = lines(figure)
-    assert sorted(found) == ["agent, by price λ", "all layers", "none", "random"]
+    assert sorted(found) == ["agent, by price λ", "all layers", "random", "straight pass"]
     np.testing.assert_allclose(found["agent, by price λ"], [(4.0, 0.9), (3.0, 0.8)])
     np.testing.assert_allclose(found["random"], [(2.0, 0.65), (5.0, 0.7)])
     assert "milliseconds" in figure.axes[0].get_xlabel()

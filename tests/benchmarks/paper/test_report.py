@@ -73,7 +73,7 @@ def test_figures_of_records_are_in_the_page(tmp_path):
     records = {
         "gallery": GALLERY,
         "residuals": RESIDUALS,
-        "robustness": CORRUPTION,
+        "corruption": CORRUPTION,
     }
     for name, record in records.items():
         (workdir / f"{name}.json").write_text(json.dumps(record))
@@ -134,7 +134,7 @@ def test_halting_routers_have_a_table_where_a_run_was_compared(workdirs, tmp_pat
     assert "Halting routers" not in page(found, tmp_path)
     names = ("agent", "early_exit", "pondernet", "q_exit", "act")
     accuracies = {name: {"accuracy": 0.8 + 0.01 * i} for i, name in enumerate(names)}
-    (workdirs[1] / "halting.json").write_text(json.dumps({"at_agent_cost": accuracies}))
+    (workdirs[1] / "early_exit.json").write_text(json.dumps({"at_agent_cost": accuracies}))
     text = page(found, tmp_path)
     table = text.partition("Halting routers at the agent&#39;s cost")[2].partition("</table>")[0]
     cells = re.findall(r"<td>([^<]*)</td>", table)

@@ -86,7 +86,7 @@ def test_where_solves_stop_need_not_be_the_fixed_point(tmp_path, converged, same
     (tmp_path / "curve.json").write_text('{"agent": []}')
     good = {"converged": 1.0, "same_answer": 1.0, "gradient_error": 0.001}
     layers = [good, {"converged": converged, "same_answer": same, "gradient_error": error}]
-    (tmp_path / "solves.json").write_text(json.dumps({"layers": layers}))
+    (tmp_path / "fixed_points.json").write_text(json.dumps({"layers": layers}))
     found = ledger.entries([Group("mazes", (tmp_path,), (SUMMARY,))])
     entry = next(entry for entry in found if entry.claim.startswith("Answers do not depend"))
     assert entry.verdict == f"holds in {held} of 1 runs"
@@ -133,7 +133,7 @@ def test_static_nets_are_compared_on_the_largest_test_data(tmp_path):
         (workdir / "curve.json").write_text('{"agent": []}')
         rows = [{"value": v, f"{router}_accuracy": a} for v, a in accuracies.items()]
         record = {"trained": 5, "rows": rows}
-        (workdir / "extrapolation_side.json").write_text(json.dumps(record))
+        (workdir / "extrapolate_side.json").write_text(json.dumps(record))
         return Group(name, (workdir,), (SUMMARY,))
 
     claim = f"{STATIC} residual net of as many MACs, on larger test data than in training"

@@ -8,8 +8,8 @@ from short_run import begun, tiny
 from benchmarks.support import halting_passes
 from train.parallel import unreplicate
 from train.run import Run
-from train.studies import early_exit as halting
-from train.studies import halting_nets as pondering
+from train.studies import early_exit, halting_nets
+from train.workdir import write_record
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
 
@@ -25,11 +25,13 @@ def test_without_a_comparison_there_are_none(run, tmp_path):
 
 
 def test_programs_do_what_was_recorded(run, monkeypatch):
-    monkeypatch.setattr(pondering, "_STEPS", 30)
+    monkeypatch.setattr(halting_nets, "_STEPS", 30)
     for name, values in {"_PRIORS": (0.3, 0.5), "_TAUS": (0.1,), "_QUANTILES": (0.5, 0.7)}.items():
-        monkeypatch.setattr(halting, name, values)
-    monkeypatch.setattr(halting.figures, "draw", lambda workdir: [])
-    record, params = halting.compare(run.workdir), unreplicate(run.restored()[1])
+        monkeypatch.setattr(early_exit, name, values)
+    _, params = run.restored()
+    record = early_exit.measure(run, params)
+    write_record(run.workdir, "early_exit", record)
+    params = unreplicate(params)
     budget = record["at_agent_cost"]["agent"]["mean_cost"]
     arms, test = halting_passes.arms(run.workdir, run, params), run.dataset.test
     assert [arm.kind for arm in arms.values()] == ["early exit", "PonderNet", "Q-exit", "ACT"]

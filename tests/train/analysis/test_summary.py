@@ -1,10 +1,14 @@
 """The comparison at the end of a run, from reports made up so that the right numbers are known."""
 
+import json
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import sample_outcomes as outcomes
 
-from train import evaluate
-from train.analysis import summary
+from train.analysis import routes, summary
+from train.data.types import Split
 from train.evaluate import Report
 
 COUNT, LAYERS = 200, 2
@@ -21,8 +25,10 @@ def each(iterated, correct, steps_a_layer=3, agent=False):
         "steps": steps,
         "residual": np.where(worked, 1e-3, np.nan),
         "converged": np.ones(COUNT, bool),
+        "confidence": np.full(COUNT, 0.9),
         "straight_confidence": np.where(HARD, 0.6, 0.9) + np.arange(COUNT) * 1e-4,
         "iterated": iterated,
+        "standing": iterated,
         "cost": steps * 2.0 + 0.1 * agent,
     }
 
@@ -67,7 +73,6 @@ def test_summary_correlates_steps_with_difficulty_where_it_is_known():
     difficulty = np.where(HARD, 9, np.where(np.arange(COUNT) % 4 == 1, -1, 2))
     found = summary.summarise(report, difficulty)
     assert found["difficulty_spearman"] == pytest.approx(1.0)
-    assert found["difficulty_spearman_all_layers"] is None  # always the same number of steps
 
 
 def test_curve_has_every_router():
@@ -82,11 +87,78 @@ def test_curve_has_every_router():
     assert [point["rate"] for point in curve["routers"]["random"]] == [0, 0.5, 1, 1.5, 2]
 
 
-def test_reports_are_evaluated_once():
-    asked = []
-    remembered = evaluate.reports(lambda *what: asked.append(what), "params", 0.1)
-    remembered("test")
-    remembered("test", "agent")
-    remembered("test", "agent", 0.1)
-    remembered("test", "none")
-    assert asked == [("params", "test", "agent", 0.1), ("params", "test", "none", 0.1)]
+def test_the_agent_beside_routers_that_know_less_and_more():
+    found = summary.of_agent(outcomes.report, random_accuracy=0.4, rounds=1)
+    # Right: samples 0, 1 and 2 of 6, at a cost of 4 + 6 + 3 in all.
+    assert found["shuffled_accuracy"] == pytest.approx(0.5 * 2 / 6 + 3 / 6 * 2 / 6 + 2 / 6 / 6)
+    assert found["shuffled_cost"] == pytest.approx((14 / 6) * 2 / 6 + (29 / 6) / 6)
+    assert found["oracle_accuracy"] == 5 / 6
+    straight = outcomes.CORRECT[:, 0].mean()
+    assert found["surest_accuracy"] == straight, "every route is as sure here"
+    assert found["gap_closed"] == pytest.approx((0.5 - 0.4) / (5 / 6 - 0.4))
+    assert (found["rescued"], found["overthought"]) == pytest.approx((2 / 6, 1 / 6))
+    assert len(found["ece"]) == 3 and "cascade_accuracy" not in found
+
+
+def test_the_agent_of_two_rounds():
+    found = summary.of_agent(outcomes.twice, random_accuracy=0.4, rounds=2)
+    correct, cost, _ = routes.outcomes(outcomes.twice, 2)
+    shares = np.array([1, 2, 1, 2]) / 6
+    assert found["routes"] == shares.tolist()
+    assert found["shuffled_accuracy"] == pytest.approx(shares @ correct.mean(0))
+    assert found["shuffled_cost"] == pytest.approx(shares @ cost.mean(0) + 5 / 6)
+    # The sum of both layers' costs is 7 for sample 0; no single layer is right for none here.
+    assert found["oracle_accuracy"] == 5 / 6
+    assert {"cascade_layers", "cascade_accuracy", "cascade_cost"} <= set(found)
+
+
+def test_curves_over_budgets_go_from_the_straight_pass_to_all_that_can_be_had():
+    curves = summary.over_budgets(outcomes.report, "all", 1, points=7)
+    for points in curves.values():
+        assert len(points) == 7
+        assert [points[i]["accuracy"] for i in (0, -1)] == pytest.approx([2 / 6, 5 / 6])
+    assert curves["oracle"][-1]["mean_cost"] == pytest.approx((3 + 6 + 1) / 6)
+    assert curves["confidence"][-1]["mean_cost"] == pytest.approx(43 / 6)
+
+
+def test_the_oracle_has_the_routes_of_all_rounds():
+    """Sample 3 is right only if both layers are iterated."""
+
+    def helped(split, router="agent"):
+        found = outcomes.report(split, router)
+        if router == "all":
+            found.each["correct"][3] = True
+        return found
+
+    over = (summary.over_budgets(helped, "all", rounds)["oracle"] for rounds in (1, 2))
+    assert [points[-1]["accuracy"] for points in over] == pytest.approx([5 / 6, 1.0])
+
+
+def run(router="agent", difficulty=None, vocabulary=0):
+    config = SimpleNamespace(router=router, prices=(0.1,), model=SimpleNamespace(tol=1e-3))
+    split = Split(np.zeros((COUNT, 2, 2, 3), np.uint8), np.zeros(COUNT, np.int32), difficulty)
+    data = SimpleNamespace(
+        test=split, vocabulary=vocabulary, classes=("only",), difficulty="length"
+    )
+    return SimpleNamespace(
+        config=config, dataset=data, task=SimpleNamespace(model=SimpleNamespace(rounds=1))
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({}, {"curve", "residuals", "gallery"}),
+        ({"difficulty": np.where(HARD, 9, 2)}, {"curve", "residuals", "gallery", "difficulty"}),
+        ({"vocabulary": 9}, {"curve", "residuals"}),
+        ({"router": "all"}, {"curve"}),
+    ],
+)
+def test_a_run_ends_with_a_summary_and_records(changes, names):
+    found, records = summary.analyse(report, run(**changes))
+    assert records.keys() == names and json.dumps([found, records])
+    agent = changes.get("router") != "all"
+    assert ("gap_closed" in found) == ("shuffled" in records["curve"]["routers"]) == agent
+    if agent:
+        point = records["curve"]["routers"]["two thresholds"]
+        assert point == {"mean_cost": found["graded_cost"], "accuracy": found["graded_accuracy"]}

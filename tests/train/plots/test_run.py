@@ -35,7 +35,7 @@ def test_draws_all(tmp_path):
 def test_lines(tmp_path, figures):
     draw(write(tmp_path))
     loss = lines(figures["loss"])
-    total = "training, total less reward"
+    total = "training, minus the reward"
     assert list(loss) == ["training, cross-entropy", total, "validation, agent's routes"]
     np.testing.assert_allclose(loss[total], [(s, 1 / s) for s in range(1, 91)])
     on_routes = loss["validation, agent's routes"]
@@ -50,7 +50,7 @@ def test_lines(tmp_path, figures):
     begins, _ = figures["reward"].axes[0].get_xlim()
     assert begins > 25, "not before there is a reward, in the second phase"
     areas = figures["selection"].axes[0].collections
-    assert [area.get_label() for area in areas] == ["no operation", "layer 1", "layer 2"]
+    assert [area.get_label() for area in areas] == ["straight pass", "layer 1", "layer 2"]
     tops = [area.get_paths()[0].vertices[:, 1].max() for area in areas]
     np.testing.assert_allclose(tops, [0.5, 0.8, 1.0])
     (entropy,) = figures["selection"].axes[1].lines
@@ -73,20 +73,16 @@ def test_price_curve(tmp_path, figures):
     draw(write(tmp_path))
     axes = figures["price_curve"].axes[0]
     curve = lines(figures["price_curve"])
-    assert list(curve) == ["random", "agent, by price λ", "none", "all layers"]
+    assert list(curve) == ["random", "agent, by price λ", "straight pass", "all layers"]
     np.testing.assert_allclose(curve["agent, by price λ"][:, 0], [1.8, 1.0, 0.1, 0.1])
     np.testing.assert_allclose(curve["random"][:, 0], [0.9, 1.7])
     assert [text.get_text() for text in axes.texts] == ["0", "0.1", "1"], "no room for 2"
 
 
 def test_routers_at_the_agents_cost_are_points_beside_its_curve(tmp_path, figures):
-    """Those that the run has: a model of one round has no two looks."""
-    summary = {"graded_cost": 0.9, "graded_accuracy": 0.64, "cascade_accuracy": None}
-    (tmp_path / "summary.json").write_text(json.dumps(summary))
-    draw(write(tmp_path))
-    curve = lines(figures["price_curve"])
-    np.testing.assert_allclose(curve["two thresholds"], [[0.9, 0.64]])
-    assert "two looks" not in curve and "shuffled" not in curve
+    point = {"mean_cost": 0.9, "accuracy": 0.64}
+    draw(write(tmp_path, curve=CURVE | {"routers": CURVE["routers"] | {"two thresholds": point}}))
+    np.testing.assert_allclose(lines(figures["price_curve"])["two thresholds"], [[0.9, 0.64]])
 
 
 def test_titles_name_the_run(tmp_path, figures):
@@ -99,7 +95,7 @@ def test_actions_by_price(tmp_path, figures):
     shares, accuracy = figures["price_actions"].axes
     assert [text.get_text() for text in shares.get_xticklabels()] == ["0", "0.1", "1", "2"]
     assert [bars.get_label() for bars in shares.containers] == [
-        "no operation",
+        "straight pass",
         "layer 1",
         "layer 2",
     ]
@@ -120,10 +116,10 @@ def test_no_accuracy_is_above_1(tmp_path, figures):
         assert low < accuracy < high < 1.01
 
 
-def test_halting_routers_are_in_the_curve_where_they_were_compared(tmp_path, figures):
+def test_halting_routers_are_in_the_curve_if_they_were_compared(tmp_path, figures):
     points = [{"mean_cost": 3.0, "accuracy": 0.65}, {"mean_cost": 0.0, "accuracy": 0.6}]
     workdir = write(tmp_path)
-    (workdir / "halting.json").write_text(json.dumps({"pondernet": points, "act": points[1:]}))
+    (workdir / "early_exit.json").write_text(json.dumps({"pondernet": points, "act": points[1:]}))
     draw(workdir)
     curve = lines(figures["price_curve"])
     np.testing.assert_allclose(curve["PonderNet"], [(0.0, 0.6), (3.0, 0.65)])
@@ -169,7 +165,7 @@ def test_errors_are_for_the_user(tmp_path):
         draw(tmp_path)
     write(tmp_path)
     (tmp_path / "curve.json").write_text("{")
-    with pytest.raises(UserError, match=r"curve.json is not JSON .*Evaluate the run again"):
+    with pytest.raises(UserError, match=r"Cannot read .*curve.json"):
         draw(tmp_path)
     (tmp_path / "curve.json").unlink()
     (tmp_path / "figures").write_text("")

@@ -1,13 +1,10 @@
-"""The choice of a setting: from reports made up so that the right one is known, and of a run."""
-
-import json
+"""The choice of a setting from made-up reports, and of a run; the exact test."""
 
 import numpy as np
 import pytest
-from short_run import begun, tiny
+from scipy import stats
+from short_run import tiny
 
-from train import loop
-from train import workdir as workdirs
 from train.errors import UserError
 from train.evaluate import Report
 from train.studies import calibrate
@@ -15,8 +12,6 @@ from train.studies.calibrate import Setting
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
 
-# As many validation as test examples, so that both are evaluated with one program.
-SMALL = {"model.widths": (4, 4), "model.agent_hidden": 1, "data.validation": 500}
 ALL = Setting("all", 0.1)
 PRICES = (0.01, 0.1, 1.0, 10.0)
 CANDIDATES = [[Setting("agent", price) for price in PRICES]]
@@ -27,9 +22,9 @@ def reports(wrong, costs=(4.0, 3.0, 2.0, 1.0)):
     n, cost = len(next(iter(wrong.values()))), dict(zip(PRICES, costs, strict=True))
 
     def report(split, router="agent", price=0.1):
-        everything = router == "all"
-        correct = np.ones(n, bool) if everything else ~wrong[price]
-        return Report({"correct": correct, "cost": np.full(n, 9 if everything else cost[price])}, 1)
+        all_layers = router == "all"
+        correct = np.ones(n, bool) if all_layers else ~wrong[price]
+        return Report({"correct": correct, "cost": np.full(n, 9 if all_layers else cost[price])}, 1)
 
     return report
 
@@ -72,19 +67,19 @@ def test_all_layers_where_nothing_passes_or_nothing_is_cheaper():
 
 @pytest.mark.parametrize("split", [3, 1], ids=["one sequence", "two"])
 def test_the_promise_holds(split):
-    """In 1,000 worlds the choice exceeds the risk in no more than delta of them, but for chance."""
+    """In 300 worlds the choice exceeds the risk in no more than delta of them, except by chance."""
     rng, rates, risk, delta = np.random.default_rng(0), (0.01, 0.0501, 0.06), 0.05, 0.1
     candidates = [CANDIDATES[0][:split], CANDIDATES[0][split:3]] if split < 3 else CANDIDATES
     candidates = [sequence[:3] for sequence in candidates]
     broken = useful = 0
-    for _ in range(1000):
+    for _ in range(300):
         place = rng.random(300)  # a cheaper setting is wrong where a dearer one is, and elsewhere
         wrong = {price: place < rate for price, rate in zip(PRICES, rates, strict=False)}
         choice, _ = calibrate.choose(reports(wrong), ALL, candidates, risk, delta)
         broken += choice.router == "agent" and rates[PRICES.index(choice.price)] > risk
         useful += choice != ALL
-    assert 0 < broken <= 1000 * (delta + 2 * np.sqrt(delta * (1 - delta) / 1000))
-    assert useful > 950
+    assert 0 < broken <= 300 * (delta + 2 * np.sqrt(delta * (1 - delta) / 300))
+    assert useful > 285
 
 
 def test_sequences_go_from_dear_to_cheap():
@@ -101,76 +96,93 @@ def test_sequences_go_from_dear_to_cheap():
         assert thresholds[0] == 0.99999 and thresholds[-1] == 0.1
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, flax_promotion):
-    """Workdir of a run whose weights are those it began with."""
-    return begun(tiny(**SMALL), tmp_path_factory.mktemp("run"))
-
-
 @pytest.mark.parametrize("router", ["agent", "confidence"])
-def test_a_run_is_calibrated(run, capsys, monkeypatch, router):
+def test_a_run_is_calibrated(opened, monkeypatch, router):
     monkeypatch.setattr(calibrate, "_COUNT", 3)
-    record = calibrate.calibrate(run, 0.3, 0.1, router)
-    assert json.loads((run / f"calibrated_{router}.json").read_text()) == record
-    assert record["validation_examples"] == 500
+    run, params = opened
+    record = calibrate.measure(run, params, 0.3, 0.1, router)
+    assert (record["router"], record["validation_examples"]) == (router, 500)
     assert len(record["settings"]) == 1 + 3 * (1 if router == "agent" else 3)
     # As the choice does in an evaluation of its own.
     choice, test = record["choice"], record["test"]
     assert choice["router"].startswith(router)
-    alone = loop.evaluate_only(tiny(**SMALL, **choice), run)
-    assert (test["accuracy"], test["cost"]) == (alone["accuracy"], alone["mean_cost"])
-    everything = loop.evaluate_only(tiny(**SMALL, router="all"), run)
-    assert test["extra_error"] == pytest.approx(everything["accuracy"] - alone["accuracy"])
-    assert test["all_layers_cost"] == everything["mean_cost"]
-    said = capsys.readouterr().out
-    assert f"Chosen at risk 0.3, delta 0.1: {router}" in said and "Test split of 500" in said
+    alone, all_layers = run.evaluate(params, "test", **choice), run.evaluate(params, "test", "all")
+    assert (test["accuracy"], test["cost"]) == (alone.accuracy, alone.mean_cost)
+    assert test["extra_error"] == pytest.approx(all_layers.accuracy - alone.accuracy)
+    assert test["all_layers_cost"] == all_layers.mean_cost
+    remarks = calibrate.table(record).remarks
+    assert remarks[1].startswith(f"Choice at risk 0.3 and delta 0.1: {router}")
+    assert "Test split of 500" in remarks[2]
 
 
-def test_a_baseline_has_nothing_to_calibrate(run, monkeypatch):
-    original = workdirs.trained_config
-    monkeypatch.setattr(workdirs, "trained_config", lambda w: tiny(**SMALL, router="all"))
-    with pytest.raises(UserError, match=r"expected a run with an agent, got a baseline's"):
-        calibrate.calibrate(run, 0.3, 0.1, "agent")
-    assert original(run).router == "agent"
-
-
-def test_where_nothing_passes_it_is_told(run, capsys, monkeypatch):
-    monkeypatch.setattr(calibrate, "_COUNT", 3)
+def test_the_table_says_that_nothing_passed(opened, monkeypatch):
+    monkeypatch.setattr(calibrate, "_COUNT", 1)
     monkeypatch.setattr(calibrate, "p_value", lambda x, risk: 1.0)
-    record = calibrate.calibrate(run, 0.3, 0.1, "agent")
-    said = " ".join(capsys.readouterr().out.split())
+    record = calibrate.measure(*opened, 0.3, 0.1, "agent")
+    said = " ".join(calibrate.table(record).remarks)
     assert record["choice"]["router"] == "all" and record["test"]["extra_error"] == 0.0
-    assert "No setting passed" in said and "500 examples do not suffice" in said
+    assert "No setting passed" in said and "With 500 examples no setting can pass" in said
 
 
-@pytest.mark.parametrize(
-    ("args", "said"),
-    [
-        (["--risk=0"], "--risk: expected a number between 0 and 1, got 0."),
-        (["--delta=1.5"], "--delta: expected a number between 0 and 1, got 1.5."),
-        (["--risk=nan"], "--risk: expected a number between 0 and 1, got nan."),
-        (["--risk=some"], "--risk: invalid float value: 'some'"),
-        (["--router=agnt"], "Did you mean 'agent'?"),
-        (["--rsk=0.1"], "unrecognized arguments: --rsk=0.1"),
-        ([], "expected the workdir of a run, but config.json or data.json is missing"),
-    ],
-)
-def test_mistakes_are_answered_in_one_line(tmp_path, monkeypatch, capsys, args, said):
-    monkeypatch.setattr("sys.argv", ["calibrate", str(tmp_path), *args])
-    with pytest.raises(SystemExit) as exit:
-        calibrate.main()
-    error = capsys.readouterr().err
-    assert exit.value.code == 2 and error.startswith("error: ") and error.count("\n") == 1
-    assert said in error
+def test_another_router_is_refused(opened):
+    with pytest.raises(UserError, match=r"--router: .* Did you mean 'agent'"):
+        calibrate.measure(*opened, router="agnt")
 
 
-def test_a_run_that_cannot_be_calibrated_says_why(run, tmp_path):
-    for name in ("config", "data"):
-        (tmp_path / f"{name}.json").write_text((run / f"{name}.json").read_text())
-    with pytest.raises(UserError, match=r"No checkpoint in .*: train first"):
-        calibrate.calibrate(tmp_path, 0.1, 0.1, "agent")
-    config = workdirs.trained_config(run)
-    config.data.validation = 0
-    (tmp_path / "config.json").write_text(config.to_json_best_effort())
-    with pytest.raises(UserError, match=r"config\.data\.validation: expected 1 or more, got 0"):
-        calibrate.calibrate(tmp_path, 0.1, 0.1, "agent")
+def differences(ones, minus, n):
+    return np.repeat([1, -1, 0], [ones, minus, n - ones - minus])
+
+
+def chances(mean, differing, n):
+    """Probability [n + 1, n + 1] of every number of 1s and of −1s."""
+    ones, minus = np.meshgrid(np.arange(n + 1), np.arange(n + 1), indexing="ij")
+    zeros = np.maximum(n - ones - minus, 0)
+    up, down = (differing + mean) / 2, (differing - mean) / 2
+    counts = np.stack([ones, minus, zeros], -1)
+    return stats.multinomial.pmf(counts, n, [up, down, max(0.0, 1 - up - down)])
+
+
+@pytest.mark.parametrize(("ones", "minus"), [(0, 0), (1, 0), (1, 2), (3, 3), (0, 4)])
+def test_p_value_is_the_probability_of_so_small_a_sum_in_the_worst_case(ones, minus):
+    n, risk, doubt = 60, 0.1, 1e-3
+    x = differences(ones, minus, n)
+    bound = stats.beta.ppf(1 - doubt, ones + minus + 1, n - ones - minus)
+    tails = []
+    for differing in np.linspace(risk, max(risk, bound), 9):
+        probability = chances(risk, differing, n)
+        sums = np.subtract.outer(np.arange(n + 1), np.arange(n + 1))
+        tails.append(probability[sums <= x.sum()].sum())
+    assert calibrate.p_value(x, risk) == pytest.approx(doubt + max(tails), rel=1e-9)
+    assert max(tails) == tails[-1]
+
+
+def test_level_holds_exactly():
+    """Every outcome of 40 examples is weighed, at the edge of the hypothesis and inside it."""
+    n, risk = 40, 0.1
+    p = np.ones((n + 1, n + 1))
+    for ones in range(n + 1):
+        for minus in range(n + 1 - ones):
+            p[ones, minus] = calibrate.p_value(differences(ones, minus, n), risk)
+    for mean in (0.1, 0.1001, 0.15):
+        for differing in (mean, 0.16, 0.2, 0.3, 0.5, 0.8, 1.0):
+            probability = chances(mean, differing, n)
+            assert probability.sum() == pytest.approx(1)
+            for level in (0.002, 0.01, 0.05, 0.1, 0.2, 0.5):
+                assert probability[p <= level].sum() <= level
+
+
+def test_it_finds_what_is_there():
+    # All agree, and that is next to impossible for 5 % of 1,000: only β is left.
+    assert calibrate.p_value(differences(0, 0, 1000), 0.05) == pytest.approx(1e-3)
+    # Half a per cent where one is allowed, of 2,000: found in two of three cases.
+    rng, found = np.random.default_rng(0), []
+    for _ in range(300):
+        counts = rng.multinomial(2000, [0.007, 0.002, 0.991])
+        found.append(calibrate.p_value(differences(*counts[:2], 2000), 0.01) <= 0.1)
+    assert np.mean(found) > 0.55
+
+
+def test_what_speaks_for_the_hypothesis_gives_one():
+    assert calibrate.p_value(differences(30, 10, 1000), 0.01) == 1.0
+    assert calibrate.p_value(differences(300, 300, 1000), 0.05) == 1.0  # too noisy to say
+    assert calibrate.p_value(differences(0, 0, 20), 0.01) == 1.0  # too few

@@ -1,18 +1,10 @@
-"""What halting routers do, on exits made up so that it is known, and the command on a run."""
-
-import json
-from types import SimpleNamespace
+"""Halting routers on exits made up so that their results are known, and on a run."""
 
 import numpy as np
 import pytest
-from sample_records import write
-from short_run import begun, tiny
 
 from dynalay_jax.adaptive import agent
-from train import workdir as workdirs
-from train.errors import UserError
-from train.studies import early_exit as halting
-from train.studies import halting_nets as pondering
+from train.studies import early_exit, halting_nets
 from train.studies.exits import Exits
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
@@ -29,40 +21,31 @@ PHI = agent.Phi(np.zeros((2, 3, 7), np.float32), np.zeros((2, 3, 4), np.float32)
 SEEN = Exits(PHI, np.log(PROBS + 1e-9), COST, np.zeros(2, np.int32))
 
 
-def test_asking_is_charged_at_every_exit_but_the_last():
-    task = SimpleNamespace(
-        costs=SimpleNamespace(straight=50.0), model=SimpleNamespace(widths=(4, 4))
-    )
-    asked = halting.asked(halting.HaltingNet(5), task, SEEN)
-    one = ((7 + 4) * 5 + 5 * 5 + 5) / 50
-    np.testing.assert_allclose(asked.cost - COST, np.tile([one, 2 * one, 2 * one], (2, 1)))
-
-
 def test_pondernet_is_its_expectation():
-    correct, cost = halting.sample(LOGITS, SEEN)
+    correct, cost = early_exit.sample(LOGITS, SEEN)
     # p is 0.5, 0.2, 0.3 and 0.2, 0.4, 0.4; exits 1 and 2 are right, and exit 0.
     np.testing.assert_allclose(correct, [0.5, 0.2], rtol=1e-6)
     np.testing.assert_allclose(cost, [0.05 + 0.4 + 1.5, 0.02 + 1.2 + 2.4], rtol=1e-6)
 
 
 def test_q_exit_stops_where_the_sum_passes_q():
-    costs = [halting.threshold(LOGITS, SEEN, q)[1].tolist() for q in (0.1, 0.4, 0.65, 0.9)]
+    costs = [early_exit.threshold(LOGITS, SEEN, q)[1].tolist() for q in (0.1, 0.4, 0.65, 0.9)]
     assert costs == [[0.1, 0.1], [0.1, 3.0], [2.0, 6.0], [5.0, 6.0]]
-    assert halting.threshold(LOGITS, SEEN, 0.4)[0].tolist() == [False, False]
+    assert early_exit.threshold(LOGITS, SEEN, 0.4)[0].tolist() == [False, False]
 
 
 def test_act_answers_with_the_mixture():
-    correct, cost = halting.mixed(np.log(np.array([[1.0, 1.0], [1.5, 1.0]])), SEEN)
+    correct, cost = early_exit.mixed(np.log(np.array([[1.0, 1.0], [1.5, 1.0]])), SEEN)
     # λ is 0.5, 0.5 and 0.6, 0.5: both halt at exit 1. Class 0 has 0.6 and 0.48, class 1 0.3, 0.36.
     assert correct.tolist() == [True, True] and cost.tolist() == [2.0, 3.0]
-    correct, cost = halting.mixed(np.full((2, 2), -9.0), SEEN)
+    correct, cost = early_exit.mixed(np.full((2, 2), -9.0), SEEN)
     assert correct.tolist() == [True, False] and cost.tolist() == [5.0, 6.0]
 
 
 def test_between_settings_accuracy_is_interpolated():
     points = [{"mean_cost": c, "accuracy": a} for c, a in ((4.0, 0.9), (0.0, 0.5), (2.0, 0.8))]
-    assert halting.at_cost(points, 1.0) == {"mean_cost": 1.0, "accuracy": pytest.approx(0.65)}
-    assert halting.at_cost(points, 9.0) == {"mean_cost": 4.0, "accuracy": 0.9}
+    assert early_exit.at_cost(points, 1.0) == {"mean_cost": 1.0, "accuracy": pytest.approx(0.65)}
+    assert early_exit.at_cost(points, 9.0) == {"mean_cost": 4.0, "accuracy": 0.9}
 
 
 def test_early_exit_halts_where_it_is_sure():
@@ -71,7 +54,7 @@ def test_early_exit_halts_where_it_is_sure():
     log_probs[1, 1] = log_probs[1, 1, ::-1]  # sure of the other class
     cost = np.tile([0.0, 1.0, 3.0], (3, 1))
     seen = Exits(None, log_probs, cost, np.array([0, 1, 0]))
-    straight, *points = halting.early({"validation": seen, "test": seen}, thresholds=6)
+    straight, *points = early_exit.early({"validation": seen, "test": seen}, thresholds=6)
     assert straight["accuracy"] == pytest.approx(2 / 3)
     # The confidences are 0.6 (three times), 0.7, 0.8, 0.9. At 0.8 the second halts in the middle.
     found = {round(p["theta"], 6): (p["accuracy"], p["mean_cost"]) for p in points}
@@ -81,10 +64,10 @@ def test_early_exit_halts_where_it_is_sure():
 
 @pytest.fixture
 def short(monkeypatch):
-    monkeypatch.setattr(pondering, "_STEPS", 3)
-    monkeypatch.setattr(halting, "_PRIORS", (0.1, 0.5, 0.9))
-    monkeypatch.setattr(halting, "_TAUS", (0.01,))
-    monkeypatch.setattr(halting, "_QUANTILES", (0.3, 0.6))
+    monkeypatch.setattr(halting_nets, "_STEPS", 3)
+    monkeypatch.setattr(early_exit, "_PRIORS", (0.1, 0.5, 0.9))
+    monkeypatch.setattr(early_exit, "_TAUS", (0.01,))
+    monkeypatch.setattr(early_exit, "_QUANTILES", (0.3, 0.6))
 
 
 def test_no_test_label_has_a_say(short):
@@ -100,9 +83,9 @@ def test_no_test_label_has_a_say(short):
     splits = {name: split(60) for name in ("train", "validation", "test")}
     other = splits["test"]
     other = Exits(other.phi, other.log_probs, other.cost, (other.labels + 1) % 3)
-    net = halting.HaltingNet(4)
-    found = halting.measure(net, splits, 0.7, 0)
-    again = halting.measure(net, splits | {"test": other}, 0.7, 0)
+    net = halting_nets.HaltingNet(4)
+    found = early_exit.trained(net, splits, 0.7, 0)
+    again = early_exit.trained(net, splits | {"test": other}, 0.7, 0)
     assert {name: len(points) for name, points in found.items()} == {
         "pondernet": 4, "q_exit": 3, "act": 2
     }  # fmt: skip
@@ -116,35 +99,11 @@ def test_no_test_label_has_a_say(short):
     assert len({point["prior"] for point in found["q_exit"][1:]}) == 1
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, flax_promotion):
-    """Workdir of a run whose weights are those it began with."""
-    return write(begun(tiny(**{"data.validation": 500}), tmp_path_factory.mktemp("run")))
-
-
-def test_a_run_is_compared(run, capsys, short):
-    record = halting.compare(run)
-    assert json.loads((run / "halting.json").read_text()) == record
+def test_a_run_is_compared(opened, short):
+    record = early_exit.measure(*opened)
     assert record["examples"] == {"train": 797, "validation": 500, "test": 500}
     assert list(record["at_agent_cost"]) == ["agent", "early_exit", "pondernet", "q_exit", "act"]
     budget = record["at_agent_cost"]["agent"]["mean_cost"]
     assert all(0 <= at["mean_cost"] <= budget for at in record["at_agent_cost"].values())
-    assert (run / "figures" / "price_curve.png").exists()
-    said = capsys.readouterr().out
-    assert "Test set of 500" in said and "PonderNet" in said and "Q-exit" in said
-
-
-def test_a_baseline_has_no_cost_to_compare_at(run, monkeypatch):
-    config = tiny(router="all", **{"data.validation": 500})
-    monkeypatch.setattr(workdirs, "trained_config", lambda workdir: config)
-    with pytest.raises(UserError, match=r"expected a run with an agent, got a baseline's"):
-        halting.compare(run)
-
-
-def test_what_is_no_run_is_refused_in_one_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["halting", str(tmp_path)])
-    with pytest.raises(SystemExit) as exit:
-        halting.main()
-    error = capsys.readouterr().err
-    assert exit.value.code == 2 and error.startswith("error: ") and error.count("\n") == 1
-    assert "expected the workdir of a run" in error
+    names = [name for name, *_ in early_exit.table(record).rows]
+    assert names == ["agent", "early exit", "PonderNet", "Q-exit", "ACT"]

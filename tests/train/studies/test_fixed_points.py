@@ -1,16 +1,14 @@
-"""Random starts and unrolled gradients tell a fixed point from what is none."""
-
-import json
+"""Random starts and unrolled gradients recognise fixed points."""
 
 import jax
 import pytest
-from short_run import begun, tiny
+from short_run import tiny
 
 from dynalay_jax import Implicit, JacobianFree
 from dynalay_jax.adaptive import inspect
 from train import run
 from train.data import loading
-from train.studies import fixed_points as solves
+from train.studies import fixed_points
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
 
@@ -30,33 +28,31 @@ SOLVED = {"model.tol": 1e-5, "model.max_steps": 200}
 
 def test_a_contraction_has_one_fixed_point_and_its_gradient():
     run = beginning(**SOLVED)
-    for end in solves.starts(*run):
+    for end in fixed_points.starts(*run):
         assert end["converged"] == end["same_answer"] == 1
         assert 0 < end["median_distance"] <= end["far_distance"] < 1e-3
-    for errors in solves.gradients(*run):
+    for errors in fixed_points.gradients(*run):
         assert max(errors.values()) < 1e-3
 
 
 def test_solves_cut_short_depend_on_their_start():
-    for end in solves.starts(*beginning(**{"model.max_steps": 2, "model.tol": 1e-5})):
+    for end in fixed_points.starts(*beginning(**{"model.max_steps": 2, "model.tol": 1e-5})):
         assert end["converged"] == 0 and end["median_distance"] > 1e-2
 
 
-def test_a_biased_gradient_is_told_from_solves_that_stop_too_soon():
-    for errors in solves.gradients(*beginning(JacobianFree(), **SOLVED)):
+def test_a_biased_gradient_differs_from_solves_that_stop_too_soon():
+    for errors in fixed_points.gradients(*beginning(JacobianFree(), **SOLVED)):
         assert errors["gradient_error"] > 1e-2 > 1e-3 > errors["stopped_error"]
-    for errors in solves.gradients(*beginning(**SOLVED | {"model.tol": 0.3})):
+    for errors in fixed_points.gradients(*beginning(**SOLVED | {"model.tol": 0.3})):
         assert min(errors.values()) > 1e-2
 
 
-def test_what_is_written(tmp_path, capsys, monkeypatch):
-    end = {"converged": 1.0, "same_answer": 0.9, "median_distance": 1e-4, "far_distance": 0.01}
+def test_a_record_has_both_for_each_layer(opened, monkeypatch):
+    ends = {"converged": 1.0, "same_answer": 0.9, "median_distance": 1e-4, "far_distance": 0.01}
     errors = {"gradient_error": 1e-3, "stopped_error": 2e-3}
-    monkeypatch.setattr(solves, "starts", lambda *_: [end, end])
-    monkeypatch.setattr(solves, "gradients", lambda *_: [errors, errors])
-    workdir = begun(tiny(), tmp_path)
-    record = solves.solves(workdir)
-    assert json.loads((workdir / "solves.json").read_text()) == record
+    monkeypatch.setattr(fixed_points, "starts", lambda *_: [ends, ends])
+    monkeypatch.setattr(fixed_points, "gradients", lambda *_: [errors, errors])
+    record = fixed_points.measure(*opened)
     assert (record["test_examples"], record["gradient_examples"]) == (500, 64)
-    assert record["layers"] == [end | errors, end | errors]
-    assert "from random starts" in capsys.readouterr().out
+    assert record["layers"] == [ends | errors, ends | errors]
+    assert fixed_points.table(record).rows[1][:3] == ["2", "100.0 %", "90.0 %"]

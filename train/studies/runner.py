@@ -1,0 +1,105 @@
+"""What all studies share: the command, the run, the record, the table.
+
+A study asks one question about a finished run. It is a module of this package with a docstring,
+whose first line is the question, and two functions:
+
+    def measure(run: Run, params: PyTree) -> Record: ...
+    def table(record: Record) -> Table: ...
+
+    STUDY = Study("early_exit", __doc__, measure, table)
+
+    if __name__ == "__main__":
+        STUDY.main()
+
+`python -m train.studies.early_exit WORKDIR` reopens the run, measures, writes early_exit.json into
+WORKDIR, draws the run's figures again, and prints the table.
+"""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from train.cli import Parser, friendly
+from train.console import print_table
+from train.plots.run import draw
+from train.run import reopen
+from train.workdir import write_record
+
+Record = dict[str, Any]
+# A remark below tables with a mean cost.
+COST = "Mean cost: MACs beyond the straight pass, in multiples of the straight pass."
+
+
+class Table(NamedTuple):
+    """What a study prints: a table, and lines of text below it."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    remarks: Sequence[str] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A question about a finished run, and the command that answers it.
+
+    Attributes:
+        name: of the module, and of the record.
+        doc: docstring of the module; its first line is the command's description.
+        measure: (run, params, **options) → record. The parameters, {"main": ..., "agent": ...},
+            are those of the checkpoint that the config has evaluated, replicated over the devices.
+        table: record → table.
+        options: adds the options of `measure` to the command's parser.
+        ending: key of the record whose value ends the record's name, as in calibrate_agent.json.
+            Such a study can have several records in a workdir.
+        changes: fields of the config to change before the run is reopened.
+        static: whether a run without an agent will do.
+    """
+
+    name: str
+    doc: str | None
+    measure: Callable[..., Record]
+    table: Callable[[Record], Table]
+    options: Callable[[argparse.ArgumentParser], Any] | None = None
+    ending: str | None = None
+    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    static: bool = False
+
+    def run(self, workdir: str | Path, data_dir: str | None = None, **options: Any) -> Record:
+        """Measures, writes the record, draws the figures, prints the table.
+
+        Args:
+            workdir: of the run.
+            data_dir: folder of TFDS data sets, if they are no longer where they were in training.
+            options: of `measure`.
+
+        Returns:
+            The record: `step` of the checkpoint, and what `measure` returned.
+
+        Raises:
+            UserError: workdir is not a trained run's, or `measure` refused the run or an option.
+        """
+        run = reopen(workdir, data_dir, self.changes, baseline=self.static)
+        step, params = run.restored()
+        record = {"step": step, **self.measure(run, params, **options)}
+        name = f"{self.name}_{record[self.ending]}" if self.ending else self.name
+        write_record(run.workdir, name, record)
+        draw(run.workdir)
+        shown = self.table(record)
+        print_table(shown.title, shown.columns, shown.rows)
+        for remark in shown.remarks:
+            print(remark)
+        return record
+
+    def main(self) -> None:
+        """The command."""
+        description = (self.doc or "").partition("\n")[0]
+        parser = Parser(f"python -m train.studies.{self.name}", description=description)
+        parser.add_argument("workdir", help="of a finished run")
+        parser.add_argument("--data_dir", help="folder of TFDS data sets, if they have moved")
+        if self.options:
+            self.options(parser)
+        with friendly():
+            self.run(**vars(parser.parse_args()))
