@@ -10,6 +10,8 @@ import jax
 import numpy as np
 import pytest
 
+from train.studies.__main__ import questions
+
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 TEXTS = {str(page.relative_to(ROOT)): page.read_text() for page in PAGES}
@@ -61,12 +63,8 @@ def test_commands_and_files_exist(page):
 def test_all_configs_and_studies_are_shown():
     configs = {path.name for path in (ROOT / "configs").glob("[!_]*.py")}
     assert not [name for name in configs if f"`{name}`" not in TEXTS["docs/train.md"]]
-    folder = ROOT / "train" / "studies"
-    modules = [path for path in folder.glob("[!_]*.py") if "__main__" in path.read_text()]
-    studies = [path.stem for path in modules]
-    assert not [
-        name for name in studies if f"train.studies.{name} " not in TEXTS["docs/studies.md"]
-    ]
+    commands = [command.split()[0] for command in questions()]
+    assert not [command for command in commands if f"{command} " not in TEXTS["docs/studies.md"]]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
