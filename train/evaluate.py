@@ -50,7 +50,7 @@ class Report:
 
     @property
     def actions(self) -> list[float]:
-        """Share of the examples that iterated nothing, and that iterated layer 1, 2, …"""
+        """Share of the examples on the straight pass, and with layer 1, 2, … iterated."""
         return shares(self.each["iterated"])
 
     def point(self) -> dict[str, float]:
@@ -59,7 +59,7 @@ class Report:
 
 
 def shares(iterated: np.ndarray) -> list[float]:
-    """Of bool [n, L]: share of the rows with nothing, and with layer 1, 2, …"""
+    """Of bool [n, L]: share of the rows without a layer, and with layer 1, 2, …"""
     return [float(np.mean(~iterated.any(-1))), *map(float, iterated.mean(0))]
 
 
@@ -69,7 +69,7 @@ class Evaluator:
     def __init__(self, task: Task, dataset: Dataset) -> None:
         """Args:
         task: the model and its surroundings.
-        dataset: for its validation and test splits, which go onto the devices.
+        dataset: its validation and test splits go onto the devices.
         """
         self._task = task
         self._run = evaluation(task)
@@ -79,7 +79,7 @@ class Evaluator:
             if len((split := getattr(dataset, name)).labels)
         }
         self._kinds = list(routers.everyone(0.0, len(task.model.widths), task.model.rounds))
-        self._parse(task.config.router)  # a mistake in it is to be known before training
+        self._parse(task.config.router)  # finds a mistake before training
 
     def __call__(
         self,
@@ -92,9 +92,9 @@ class Evaluator:
 
         Args:
             params: replicated, {"main": ..., "agent": ...}.
-            split: "validation" or "test", or other examples, already on the devices.
-            router: name, with ":setting" where it needs one, as "random:0.5".
-            price: λ told to the agent; the config's if None.
+            split: "validation" or "test", or other examples that are on the devices.
+            router: name, with ":setting" if the router has one, as "random:0.5".
+            price: λ of the agent; the config's if None.
 
         Raises:
             UserError: no such router.
@@ -111,8 +111,8 @@ class Evaluator:
             parts.append({key: value[mask] for key, value in part.items()})
         each = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
         costs = self._task.costs
-        asked = each["decisions"] if name == "agent" else 0
-        each["cost"] = (each["macs"].astype(float) + asked * costs.agent) / costs.straight
+        decisions = each["decisions"] if name == "agent" else 0
+        each["cost"] = (each["macs"].astype(float) + decisions * costs.agent) / costs.straight
         return Report(each, time.monotonic() - start)
 
     def _parse(self, router: str) -> tuple[str, float]:
@@ -125,8 +125,9 @@ class Evaluator:
             number = -1.0
         if not 0 <= number < np.inf or bool(setting) != needs:
             raise UserError(
-                "config.router: random takes a mean number of layers and confidence a threshold, "
-                f'as "random:0.5" or "confidence:0.9", the others nothing; got {router!r}.'
+                "config.router: random takes a mean number of layers, confidence takes a threshold, "
+                'as "random:0.5" or "confidence:0.9", and other routers take no setting; got '
+                f"{router!r}."
             )
         return name, number
 

@@ -8,8 +8,8 @@ The simplest peers of an agent, at its cost and with the same weights:
   that are still unsure iterate another. A layer above the first adds to it. A layer below the first
   replaces it, since the first layer's result depended on its old input.
 
-The budget sets the thresholds. The validation split chooses everything else. All of it follows from
-the outcomes of every route.
+The budget sets the thresholds. The validation split chooses the routes and the shares. Everything
+follows from the outcomes of every route.
 """
 
 from collections.abc import Sequence

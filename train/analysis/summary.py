@@ -18,7 +18,7 @@ _PEERS = {
 
 
 def analyse(report: Reports, run: Run) -> tuple[Record, dict[str, Record]]:
-    """Measures everything that a run ends with, on the test split.
+    """The summary and the records of a finished run, on the test split.
 
     Args:
         report: of the final parameters.

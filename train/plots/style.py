@@ -58,7 +58,7 @@ def painted(title: str, paint: Callable[..., bool], *data: Any) -> Figure | None
 
 
 def legend(figure: Any, axes: Sequence[Axes], columns: int | None = None) -> None:
-    """One legend of several axes, below them, where it covers nothing."""
+    """One legend of several axes, below them."""
     shown = [each.get_legend_handles_labels() for each in axes]
     handles, labels = ([*itertools.chain(*parts)] for parts in zip(*shown, strict=True))
     count = min(columns or len(labels), len(labels))

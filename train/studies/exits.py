@@ -111,6 +111,6 @@ def iterated(
 def features(state: State, last: bool) -> agent.Phi:
     """φ as in `Exits`, of a state between sweeps; `last` is the model's."""
     batch = state.action.shape[0]
-    nothing, price = jnp.zeros((batch, 0), jnp.float32), jnp.ones((batch,), jnp.float32)
-    seen = state.hs[1:], state.logits, nothing, price, state.action
+    residuals, price = jnp.zeros((batch, 0), jnp.float32), jnp.ones((batch,), jnp.float32)
+    seen = state.hs[1:], state.logits, residuals, price, state.action
     return agent.features(*seen, jnp.float32(0), last)

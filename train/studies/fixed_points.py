@@ -6,9 +6,10 @@ If a fixed point is unique, the start of its solve does not matter, and the impl
 that of unrolled iterations. Two measurements for each layer test this. First, the layer is iterated
 alone for every test example, from the straight pass as usual and from a random start: do both end
 at the same point, with the same answer? Second, the gradient of training is compared with the
-gradient through twice as many unrolled iterations, none of them left out, for the loss of the first
-test examples. As a control, the same comparison is made for unrolled iterations that stop where the
-solves stop. If that error is as large, the solves stop too early, and the gradient is not to blame.
+gradient through unrolled iterations, twice the allowed number, for the loss of the first test
+examples. As a control, the same comparison is made for unrolled iterations that stop where the
+solves stop. If the control's error is as large, the solves stop too early, and the implicit
+gradient is not to blame.
 """
 
 from collections.abc import Callable
@@ -75,8 +76,8 @@ def table(record: Record) -> Table:
     title = f"Test set of {record['test_examples']}: solves from random starts, and gradients"
     remark = (
         f"Tolerance of the solves: {record['tolerance']:g}. Distances and errors are relative. "
-        f"Gradients: of the loss of {record['gradient_examples']} examples, against twice as many "
-        "unrolled iterations."
+        f"Gradients: of the loss of {record['gradient_examples']} examples, against unrolled "
+        "iterations, twice the allowed number."
     )
     return Table(title, columns, rows, [remark])
 

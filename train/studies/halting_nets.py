@@ -55,9 +55,9 @@ class HaltingNet(nn.Module):
 def distribution(logits: jax.Array) -> jax.Array:
     """PonderNet's log p, [..., L + 1], from the logits of λ, [..., L]."""
     go_on = jnp.cumsum(jax.nn.log_sigmoid(-logits), axis=-1)
-    nothing = jnp.zeros_like(logits[..., :1])
-    reached = jnp.concatenate([nothing, go_on], -1)
-    return reached + jnp.concatenate([jax.nn.log_sigmoid(logits), nothing], -1)
+    zero = jnp.zeros_like(logits[..., :1])
+    reached = jnp.concatenate([zero, go_on], -1)
+    return reached + jnp.concatenate([jax.nn.log_sigmoid(logits), zero], -1)
 
 
 def ponder_loss(logits: jax.Array, log_probs: jax.Array, spent: jax.Array, prior: Any) -> jax.Array:
@@ -78,11 +78,11 @@ def ponder_loss(logits: jax.Array, log_probs: jax.Array, spent: jax.Array, prior
 
 def act_weights(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
     """ACT's p, [..., L + 1], and where it halts, bool [..., L + 1], from the logits of λ."""
-    nothing = jnp.zeros_like(logits[..., :1])
+    zero = jnp.zeros_like(logits[..., :1])
     # The last exit always halts.
-    halt = jnp.concatenate([jax.nn.sigmoid(logits), nothing + 1], axis=-1)
+    halt = jnp.concatenate([jax.nn.sigmoid(logits), zero + 1], axis=-1)
     total = jnp.cumsum(halt, axis=-1)
-    before = jnp.concatenate([nothing, total[..., :-1]], axis=-1)
+    before = jnp.concatenate([zero, total[..., :-1]], axis=-1)
     running, full = before < 1 - _EPSILON, total >= 1 - _EPSILON
     p = jnp.where(running, jnp.where(full, 1 - before, halt), 0.0)
     return p, running & full

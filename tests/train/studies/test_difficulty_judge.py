@@ -19,14 +19,14 @@ def static(**changes):
     return config
 
 
-def test_parts_go_from_what_the_judge_finds_easy_to_what_it_finds_hard(opened, tmp_path):
+def test_parts_go_from_easy_to_hard_for_the_judge(opened, tmp_path, monkeypatch):
     run, params = opened
-    judge = begun(static(seed=1), tmp_path / "judge")
-    record = difficulty_judge.measure(run, params, judge)
+    other = reopen(begun(static(seed=1), tmp_path / "judge"), baseline=True)
+    monkeypatch.setattr(difficulty_judge, "reopen", lambda *_, **__: other)
+    record = difficulty_judge.measure(run, params, tmp_path / "judge")
     assert record["judge"] == "judge" and record["test_examples"] == 500
     losses = [part["judge_loss"] for part in record["parts"]]
     assert len(losses) == 5 and losses == sorted(losses) and losses[0] < losses[-1]
-    other = reopen(judge, baseline=True)
     judged = other.evaluate(other.restored()[1], "test", "none")
     assert np.mean(losses) == pytest.approx(judged.loss, rel=1e-5)
     assert record["judge_accuracy"] == judged.accuracy

@@ -44,13 +44,8 @@ def test_exits_are_the_passes_with_the_first_layers_iterated():
     np.testing.assert_array_equal(seen.phi.metrics[..., -5:-1], np.tile(np.eye(4), (20, 1, 1)))
 
 
-def test_answers_that_memory_cannot_hold_are_refused(monkeypatch):
-    config = tiny()
-    dataset = loading.load(config.data)
-    task = run.build_task(config, dataset)
-    params = inspect.init(task.model, jax.random.key(0), dataset.test.images.shape[1:])
-    examples = len(dataset.test.labels)
-    size = 4 * examples * (len(task.model.widths) + 1) * 10
-    monkeypatch.setattr(exits, "_MOST", size - 1)
-    with pytest.raises(UserError, match=f"answers to {examples} examples in 10 classes"):
-        exits.measurement(task, params)(dataset.test)
+def test_answers_that_memory_cannot_hold_are_refused(opened, monkeypatch):
+    task, test = opened[0].task, opened[0].dataset.test
+    monkeypatch.setattr(exits, "_MOST", 4 * 500 * (len(task.model.widths) + 1) * 10 - 1)
+    with pytest.raises(UserError, match="answers to 500 examples in 10 classes"):
+        exits.measurement(task, None)(test)
