@@ -125,9 +125,8 @@ class Evaluator:
             number = -1.0
         if not 0 <= number < np.inf or bool(setting) != needs:
             raise UserError(
-                "config.router: random takes a mean number of layers, confidence takes a threshold, "
-                'as "random:0.5" or "confidence:0.9", and other routers take no setting; got '
-                f"{router!r}."
+                "config.router: random takes a mean number of layers, confidence a threshold, as "
+                f'"random:0.5" or "confidence:0.9"; other routers take no setting; got {router!r}.'
             )
         return name, number
 
