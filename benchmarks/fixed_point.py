@@ -1,9 +1,10 @@
-"""`python -m benchmarks.fixed_point`: dynalay_jax, jaxopt, optimistix and banax side by side.
+"""How fast is `fixed_point` beside jaxopt, optimistix and banax, at equal quality?
 
-Compared at equal quality: every arm runs at the loosest tolerance (1, 0.5, 0.2, 0.1, ... 2e-8) at
-which the gradient of every sample, and of the weights, is within 1e-3 of a float64 reference; an
-arm that never gets there is a row that says so. Run it under Python >= 3.12, which banax needs,
-with the extra `bench` installed.
+    python -m benchmarks.fixed_point [--seconds 20]
+
+Every arm runs at the loosest tolerance (1, 0.5, 0.2, 0.1, ... 2e-8) at which the gradient of every
+sample, and of the weights, is within 1e-3 of a float64 reference. The row of an arm that never gets
+there says so. Needs the extra `bench`, and Python 3.12 or newer for banax.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import pandas as pd
 
 from benchmarks.support import libraries, problems, timing
 from benchmarks.support.problems import Benchmark
@@ -53,7 +55,7 @@ def prepare(name: str, arm: Callable, problem: Benchmark, reference: tuple) -> d
                 failure = f"gradient needs {grad_cost['temp_mb'] / 1e3:.1f} GB"
                 break
             worst = errors(problem, reference, gradient(params, x))
-        except Exception as error:  # a peer's failure is a result
+        except Exception as error:  # the failure of another library is a result
             failure = f"{type(error).__name__}: {str(error).splitlines()[0][:100]}"
             break
         if worst <= QUALITY:
@@ -73,7 +75,7 @@ def prepare(name: str, arm: Callable, problem: Benchmark, reference: tuple) -> d
 
 
 def steps_taken(problem: Benchmark, tol: float) -> dict[str, float]:
-    """Steps of our own solve: what a batch pays (the slowest) and what its samples need (mean)."""
+    """Steps of our own solve: a batch pays for the slowest sample, the samples need the mean."""
     params, x, gain, _, z0 = problem.arrays
     solution = dynalay_jax.fixed_point(
         problem.f,
@@ -112,85 +114,70 @@ def run(problem: Benchmark, seconds: float) -> dict[str, Any]:
         masked = medians.get("dynalay_jax, masked")
         for row in rows:
             if (name := row["arm"]) in samples:
-                times = samples[name]
-                row[direction] |= timing.summary(times)
+                row[direction] |= timing.summary(samples[name])
                 row[direction]["to_fastest_peer"] = medians[name] / peer if peer else None
                 row[direction]["masked_to_this"] = masked / medians[name] if masked else None
-                row[direction]["samples_ms"] = [float(f"{t:.4g}") for t in times]
     ours = next(row for row in rows if row["arm"].startswith("dynalay_jax"))
     steps = steps_taken(problem, ours["tol"]) if "tol" in ours else None
     return {"problem": problem.name, "steps": steps, "rows": rows}
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """The results as Markdown."""
+    """The results as Markdown, a table for each problem."""
     parts = []
     for result in results:
-        steps = result["steps"]
-        if steps:
+        if steps := result["steps"]:
             parts.append(
-                f"**{result['problem']}** (steps a sample: {steps['min']} to {steps['max']}, "
-                f"mean {steps['mean']:.1f}; mean / maximum "
-                f"{steps['mean'] / steps['max']:.2f})\n"
+                f"**{result['problem']}** (steps a sample: {steps['min']} to {steps['max']}, mean "
+                f"{steps['mean']:.1f}; mean / maximum {steps['mean'] / steps['max']:.2f})\n"
             )
-        lines = []
-        for row in result["rows"]:
-            name = row["arm"]
-            if "failure" in row:
-                lines.append([name, *["—"] * 9, row["failure"]])
-                continue
-            forward, gradient = row["forward"], row["gradient"]
-            lines.append(
-                [
-                    name,
-                    f"{row['tol']:.0e}",
-                    f"{row['gradient_error']:.0e}",
-                    f"{forward['median_ms']:.3g}",
-                    ratio(forward["to_fastest_peer"]),
-                    f"{gradient['median_ms']:.3g}",
-                    ratio(gradient["to_fastest_peer"]),
-                    ratio(gradient["masked_to_this"]) if name.startswith("dynalay_jax, ") else "",
-                    f"{gradient['compile_s']:.2f}",
-                    f"{gradient['temp_mb']:.3g}",
-                    "",
-                ]
-            )
-        headers = ["arm", "tol", "gradient error", "forward ms", "× peer", "gradient ms", "× peer"]
-        headers += ["masked / this", "compile s", "temporary MB", "failure"]
-        parts.append(timing.markdown(lines, headers))
-        parts.append("")
+        parts.append(timing.markdown(pd.DataFrame(map(_shown, result["rows"])).fillna("—")) + "\n")
     return "\n".join(parts)
 
 
+def _shown(row: dict[str, Any]) -> dict[str, str]:
+    if "failure" in row:
+        return {"arm": row["arm"], "failure": row["failure"]}
+    forward, gradient = row["forward"], row["gradient"]
+    return {
+        "arm": row["arm"],
+        "tol": f"{row['tol']:.0e}",
+        "gradient error": f"{row['gradient_error']:.0e}",
+        "forward ms": f"{forward['median_ms']:.3g}",
+        "forward ÷ peer": _quotient(forward["to_fastest_peer"]),
+        "gradient ms": f"{gradient['median_ms']:.3g}",
+        "gradient ÷ peer": _quotient(gradient["to_fastest_peer"]),
+        "masked ÷ this": _quotient(gradient["masked_to_this"])
+        if row["arm"].startswith("dynalay_jax, ")
+        else "",
+        "compile s": f"{gradient['compile_s']:.2f}",
+        "temporary MB": f"{gradient['temp_mb']:.3g}",
+        "failure": "",
+    }
+
+
 def summary(results: list[dict[str, Any]]) -> str:
-    """Value and gradient of our fastest arm beside the fastest of the others, as Markdown."""
-    headers = [
-        "problem", "dynalay_jax ms", "fastest other", "its ms", "× peer",
-        "temporary MB: here / there",
-    ]  # fmt: skip
+    """Markdown: value and gradient of our fastest arm beside the fastest other library."""
     lines = []
     for result in results:
         rows = [row for row in result["rows"] if "failure" not in row]
-        own = [row["arm"].startswith("dynalay_jax") for row in rows]
-        fastest = lambda mine, rows=rows, own=own: min(
-            (row for row, is_own in zip(rows, own, strict=True) if is_own == mine),
-            key=lambda row: row["gradient"]["median_ms"],
+        rows.sort(key=lambda row: row["gradient"]["median_ms"])
+        ours, theirs = (
+            next(row for row in rows if row["arm"].startswith("dynalay_jax") == own)
+            for own in (True, False)
         )
-        ours, theirs = fastest(True), fastest(False)
         lines.append(
-            [
-                result["problem"],
-                f"{ours['gradient']['median_ms']:.3g}",
-                theirs["arm"],
-                f"{theirs['gradient']['median_ms']:.3g}",
-                ratio(ours["gradient"]["to_fastest_peer"]),
-                f"{ours['gradient']['temp_mb']:.3g} / {theirs['gradient']['temp_mb']:.3g}",
-            ]
+            {
+                "problem": result["problem"],
+                "dynalay_jax ms": f"{ours['gradient']['median_ms']:.3g}",
+                "fastest other ms": f"{theirs['gradient']['median_ms']:.3g} ({theirs['arm']})",
+                "ratio": _quotient(ours["gradient"]["to_fastest_peer"]),
+            }
         )
-    return timing.markdown(lines, headers)
+    return timing.markdown(pd.DataFrame(lines))
 
 
-def ratio(value: float | None) -> str:
+def _quotient(value: float | None) -> str:
     return "—" if value is None else f"{value:.2f}"
 
 

@@ -3,9 +3,9 @@
     python -m benchmarks.harness [--config digits] [--seconds 20]
 
 Both arms take the same steps of the same model on data that lies on the device. The bare arm calls
-one jitted step after the other with indices made beforehand, and reads nothing. The harness draws
-the order of the examples, maps over devices, reads the means, writes metrics and draws progress;
-evaluation and checkpoints are left out of both, as how often they come is the config's choice.
+one jitted step after the other with indices made beforehand, and reads nothing. The harness orders
+the examples, maps over devices, reads the means, writes metrics and shows progress. Neither
+evaluates nor saves checkpoints, because the config says how often to do so.
 """
 
 import argparse
@@ -114,6 +114,15 @@ def measure_phase(run: Run, phase: Phase, seconds: float) -> dict[str, Any]:
     return {**each, "ratio": float(np.median(times["harness"]) / np.median(times["bare"]))}
 
 
+def sentence(record: dict[str, Any]) -> str:
+    """What the harness costs over a bare loop, by phase."""
+    phases = ", ".join(
+        f"{phase['ratio'] - 1:.0%} of {phase['bare']['median_ms']:.1f} ms ({name})"
+        for name, phase in record["phases"].items()
+    )
+    return f"On `{record['config']}`, whose steps are short: {phases}."
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--config", default="digits", help="name of a file in configs/")
@@ -122,12 +131,8 @@ def main() -> None:
     config: ConfigDict = importlib.import_module(f"configs.{args.config}").get_config()
     run = Run.prepare(config, Path())
     phases = {phase.name: measure_phase(run, phase, args.seconds) for phase in run.task.phases}
-    for name, result in phases.items():
-        print(
-            f"{name}: {result['harness']['median_ms']:.2f} ms a step, harness / bare = "
-            f"{result['ratio']:.3f}"
-        )
     record = {"environment": timing.environment(), "config": args.config, "phases": phases}
+    print(sentence(record))
     timing.write_json(timing.RESULTS / f"harness_{args.config}.json", record)
 
 

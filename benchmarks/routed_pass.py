@@ -1,47 +1,41 @@
-"""What do routers' savings in multiply-accumulates come to in milliseconds?
+"""How much time do routers save, beside the multiply-accumulates (MACs) that they save?
 
     python -m benchmarks.routed_pass WORKDIR [--static WORKDIR ...] [--batch 512] [--timed 1024]
 
-Inference with a finished run's weights, each kind of router in a program of its own, which asks the
-agent only where the agent decides; the arms are interleaved. Accuracy is of the whole test split;
-times, and the MACs that they are held against, of its first examples, the same for every arm.
-"None" is measured three times: as the straight pass by itself, with the agent asked, and as a
-router whose program could iterate but has no sample that does. Random routing, confidence routing
-on the route that the run chose on its validation split, and two thresholds take as many MACs as the
-agent does on the whole split; the agent at other prices, and random and confidence routing at other
-rates, make curves. Where the run has a halting.json, its routers are there too, and static
-baselines of the same data where they are given: what could be trained for that time instead.
+Inference with a finished run's weights. Each kind of router has its own program, which asks the
+agent only if the agent decides; the programs take turns. Accuracy is measured on the whole test
+split; times and their MACs on its first examples, the same for every router. The straight pass is
+measured three times: by itself, with the agent asked, and in a program that could iterate. Random
+routing, confidence and two thresholds spend as many MACs as the agent on the whole split. The agent
+at other prices, and random and confidence routing at other rates, make curves. If the run has an
+early_exit.json, its routers are measured, too, and so are static nets of the same data, if given.
 
-The realised saving is in milliseconds against all layers, the theoretical one in MACs, counted from
-what the timed programs did.
+The saving in time is that against all layers; the saving in MACs is counted from what the timed
+programs did.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import functools
-import json
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 
 from benchmarks.support import halting_passes, passes, timing
-from benchmarks.support import timed as timings
 from benchmarks.support.passes import ALL, STRAIGHT, Arm
 from configs import _variants
 from train import parallel
-from train import run as finished
 from train.cli import Parser, friendly
 from train.console import human, percent
 from train.data import batches
 from train.errors import UserError
-from train.run import Run
-from train.workdir import trained_config
+from train.run import Run, reopen
+from train.workdir import read_record, trained_config
 
 PyTree = Any
-_TIMES = "µs an example", "p10–p90"
-_SAVINGS = "saving in MACs", "saving in time", "time / MACs"
 
 
 def measure_routers(
@@ -53,7 +47,7 @@ def measure_routers(
     timed: int,
     seconds: float,
 ) -> list[dict[str, Any]]:
-    """Compiles the arms' programs, runs them on the test split and times them in turn.
+    """Compiles the routers' programs, runs them on the test split and times them in turn.
 
     Args:
         run, params: a run and its parameters.
@@ -64,13 +58,13 @@ def measure_routers(
         seconds: of timing, for all routers together.
 
     Returns:
-        A row an arm: `router`, its `kind` and `price`, `accuracy` and `iterated` (share of the
-        samples) on the whole split; how many examples are `timed`, and `macs` and milliseconds an
-        example of these.
+        A row a router: `router`, its `kind` and `price`, `accuracy` and `iterated` (share of the
+        samples) on the whole split; how many examples are `timed`, and their `macs` and
+        milliseconds an example.
     """
     test, key = run.dataset.test, jax.random.key(run.config.seed)
     count = len(test.labels)
-    # Of one size, with as little padding as can be.
+    # Batches of one size, with as little padding as possible.
     size = -(-count // -(-count // batch))
     places, masks = zip(*batches.evaluation_batches(count, size), strict=True)
     parts = [
@@ -113,10 +107,10 @@ def measure_routers(
 
 
 def static_arm(workdir: Path, like: Run) -> tuple[str, Arm]:
-    """Name and arm of a baseline that has nothing to iterate, on the test split of another run.
+    """Name and arm of a static net, on the test split of another run.
 
     Raises:
-        UserError: the run is no variant's, has another router than "none", or other data.
+        UserError: the run is not a variant's, its router is not "none", or its data differ.
     """
     run = Run.reopen(trained_config(workdir), workdir)
     same = np.array_equal(run.dataset.test.images, like.dataset.test.images)
@@ -143,87 +137,73 @@ def _name(workdir: Path) -> str:
     return workdir.resolve().name.partition("-")[0]
 
 
-def table(record: dict[str, Any]) -> str:
+def table(record: Mapping[str, Any]) -> str:
     """The record as Markdown."""
-    (everything,) = (row for row in record["rows"] if row["router"] == ALL)
-    headers = ["router", "accuracy", "iterated", "MACs an example", *_TIMES, *_SAVINGS]
-    lines = [
-        [
-            row["router"],
-            percent(row["accuracy"]),
-            percent(row["iterated"]),
-            human(row["macs"]),
-            *_times(row),
-            *_savings(row, everything),
-        ]
-        for row in record["rows"]
-    ]
-    return timing.markdown(lines, headers)
+    rows = {row["router"]: row for row in record["rows"]}
+    return timing.markdown(pd.DataFrame([_shown(row, rows[ALL]) for row in rows.values()]))
 
 
-def saved(records: Mapping[str, dict[str, Any]]) -> str:
-    """Markdown: of each config what its agent saves in MACs, and what of it in time.
-
-    Args:
-        records: of this benchmark, by config.
-    """
-    headers = ["config", "rounds", "router", "accuracy", "MACs an example", *_TIMES, *_SAVINGS]
-    lines = []
-    for name, record in records.items():
+def saved(records: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown: what the agent of each record saves in MACs and in time."""
+    shown = []
+    for record in records:
         rows = {row["router"]: row for row in record["rows"]}
         agents = (router for router, row in rows.items() if row["kind"] == "agent")
-        for row in (rows[router] for router in (STRAIGHT, *agents, ALL)):
-            lines.append(
-                [
-                    f"`{name}.py`",
-                    str(len(row["samples_ms"])),
-                    row["router"],
-                    percent(row["accuracy"]),
-                    human(row["macs"]),
-                    *_times(row),
-                    *_savings(row, rows[ALL]),
-                ]
-            )
-    return timing.markdown(lines, headers)
+        for router in (STRAIGHT, *agents, ALL):
+            rounds = str(len(rows[router]["samples_ms"]))
+            about = {"config": record["config"], "rounds": rounds}
+            shown.append(about | _shown(rows[router], rows[ALL]))
+    return timing.markdown(pd.DataFrame(shown).drop(columns="iterated"))
 
 
-def _times(row: dict[str, Any]) -> list[str]:
+def _shown(row: Mapping[str, Any], all_layers: Mapping[str, Any]) -> dict[str, str]:
+    """A row of the tables: times, and the savings against all layers."""
     ends = (f"{1e3 * row[key]:.3g}" for key in ("p10_ms", "p90_ms"))
-    return [f"{1e3 * row['median_ms']:.3g}", "–".join(ends)]
-
-
-def _savings(row: dict[str, Any], everything: dict[str, Any]) -> list[str]:
-    """Theoretical and realised saving against all layers, and the second's share of the first."""
-    if row is everything:
-        return ["—"] * 3
-    theoretical = 1 - row["macs"] / everything["macs"]
-    time = timings.ratio(row["samples_ms"], everything["samples_ms"])
-    realised, low, high = 1 - time.value, 1 - time.high, 1 - time.low
-    # Where hardly anything could be saved, the share says nothing.
-    share = f"{realised / theoretical:.2f}" if abs(theoretical) > 0.01 else "—"
-    return [f"{theoretical:.0%}", f"{realised:.0%} ({low:.0%} to {high:.0%})", share]
+    shown = {
+        "router": row["router"],
+        "accuracy": percent(row["accuracy"]),
+        "iterated": percent(row["iterated"]),
+        "MACs an example": human(row["macs"]),
+        "µs an example": f"{1e3 * row['median_ms']:.3g}",
+        "p10–p90": "–".join(ends),
+        **dict.fromkeys(("saving in MACs", "saving in time", "time / MACs"), "—"),
+    }
+    if row is all_layers:
+        return shown
+    macs = 1 - row["macs"] / all_layers["macs"]
+    time, low, high = timing.ratio(row["samples_ms"], all_layers["samples_ms"])
+    shown["saving in MACs"] = f"{macs:.0%}"
+    shown["saving in time"] = f"{1 - time:.0%} ({1 - high:.0%} to {1 - low:.0%})"
+    # If hardly any MACs are saved, the quotient says nothing.
+    if abs(macs) > 0.01:
+        shown["time / MACs"] = f"{(1 - time) / macs:.2f}"
+    return shown
 
 
 def main() -> None:
     parser = Parser("python -m benchmarks.routed_pass", description=__doc__.split("\n")[0])
     parser.add_argument("workdir", type=Path, help="of a finished run")
     parser.add_argument(
-        "--static", nargs="+", type=Path, default=[], metavar="WORKDIR", help="of static baselines"
+        "--static", nargs="+", type=Path, default=[], metavar="WORKDIR", help="of static nets"
     )
     parser.add_argument("--batch", type=int, default=512, help="examples at a time, at most")
     parser.add_argument(
-        "--timed", type=int, default=1024, metavar="N", help="timed, in whole batches"
+        "--timed",
+        type=int,
+        default=1024,
+        metavar="N",
+        help="examples that are timed, in whole batches",
     )
-    parser.add_argument("--seconds", type=float, default=60.0, help="of timing, for all routers")
+    parser.add_argument("--seconds", type=float, default=60.0, help="for all routers together")
     parser.add_argument("--out", type=Path, default=timing.RESULTS, help="folder of the result")
     with friendly():
         args = parser.parse_args()
         for option in ("batch", "timed"):
             if getattr(args, option) < 1:
                 raise UserError(f"--{option}: expected 1 or more, got {getattr(args, option)}.")
-        run = finished.reopen(args.workdir)
-        summary = args.workdir / "summary.json"
-        if not summary.exists():
+        run = reopen(args.workdir)
+        summary = read_record(args.workdir, "summary")
+        if not summary:
             raise UserError(f"{args.workdir}: expected a finished run, which has a summary.json.")
         trained, params = _restored(run)
         others = halting_passes.arms(args.workdir, run, params)
@@ -232,8 +212,7 @@ def main() -> None:
             names = ", ".join(name for name, _ in static)
             raise UserError(f"--static: expected one run of each variant, got {names}.")
         others |= dict(static)
-        known = json.loads(summary.read_text())
-        rows = measure_routers(run, params, known, others, args.batch, args.timed, args.seconds)
+        rows = measure_routers(run, params, summary, others, args.batch, args.timed, args.seconds)
     name = _name(args.workdir)
     record = {
         "environment": timing.environment(),
@@ -244,7 +223,7 @@ def main() -> None:
         "batch": args.batch,
         "rows": rows,
     }
-    timing.write_json(args.out / f"routers_{name}.json", record)
+    timing.write_json(args.out / f"routed_pass_{name}.json", record)
     print(table(record))
 
 

@@ -2,26 +2,26 @@
 
     python -m benchmarks.train_step [--config digits | --workdir WORKDIR] [--seconds 240]
 
-Every arm takes a loss of the same batch and its gradient in the networks that the arm trains:
-forward is the loss alone, backward what the gradient takes beyond it in the same round. What is the
-same for all arms, augmentation and optimiser, is left out. The arms:
+Every arm computes a loss of the same batch, and the gradient in the networks that the arm trains.
+Forward is the loss alone; backward is what the gradient takes beyond it in the same round.
+Augmentation and optimiser are the same for all arms and are left out. The arms:
 
     plain CNN                the straight pass by itself, without agent or solves
-    nobody iterates          DynaLay's program on the plain CNN's route, not known beforehand
-    DynaLay, main, joint     these phases of training; joint is with the agent's loss
-    DynaLay, agent's routes  the main model's loss, each sample on the route that the agent prefers
-                             at the price of evaluation, and at a dearer one
-    all layers               config:model_L, uniform FPI
-    unrolled                 every layer iterated 4 times, gradients through all iterations
+    nobody iterates          DynaLay's program, if no sample iterates
+    DynaLay, main, joint     these phases of training; joint has the agent's loss, too
+    DynaLay, agent's routes  the main model's loss, each sample on the route that the agent prefers,
+                             at the config's price and at a higher one
+    all layers               config:model_L, every layer iterated
+    unrolled                 every layer iterated 4 times, gradients through all steps
     DEQ, one layer           config:deq_*, as wide and small as the middle layer
-    DEQ, all layers          DynaLay's layers with a DEQ's cells, all iterated with a DEQ's solvers
+    DEQ, all layers          DynaLay's layers with a DEQ's cells and a DEQ's solvers
 
-How long a solve takes depends on the weights. With --workdir, arms that have a finished run's
-parameters have its trained weights, the others those of an initialisation, as the rows say. MACs
-are the main model's forward pass; the agent's, and those of actions it only tries, do not count.
+The time of a solve depends on the weights. With --workdir, arms whose parameters a finished run has
+get its trained weights; the others get initial ones, as their rows say. MACs are the main model's
+forward pass, without the agent.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import dataclasses
 import functools
 import importlib
@@ -33,23 +33,23 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
+import pandas as pd
 
-from benchmarks.paper.published import BACKWARD
-from benchmarks.support import timed, timing
+from benchmarks.support import timing
 from configs import _variants
 from dynalay_jax import Status
 from dynalay_jax.adaptive import inspect, objective, routers
 from dynalay_jax.adaptive import model as model_lib
 from train import parallel, step
-from train import run as finished
 from train import state as state_lib
 from train.cli import Parser, friendly
 from train.console import human
 from train.data import batches
 from train.errors import UserError
-from train.run import Run, build_task
+from train.run import Run, build_task, reopen
 
 PyTree = Any
+PLAIN = "plain CNN"
 DYNALAY = "DynaLay, main", "DynaLay, joint", "DynaLay, agent's routes"
 DEARER = 1.0  # λ of the agent's other routes
 
@@ -71,7 +71,7 @@ class Arm(NamedTuple):
 def straight_loss(
     task: step.Task, params: PyTree, probe: Any, x: jax.Array, labels: jax.Array, key: jax.Array
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Cross-entropy of the straight pass, as a plain CNN would be trained."""
+    """Cross-entropy of the straight pass, as a plain CNN is trained."""
     del probe, key
     variables = state_lib.join(params)
     logits = inspect.call(task.model, variables, model_lib.DynaLay.begin, x).logits
@@ -108,7 +108,7 @@ def routed_loss(
 
 
 def phase_arm(task: step.Task, name: str) -> Arm:
-    """The loss of a phase, exploring as little as in its last step."""
+    """The loss of a phase, with the exploration of its last step."""
     (phase,) = (phase for phase in task.phases if phase.name == name)
 
     def loss(task: step.Task, *args: Any) -> Any:
@@ -119,11 +119,11 @@ def phase_arm(task: step.Task, name: str) -> Arm:
 
 
 def arms(run: Run) -> dict[str, Arm]:
-    """All arms by name; the run is of a config with an agent, in all phases."""
+    """All arms by name. The run's config has an agent and all phases."""
     every = f"model_{len(run.task.model.widths)}"
 
-    def baseline(name: str, **model: Any) -> Arm:
-        # Of to_dict(), as a ConfigDict of a frozen one shares its parts with every other.
+    def variant(name: str, **model: Any) -> Arm:
+        # By to_dict(), because a ConfigDict of a frozen one shares its parts with every other.
         config = _variants.vary(ml_collections.ConfigDict(run.config.to_dict()), name)
         config.model.update(model)
         frozen = ml_collections.FrozenConfigDict(config)
@@ -135,24 +135,24 @@ def arms(run: Run) -> dict[str, Arm]:
     )
     deq = {"cell": "free", "max_steps": 30}
     return {
-        timed.PLAIN: Arm(run.task, straight_loss),
-        # Draws all the same: of a constant, XLA would drop all that iterates.
+        PLAIN: Arm(run.task, straight_loss),
+        # A random draw: if the route were a constant, XLA would drop the solves.
         "nobody iterates": routes(routers.Random(0.0)),
         main: phase_arm(run.task, "main"),
         joint: phase_arm(run.task, "joint"),
         routed: routes(routers.Agent()),
         f"{routed}, λ = {DEARER:g}": routes(routers.Agent(), DEARER),
-        "all layers": baseline(every),
-        "unrolled": baseline("unrolled"),
-        "DEQ, one layer, Anderson": baseline("deq_anderson"),
-        "DEQ, one layer, Broyden": baseline("deq_broyden"),
-        "DEQ, all layers, Anderson": baseline(every, solver="anderson", **deq),
-        "DEQ, all layers, Broyden": baseline(every, solver="broyden", **deq),
+        "all layers": variant(every),
+        "unrolled": variant("unrolled"),
+        "DEQ, one layer, Anderson": variant("deq_anderson"),
+        "DEQ, one layer, Broyden": variant("deq_broyden"),
+        "DEQ, all layers, Anderson": variant(every, solver="anderson", **deq),
+        "DEQ, all layers, Broyden": variant(every, solver="broyden", **deq),
     }
 
 
 def weights(run: Run, arm: Arm, params: PyTree) -> tuple[PyTree, bool]:
-    """The parameters given, where the arm has such; else initial ones; and whether they are."""
+    """The given parameters if they fit the arm, otherwise initial ones; and whether they fit."""
     shape = run.dataset.train.images.shape[1:]
     own = state_lib.split(inspect.shapes(arm.task.model, shape))
     shapes = functools.partial(jax.tree.map, lambda leaf: leaf.shape)
@@ -183,10 +183,10 @@ def account(means: PyTree, backward: Any) -> dict[str, float | None]:
 
     Returns:
         `macs` an example; `steps` a solve, and the share of solves `unconverged`; `backward_steps`
-        and `backward_unconverged` likewise, None where there was no backward solve.
+        and `backward_unconverged` likewise, None without a backward solve.
     """
     out = {name: float(means[name]) for name in ("macs", "steps", "unconverged")}
-    # Where nothing is iterated, the probe's cotangent is nobody's account.
+    # If nothing iterates, the probe's cotangent counts nothing.
     ran = backward is not None and out["steps"] > 0
     solved = np.asarray(backward.status) != Status.SKIPPED if ran else np.zeros((), bool)
     if not solved.any():
@@ -205,11 +205,11 @@ def measure_arms(
 ) -> list[dict[str, Any]]:
     """Compiles the arms and times them in turn, on the first batch of training.
 
-    For half of the time all of them, for the other half DEQs no more: a round of them takes several
-    times as long as one of all others.
+    The second half of the time goes to all arms except DEQs: a round of DEQs takes several times as
+    long as a round of all others.
 
     Returns:
-        A row an arm: `arm`, `given` (whether it has the weights given), `account`, and `forward`,
+        A row an arm: `arm`, `given` (whether it has the given weights), `account`, and `forward`,
         `backward`, `gradient` in milliseconds.
     """
     split, batch = run.dataset.train, run.config.train.batch_size
@@ -241,60 +241,55 @@ def measure_arms(
     return rows
 
 
-def table(record: dict[str, Any]) -> str:
-    """The record as Markdown: a row an arm, and what the paper says of it."""
-    rows = {row["arm"]: row for row in record["rows"]}
-    arms = {arm.name: arm for arm in timed.arms(record)}
-    plain, joint = arms[timed.PLAIN], arms[DYNALAY[1]]
-    backward = {name: timed.ratio(arm.backward, plain.backward) for name, arm in arms.items()}
-    time = lambda name, part: rows[name][part]["median_ms"]
-    headers = [
-        "arm", "weights", "MACs", "steps: forward / backward", "unconverged", "rounds",
-        "forward ms", "backward ms", "p10–p90", f"backward / {plain.name}",
-        f"backward / {joint.name}", f"whole / {plain.name}",
-    ]  # fmt: skip
-    shown = lambda value, form: "—" if value is None else format(value, form)
-    lines = [
-        [
-            name,
-            record["weights"] if row["given"] else "initial",
-            human(row["macs"]),
-            f"{row['steps']:.1f} / {shown(row['backward_steps'], '.1f')}",
-            f"{row['unconverged']:.0%} / {shown(row['backward_unconverged'], '.0%')}",
-            str(len(arms[name].whole)),
-            f"{time(name, 'forward'):.3g}",
-            f"{time(name, 'backward'):.3g}",
-            f"{row['backward']['p10_ms']:.3g}–{row['backward']['p90_ms']:.3g}",
-            str(backward[name]),
-            f"{timed.ratio(arms[name].backward, joint.backward).value:.2f}",
-            str(timed.ratio(arms[name].whole, plain.whole)),
-        ]
-        for name, row in rows.items()
+def times(record: Mapping[str, Any]) -> dict[str, dict[str, np.ndarray]]:
+    """Milliseconds of each round by arm: `backward`, and `gradient`, which is the whole step."""
+    found = {}
+    for row in record["rows"]:
+        forward, whole = (np.array(row[part]["samples_ms"]) for part in ("forward", "gradient"))
+        found[row["arm"]] = {"backward": whole - forward, "gradient": whole}
+    return found
+
+
+def table(record: Mapping[str, Any]) -> str:
+    """The record as Markdown, a row an arm."""
+    arms = times(record)
+    backward, whole = (
+        {name: timing.ratio(arm[part], arms[PLAIN][part]) for name, arm in arms.items()}
+        for part in ("backward", "gradient")
+    )
+    steps = lambda value: "—" if value is None else f"{value:.1f}"
+    rows = [
+        {
+            "arm": row["arm"],
+            "weights": record["weights"] if row["given"] else "initial",
+            "MACs": human(row["macs"]),
+            "steps: forward / backward": f"{row['steps']:.1f} / {steps(row['backward_steps'])}",
+            "rounds": str(len(arms[row["arm"]]["gradient"])),
+            "forward ms": f"{row['forward']['median_ms']:.3g}",
+            "backward ms": f"{row['backward']['median_ms']:.3g}",
+            f"backward ÷ {PLAIN}": str(backward[row["arm"]]),
+            f"whole step ÷ {PLAIN}": str(whole[row["arm"]]),
+        }
+        for row in record["rows"]
     ]
-    here = ", ".join(f"{backward[name].value:.2f} ({name})" for name in DYNALAY)
-    ours, theirs, deq = (BACKWARD[arm] for arm in ("DynaLay", "plain CNN", "DEQ"))
     return (
-        f"{timing.markdown(lines, headers)}\n\n"
-        "Ratios are of medians over the rounds that both arms were in, in parentheses their 95 % "
-        "confidence intervals. "
-        "DynaLay's backward pass against the plain CNN's: in the paper "
-        f"{ours / theirs:.3g}, here {here}. A DEQ's against DynaLay's: in "
-        f"the paper {deq / ours:.1f}, if its units are the same."
+        f"{timing.markdown(pd.DataFrame(rows))}\n\n"
+        "Ratios are of medians over the rounds that both arms have, with 95 % confidence intervals."
     )
 
 
 def prepare(name: str, workdir: Path | None) -> tuple[str, Run, PyTree, str]:
-    """The result's name, a run, parameters for its DynaLay and what they are called.
+    """The config's name, a run, parameters for its DynaLay, and how to call them.
 
     Raises:
-        UserError: workdir is not a trained run's, or there is no agent.
+        UserError: the workdir is not a trained run's, or the config has no agent.
     """
     if workdir is None:
         config = importlib.import_module(f"configs.{name}").get_config()
         run = Run.prepare(config, Path())
         params, called = run.initial().params, "initial"
     else:
-        run = finished.reopen(workdir)
+        run = reopen(workdir)
         trained, replicated = run.restored()
         name, params = workdir.resolve().name.partition("-")[0], parallel.unreplicate(replicated)
         called = f"trained, step {trained}"
@@ -302,7 +297,7 @@ def prepare(name: str, workdir: Path | None) -> tuple[str, Run, PyTree, str]:
     if not {"main", "joint"} <= {*trains}:
         raise UserError(
             f"{workdir or name}: expected a config with phases main and joint, got "
-            f"{', '.join(trains)}; a baseline has no agent."
+            f"{', '.join(trains)}; a variant without an agent has fewer."
         )
     return name, run, jax.tree.map(jnp.asarray, params), called
 
@@ -325,7 +320,7 @@ def main() -> None:
         "weights": called,
         "rows": rows,
     }
-    timing.write_json(args.out / f"training_{name}.json", record)
+    timing.write_json(args.out / f"train_step_{name}.json", record)
     print(table(record))
 
 

@@ -5,7 +5,7 @@
 Measured on 10,000 test examples with seeds 10, 11, 12, trained in 61 minutes on half of 2 CPU
 cores, beside other work: agent 78.7 ± 0.1 % at a cost of 0.62 straight passes, at which random
 routing has 75.2 ± 0.3 % and a threshold on confidence 77.8 ± 0.5 %; straight pass 72.3 ± 0.1 %, all
-layers 79.2 ± 0.4 % at a cost of 2.06. More in benchmarks/results/small/cifar10_small.json.
+layers 79.2 ± 0.4 % at a cost of 2.06. More in benchmarks/results/cifar10_small.json.
 """
 
 from ml_collections import ConfigDict

@@ -5,7 +5,7 @@
 Measured on 5,000 test examples with seed 30, trained in 22 minutes on half of 2 CPU cores, beside
 other work: agent 96.7 % at a cost of 7.71 straight passes, at which random routing has 91.7 % and a
 threshold on confidence 96.6 %; straight pass 83.8 %, all layers 97.3 % at a cost of 19.22. More in
-benchmarks/results/medium/connectivity.json.
+benchmarks/results/connectivity.json.
 
 Steps grow with the length of the path, see difficulty.png in its workdir.
 """

@@ -5,7 +5,7 @@
 Measured on 500 test examples with seeds 10, 11, 12, trained in 1 minute on half of 2 CPU cores,
 beside other work: agent 97.8 ± 0.4 % at a cost of 0.37 straight passes, at which random routing has
 96.0 ± 0.5 % and a threshold on confidence 97.4 ± 0.2 %; straight pass 95.3 ± 0.7 %, all layers
-97.3 ± 0.6 % at a cost of 2.94. More in benchmarks/results/small/digits.json.
+97.3 ± 0.6 % at a cost of 2.94. More in benchmarks/results/digits.json.
 """
 
 from ml_collections import ConfigDict

@@ -5,7 +5,7 @@
 Measured on 25,000 test examples with seed 10, trained in 35 minutes on half of 2 CPU cores, beside
 other work: agent 85.5 % at a cost of 0.01 straight passes, at which random routing has 85.5 % and a
 threshold on confidence 85.5 %; straight pass 85.5 %, all layers 85.5 % at a cost of 7.24. More in
-benchmarks/results/medium/imdb.json.
+benchmarks/results/imdb.json.
 
 No layer gains from being iterated, so the agent iterates nothing.
 """

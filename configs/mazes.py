@@ -5,7 +5,7 @@
 Measured on 5,000 test examples with seeds 30, 31, 32, trained in 33 minutes on half of 2 CPU cores,
 beside other work: agent 98.0 ± 1.5 % at a cost of 25.39 straight passes, at which random routing
 has 80.4 ± 1.2 % and a threshold on confidence 98.1 ± 1.5 %; straight pass 68.5 ± 0.8 %, all layers
-98.5 ± 1.4 % at a cost of 53.07. More in benchmarks/results/small/mazes.json.
+98.5 ± 1.4 % at a cost of 53.07. More in benchmarks/results/mazes.json.
 
 python -m train.studies.extrapolate WORKDIR side=7,10 evaluates on larger mazes.
 """

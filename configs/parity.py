@@ -5,7 +5,7 @@
 Measured on 5,000 test examples with seed 10, trained in 2 minutes on half of 2 CPU cores, beside
 other work: agent 100.0 % at a cost of 27.55 straight passes, at which random routing has 100.0 %
 and a threshold on confidence 100.0 %; straight pass 51.5 %, all layers 100.0 % at a cost of 27.28.
-More in benchmarks/results/small/parity.json.
+More in benchmarks/results/parity.json.
 
 Next to nothing is easy here, and a solve takes as many steps whatever the difficulty. The cost of
 all layers leaves out the agent's own.

@@ -5,7 +5,7 @@
 Measured on 5,000 test examples with seed 10, trained in 4 minutes on half of 2 CPU cores, beside
 other work: agent 92.4 % at a cost of 41.23 straight passes, at which random routing has 92.4 % and
 a threshold on confidence 92.4 %; straight pass 49.2 %, all layers 92.4 % at a cost of 40.75. More
-in benchmarks/results/small/parity_extrapolation.json.
+in benchmarks/results/parity_extrapolation.json.
 
 It fails from some number of entries on, see difficulty.png in its workdir.
 """

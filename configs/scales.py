@@ -8,7 +8,7 @@ A step costs as much on either, so that it matters which layer is iterated.
 Measured on 10,000 test examples with seeds 41, 42, 43, trained in 22 minutes on half of 2 CPU
 cores, beside other work: agent 97.3 ± 0.0 % at a cost of 8.84 straight passes, at which random
 routing has 92.4 ± 0.3 % and a threshold on confidence 96.8 ± 0.3 %; straight pass 85.3 ± 0.3 %, all
-layers 97.8 ± 0.2 % at a cost of 24.73. More in benchmarks/results/medium/scales.json.
+layers 97.8 ± 0.2 % at a cost of 24.73. More in benchmarks/results/scales.json.
 """
 
 from ml_collections import ConfigDict

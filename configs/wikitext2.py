@@ -5,7 +5,7 @@
 Measured on 245,569 test examples with seed 10, trained in 14 minutes on half of 2 CPU cores, beside
 other work: agent 22.4 % at a cost of 0.04 straight passes, at which random routing has 22.4 % and a
 threshold on confidence 22.4 %; straight pass 22.4 %, all layers 22.4 % at a cost of 2.04. More in
-benchmarks/results/medium/wikitext2.json.
+benchmarks/results/wikitext2.json.
 
 The perplexity is as high on every route, so the agent iterates nothing; by route it is in the
 record. Words beyond the vocabulary count as one word, so that the perplexity is not that of larger

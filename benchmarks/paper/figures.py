@@ -1,6 +1,7 @@
-"""Figures that take several runs, or a benchmark: the paper's Figs. 4 and 6, MACs, and times."""
+"""Pictures of several runs: Figs. 4 and 6 of the paper, static nets, larger data, and times."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -14,23 +15,71 @@ from matplotlib.ticker import (
     StrMethodFormatter,
 )
 import numpy as np
+import pandas as pd
+from PIL import Image
 
+from benchmarks.paper import published
+from benchmarks.paper.results import Records, frame
 from train.analysis.seeds import Group
 from train.metrics import read_metrics
-from train.plots import cost_curves, style
+from train.plots import cost_curves, records, run, style
 from train.plots.style import painted
 from train.plots.training import of_trained_agent
-from train.workdir import read_record
 
 # Accuracies of several seeds by the number of layers that are iterated.
 Routes = Mapping[int, Sequence[float]]
 
 
-def models(task: str, alone: Routes, shared: Routes) -> Figure | None:
+def of_records(found: Records, timed: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
+    """All pictures that need records alone, by CONFIG_KIND.
+
+    Args:
+        found: of runs.
+        timed: records of `benchmarks.routed_pass`.
+    """
+    runs = frame(found)
+    agents = runs[(runs.router == "agent") & (runs.variant == "")]
+    drawn = {}
+    for config, rows in agents.groupby("config", sort=False):
+        own, nets = rows.iloc[0].dropna(), runs[(runs.config == config) & (runs.router == "none")]
+        drawn[f"{config}_price_curve"] = costs(own, nets)
+        for study in own.index[own.index.str.startswith("extrapolate_")]:
+            drawn[f"{config}_{study}"] = larger(own, study, nets)
+    drawn |= {
+        f"{config}_models": models(config, *known)
+        for config, known in published.models(runs).items()
+    }
+    drawn |= {f"{record['config']}_times": times(record["config"], record) for record in timed}
+    return {name: figure for name, figure in drawn.items() if figure}
+
+
+def of_workdirs(groups: Sequence[Group], folder: Path) -> None:
+    """Draws the pictures of each config's first run, and Fig. 4, into a folder: CONFIG_KIND.png."""
+    by_name = {group.name: group for group in groups}
+    for name, group in by_name.items():
+        if group.variant:
+            continue
+        for path in run.draw(group.workdirs[0]):
+            save(path, folder / f"{name}_{path.stem}.png")
+        if other := by_name.get(f"{name}_no_warmup"):
+            schedules = {"warm-up, then joint": group, "all epochs joint": other}
+            save(warmup(name, schedules), folder / f"{name}_warmup.png")
+
+
+def save(picture: Figure | Path, path: Path) -> None:
+    """Writes a picture as PNG with 256 colours, which takes a third of the space."""
+    if isinstance(picture, Figure):
+        picture.savefig(path)
+        picture = path
+    with Image.open(picture) as image:
+        image.convert("RGB").quantize(256).save(path, optimize=True)
+
+
+def models(config: str, alone: Routes, shared: Routes) -> Figure | None:
     """Fig. 6: accuracy with the first layers iterated, a point a seed, lines through the means.
 
     Args:
-        task: for the title.
+        config: for the title.
         alone: accuracies of models that were trained on one route each.
         shared: of DynaLay's weights on the same routes.
     """
@@ -53,74 +102,79 @@ def models(task: str, alone: Routes, shared: Routes) -> Figure | None:
         axes.margins(0.08)
         return any(map(len, alone.values()))
 
-    return painted(f"Models that iterate 0, 1, … layers: {task}", paint)
+    return painted(f"Models that iterate 0, 1, … layers: {config}", paint)
 
 
-def warmup(task: str, runs: Mapping[str, Group | None]) -> Figure | None:
+def warmup(config: str, schedules: Mapping[str, Group]) -> Figure | None:
     """Fig. 4: the agent's validation accuracy over training, a line a seed.
 
     Args:
-        task: for the title.
-        runs: by what to call them; the figure needs more than one.
+        config: for the title.
+        schedules: runs by the name of their schedule.
     """
 
     def paint(axes: Axes) -> bool:
         colours = (style.BLUE, style.RED)
-        for (label, group), colour in zip(runs.items(), colours, strict=True):
-            for i, workdir in enumerate(group.workdirs if group else ()):
-                records = of_trained_agent(read_metrics(workdir))
-                known = [r for r in records if r["split"] == "validation"]
+        for (label, group), colour in zip(schedules.items(), colours, strict=True):
+            for i, workdir in enumerate(group.workdirs):
+                metrics = of_trained_agent(read_metrics(workdir))
+                known = [record for record in metrics if record["split"] == "validation"]
                 points = [(r["step"], r.get("agent_accuracy", np.nan)) for r in known]
                 line: dict[str, Any] = {"color": colour, "marker": ".", "alpha": 0.8}
                 axes.plot(*zip(*points, strict=True), **line, label=None if i else label)
         axes.set(xlabel="step", ylabel="validation accuracy of the agent's routes")
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        return all(runs.values())
+        return True
 
-    return painted(f"With and without warm-up: {task}", paint)
+    return painted(f"With and without warm-up: {config}", paint)
 
 
-def static(own: Group, nets: Sequence[Group]) -> Figure | None:
-    """Accuracy against MACs of a config's first run, and of static nets, means over their runs.
+def costs(own: Mapping[str, Any], nets: pd.DataFrame) -> Figure | None:
+    """Accuracy against MACs of one run's routers, and of static nets.
 
     Args:
-        own: runs of the config.
-        nets: runs of its variants that have nothing to iterate; without any there is no figure.
+        own: the run: its summary and studies.
+        nets: runs of static nets; the means of each variant are shown.
     """
-    if not nets:
-        return None
-    curve, exits = (read_record(own.workdirs[0], name) or {} for name in ("curve", "early_exit"))
-    summary = own.summaries[0]
-    straight = summary["mean_macs"] / (1 + summary["mean_cost"])
-    mean = lambda net, key: float(np.mean([each[key] for each in net.summaries]))
+    straight = own["mean_macs"] / (1 + own["mean_cost"])
+    means = nets.groupby("variant")[["mean_macs", "test_accuracy"]].mean()
     points = {
-        net.variant: {
-            "mean_cost": mean(net, "mean_macs") / straight - 1,
-            "accuracy": mean(net, "test_accuracy"),
-        }
-        for net in nets
+        variant: {"mean_cost": macs / straight - 1, "accuracy": accuracy}
+        for variant, macs, accuracy in means.itertuples()
     }
-    whole = curve | {"routers": curve.get("routers", {}) | points}
+    curve = own["curve"] | {"routers": own["curve"].get("routers", {}) | points}
 
     def paint(axes: Axes) -> bool:
-        # Nets may take many times what routers do; before the curves, which place prices by it.
-        axes.set_xscale("function", functions=(np.log1p, np.expm1))
-        axes.xaxis.set_major_locator(FixedLocator((0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)))
-        return cost_curves.by_cost(axes, whole, exits)
+        if points:
+            # Nets may cost many times what routers do. Set before the curves, which place the
+            # prices by the scale.
+            axes.set_xscale("function", functions=(np.log1p, np.expm1))
+            axes.xaxis.set_major_locator(FixedLocator((0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)))
+        return cost_curves.by_cost(axes, curve, own.get("early_exit", {}))
 
-    figure = painted("Accuracy against cost, with static nets", paint)
-    if figure:
-        style.name_run(figure, own.workdirs[0])
-    return figure
+    static = ", with static nets" if points else ""
+    return painted(f"Accuracy against cost{static}: {own['config']}, seed {own['seed']}", paint)
 
 
-def times(task: str, record: Mapping[str, Any]) -> Figure | None:
+def larger(own: Mapping[str, Any], study: str, nets: pd.DataFrame) -> Figure:
+    """One run on other test data than in training, and the static nets that were tested there."""
+    record, static = own[study], {}
+    for net in nets.drop_duplicates("variant").to_dict("records"):
+        if isinstance(net.get(study), dict):
+            known = {str(row["value"]): row["straight_accuracy"] for row in net[study]["rows"]}
+            values = [str(row["value"]) for row in record["rows"]]
+            if known.keys() >= {*values}:
+                static[net["variant"]] = [known[value] for value in values]
+    return records.extrapolate(record, static)
+
+
+def times(config: str, record: Mapping[str, Any]) -> Figure | None:
     """Accuracy against measured time, by router.
 
     Args:
-        task: for the title.
-        record: of `benchmarks.routers`.
+        config: for the title.
+        record: of `benchmarks.routed_pass`.
     """
     curve: dict[str, Any] = {"agent": [], "routers": {"confidence": [], "random": []}}
     for row in record["rows"]:
@@ -134,7 +188,7 @@ def times(task: str, record: Mapping[str, Any]) -> Figure | None:
 
     def paint(axes: Axes) -> bool:
         axes.set_xlabel("time an example, in batches (milliseconds; bars: 10 % to 90 %)")
-        # Before the curves, which place the prices by it.
+        # Set before the curves, which place the prices by the scale.
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -145,4 +199,4 @@ def times(task: str, record: Mapping[str, Any]) -> Figure | None:
                 axes.hlines(row["accuracy"], row["p10_ms"], row["p90_ms"], **bar)
         return cost_curves.draw(axes, curve, "milliseconds")
 
-    return painted(f"Accuracy against time: {task}", paint)
+    return painted(f"Accuracy against time: {config}", paint)

@@ -1,228 +1,141 @@
-"""Collects what training runs measured, for the README and for whoever compares.
+"""Collects the measurements of finished runs into benchmarks/results, one file a config.
 
-    python -m train.main --config=configs/connectivity.py --workdir=workdir/connectivity
-    python -m benchmarks.paper.results workdir/connectivity ...
+    python -m train.sweep --configs=digits,mazes --seeds=0,1,2 --out=workdir/sweep
+    python -m benchmarks.paper.results workdir/sweep/*/
 
-A run's folder has its config's name. Several seeds are several folders, NAME-1, NAME-2, ...: their
-summaries are averaged. Writes results/NAME.json; what was asked of the finished runs is in it, too.
+A workdir has the name of its config or variant, NAME or NAME-SEED. The file CONFIG.json holds the
+records of a config and its variants. If a name was run before, the record with more seeds is shown,
+of two with equally many seeds the newer one. A picture that docs/images shows is replaced by the
+new run's.
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
-import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 import shutil
 from typing import Any
 
-import numpy as np
+import pandas as pd
 
-from benchmarks.paper.claim import share_of_gap
 from benchmarks.support import timing
+from configs import _variants
 from train.analysis import seeds
-from train.evaluate import COMPARED
+from train.workdir import read_record
 
 Record = dict[str, Any]
-Records = Mapping[str, Record | None]
-# Records of a run that hold numbers alone; the gallery has images.
-_RECORDS = (
-    "curve",
-    "halting",
-    "robustness",
-    "agreement",
-    "residuals",
-    "solves",
-    "calibrated_*",
-    "extrapolation_*",
-)
-_GAPS = "confidence_gap", "gap_closed", "surest_gap"
-# What was timed with a run's weights is a file of its own.
-_TIMED = ("training_*", "routers_*")
-SHOWN = (
+# By name of a config or variant: its records, the one that tables show first.
+Records = dict[str, list[Record]]
+CONFIGS = (
     "digits", "connectivity", "scales", "mazes", "parity", "parity_extrapolation",
     "imdb", "wikitext2", "cifar10_small", "cifar10", "cifar100",
 )  # fmt: skip
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
+# What a run's record holds, beside its summary. Records of examples are too large.
+_STUDIES = (
+    "curve", "residuals", "early_exit", "fixed_points", "corruption", "difficulty_judge",
+    "calibrate_*", "extrapolate_*",
+)  # fmt: skip
+_ABOUT = ("name", "config", "variant", "cell")
+# What was timed with a run's weights has a file of its own.
+_TIMED = "train_step", "routed_pass"
 
 
 def collect(group: seeds.Group) -> Record:
-    """One record of the runs of a config with different seeds."""
-    read = lambda folder, name: json.loads((folder / f"{name}.json").read_text())
-    # Where the data lay is that machine's own affair.
+    """The record of runs that differ in their seeds: config, where they ran, and measurements."""
+    runs = []
+    for workdir, summary in zip(group.workdirs, group.summaries, strict=True):
+        paths = [path for name in _STUDIES for path in workdir.glob(f"{name}.json")]
+        studies = {path.stem: read_record(workdir, path.stem) for path in paths}
+        difficulty = read_record(workdir, "difficulty")
+        bins = {"difficulty": difficulty["bins"]} if difficulty else {}
+        runs.append({"summary": summary, **studies, **bins})
+    # A path of this machine tells readers nothing.
     data = {key: value for key, value in group.config["data"].items() if key != "data_dir"}
-    config = group.config | {"data": data}
-    runs = [
-        {
-            "summary": summary,
-            **{
-                p.stem: read(folder, p.stem)
-                for name in _RECORDS
-                for p in folder.glob(f"{name}.json")
-            },
-        }
-        for folder, summary in zip(group.workdirs, group.summaries, strict=True)
-    ]
-    record: Record = {"config": config, "ran": group.ran, "runs": runs}
-    if (group.workdirs[0] / "difficulty.json").exists():
-        record["difficulty"] = [read(folder, "difficulty")["bins"] for folder in group.workdirs]
-    return record
+    return {"config": group.config | {"data": data}, "ran": group.ran, "runs": runs}
 
 
-def table(records: Records, nets: Mapping[str, Sequence[Record]]) -> str:
-    """Markdown: a row for each config; one without a record says that it was not run.
-
-    Args:
-        records: by config.
-        nets: by config, records of static nets with as many MACs as its agent; the best is shown.
-    """
-    columns = [
-        "config", "test examples", "seeds", "no operation", "random", "confidence", "agent",
-        "static net", "all layers", "gap closed (%)", "cost: agent / all", "minutes",
-    ]  # fmt: skip
-    rows = [
-        [f"`{name}.py`", *(_row(record, nets.get(name, ())) if record else ["not run"])]
-        for name, record in records.items()
-    ]
-    return timing.markdown(rows, columns)
+def ranked(records: Iterable[Record]) -> list[Record]:
+    """The best record first. Of the others, those with a study that no better record has."""
+    date = lambda record: record["ran"].rpartition(", ")[2]
+    best_first = sorted(records, key=lambda r: (len(r["runs"]), date(r)), reverse=True)
+    kept, known = [], set[str]()
+    for record in best_first:
+        studies = {study for run in record["runs"] for study in run}
+        if studies - known:
+            kept.append(record)
+            known |= studies
+    return kept
 
 
-def _row(record: Record, nets: Sequence[Record]) -> list[str]:
-    summaries = [run["summary"] for run in record["runs"]]
-    # Only accuracies show their spread, to keep the table readable.
-    costs = (plain(summaries, key, ".2f") for key in ("mean_cost", "all_layers_cost"))
-    static = [[run["summary"] for run in net["runs"]] for net in nets]
-    mean = lambda summaries: np.mean([summary["test_accuracy"] for summary in summaries])
-    return [
-        plain(summaries, "test_examples", ".0f"),
-        str(len(summaries)),
-        *_accuracies(summaries, "straight", "random", "confidence", "test"),
-        _net(max(static, key=mean, default=[]), len(summaries)),
-        *_accuracies(summaries, "all_layers"),
-        plain(summaries, "gap_closed", "z.0f", 100),
-        " / ".join(costs),
-        plain(summaries, "train_seconds", ".1f", 1 / 60),
-    ]
+def read(name: str) -> Any:
+    """Content of benchmarks/results/NAME.json, None if there is no such file."""
+    return read_record(timing.RESULTS, name)
 
 
-def _net(summaries: Sequence[Record], seeds_beside: int) -> str:
-    """A static net's accuracy; it says of how many seeds where that is another number."""
-    (accuracy,) = _accuracies(summaries, "test")
-    other = summaries and len(summaries) != seeds_beside
-    return f"{accuracy} (n = {len(summaries)})" if other else accuracy
+def committed() -> Records:
+    """All committed records, in the order of `CONFIGS`."""
+    return {name: found for config in CONFIGS for name, found in (read(config) or {}).items()}
 
 
-def routes_table(records: Records) -> str:
-    """Markdown: for each config that was run, more routes that the same weights can take."""
-    columns = [
-        "config", "shuffled", "two thresholds", "two looks", "agent", "gap closed: confidence (%)",
-        "gap closed: agent (%)", "gap closed: surest (%)", "no operation / layer 1 / … (%)",
-        "each layer alone (%)", "its cost", "agent's cost",
-    ]  # fmt: skip
-    rows = []
-    for name, record in records.items():
-        if not record:
-            continue
-        summaries = [_with_shares(run["summary"]) for run in record["runs"]]
-        layers = range(len(summaries[0]["layer_accuracies"]))
-        routers = [run["curve"]["routers"] for run in record["runs"] if "curve" in run]
-        alone = [[each[f"layer {layer + 1}"] for each in routers] for layer in layers]
-        rows.append(
-            [
-                f"`{name}.py`",
-                *_accuracies(summaries, "shuffled", "graded", "cascade", "test"),
-                *(plain(summaries, key, "z.0f", 100) for key in _GAPS),
-                seeds.shares(summaries),
-                " / ".join(plain(layer, "accuracy", ".1f", 100) for layer in alone),
-                " / ".join(plain(layer, "mean_cost", ".2f", 1) for layer in alone),
-                plain(summaries, "mean_cost", ".2f", 1),
-            ]
-        )
-    return timing.markdown(rows, columns)
-
-
-def _with_shares(summary: Record) -> Record:
-    """With how far others than the agent go from random routing to the oracle."""
-    others = ("confidence", "surest")
-    return summary | {f"{name}_gap": share_of_gap(summary, name) for name in others}
-
-
-def plain(summaries: Sequence[Record], key: str, form: str, factor: float = 1) -> str:
-    """As `seeds.mean`, without the spread."""
-    return seeds.mean(summaries, key, form, factor, spread=False)
-
-
-def _accuracies(summaries: Sequence[Record], *names: str) -> list[str]:
-    return [_percent(seeds.mean(summaries, f"{name}_accuracy")) for name in names]
-
-
-def _percent(number: str) -> str:
-    return number if number == "—" else f"{number} %"
-
-
-def static_table(records: Mapping[str, Record], times: Mapping[str, float]) -> str:
-    """Markdown: a config and its baselines, by what they cost.
+def frame(records: Mapping[str, Sequence[Record]], study: str = "") -> pd.DataFrame:
+    """A row for each run: `name`, `config`, `variant`, `cell`, the summary and the studies.
 
     Args:
-        records: by name of the run, the config itself first.
-        times: milliseconds an example, of those that were timed.
+        records: by name.
+        study: if given, rows of the best record that has this study, and only runs that have it.
     """
     rows = []
-    for name, record in records.items():
-        summaries = [run["summary"] for run in record["runs"]]
-        rows.append(
-            [
-                f"`{name}`",
-                str(len(summaries)),
-                f"{seeds.mean(summaries, 'test_accuracy')} %",
-                plain(summaries, "parameters", ",.1f", 1e-3),
-                plain(summaries, "mean_macs", ",.3f", 1e-6),
-                f"{1e3 * times[name]:.3g}" if name in times else "—",
-            ]
-        )
-    rows.sort(key=lambda row: float(row[4].replace(",", "")))
-    columns = ["run", "seeds", "accuracy", "parameters (k)", "MACs an example (M)", "µs an example"]
-    if not times.keys() & records.keys():
-        rows, columns = [row[:-1] for row in rows], columns[:-1]
-    return timing.markdown(rows, columns)
-
-
-def larger_table(records: Mapping[str, Record], field: str) -> str:
-    """Markdown: accuracy on test data of other sizes than in training, static nets beside it.
-
-    Args:
-        records: by name of the run, the config itself first, then those of its baselines.
-        field: of config.data, see `train.extrapolate`.
-    """
-    name, *baselines = records
-    answer = f"extrapolation_{field}"
-    asked = {
-        run: [row for r in record["runs"] if answer in r for row in r[answer]["rows"]]
-        for run, record in records.items()
-    }
-    rows = []
-    for value in dict.fromkeys(row["value"] for row in asked[name]):
-        of = lambda run, value=value: [row for row in asked[run] if row["value"] == value]
-        accuracies = [
-            *(seeds.mean(of(name), f"{router}_accuracy") for router in COMPARED),
-            *(seeds.mean(of(run), "straight_accuracy") for run in baselines),
+    for name, found in records.items():
+        config, variant = _variants.split(name)
+        having = [
+            record for record in found if not study or any(study in r for r in record["runs"])
         ]
-        spent = [seeds.mean(of(name), f"agent_{what}", ".1f", 1) for what in ("cost", "steps")]
-        rows.append([str(value), *map(_percent, accuracies), *spent])
-    columns = [
-        field, "no operation", "agent", "all layers",
-        *(run.removeprefix(f"{name}_") for run in baselines), "agent's cost", "agent's steps",
-    ]  # fmt: skip
-    return timing.markdown(rows, columns)
+        for record in having[:1]:
+            about = (name, config, variant, record["config"]["model"]["cell"])
+            rows += [
+                {**dict(zip(_ABOUT, about, strict=True)), **run["summary"], **run}
+                for run in record["runs"]
+                if not study or study in run
+            ]
+    # Without runs the columns that tables filter by are still there.
+    return pd.DataFrame(rows or None, columns=None if rows else [*_ABOUT, "router"])
+
+
+def static_nets(runs: pd.DataFrame, config: str) -> list[str]:
+    """The static nets whose MACs equal the agent's to 20 %, the most accurate on test data first.
+
+    Args:
+        runs: rows of `frame`.
+        config: that the nets are variants of.
+    """
+    own = runs[runs.name == config].mean_macs.mean()
+    nets = runs[(runs.config == config) & (runs.variant != "") & (runs.router == "none")]
+    means = nets.groupby("name")[["mean_macs", "test_accuracy"]].mean()
+    equal = means[(means.mean_macs / own - 1).abs() <= 0.2]
+    return list(equal.sort_values("test_accuracy", ascending=False).index)
+
+
+def _refresh_pictures(workdir: Path, config: str) -> None:
+    for path in (workdir / "figures").glob("*.png"):
+        if (picture := IMAGES / f"{config}_{path.stem}.png").exists():
+            shutil.copyfile(path, picture)
 
 
 def main() -> None:
+    """The command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("workdirs", nargs="+", type=Path)
-    parser.add_argument("--out", type=Path, default=timing.RESULTS, help="folder of the results")
-    args = parser.parse_args()
-    for group in seeds.groups(args.workdirs):
-        timing.write_json(args.out / f"{group.name}.json", collect(group))
-        for name in _TIMED:
-            for path in group.workdirs[0].glob(f"{name}.json"):
-                shutil.copyfile(path, args.out / path.name)
+    parser.add_argument("workdirs", nargs="+", type=Path, help="of finished runs")
+    for group in seeds.groups(parser.parse_args().workdirs):
+        config, variant = _variants.split(group.name)
+        records = read(config) or {}
+        records[group.name] = ranked([collect(group), *records.get(group.name, ())])
+        timing.write_json(timing.RESULTS / f"{config}.json", records)
+        for name in (f"{kind}_{config}" for kind in _TIMED) if not variant else ():
+            for workdir in group.workdirs:
+                if timed := read_record(workdir, name):
+                    timing.write_json(timing.RESULTS / f"{name}.json", timed)
+        if not variant:
+            _refresh_pictures(group.workdirs[0], config)
 
 
 if __name__ == "__main__":

@@ -1,251 +1,197 @@
-"""Sections of the page about what runs were asked since: halting, calibration, other data.
+"""What follow-up studies of runs say: one table a question, over the runs that have the study."""
 
-They have no rows where nothing was asked.
-"""
-
-from collections.abc import Callable, Iterator, Sequence
-import dataclasses
+from collections.abc import Iterator
+import functools
 from typing import Any
 
-import matplotlib
-from matplotlib.figure import Figure
+import pandas as pd
 
-from benchmarks.paper.sections import Columns, Found, Row, Section, row
-from train.analysis import seeds
-from train.analysis.seeds import Group
-from train.plots import cost_curves, style
-from train.plots import records as figures_records
-from train.workdir import read_record
+from benchmarks.paper.results import Records
+from benchmarks.paper.tables import (
+    ALL_LAYERS,
+    CONVERGED,
+    STRAIGHT,
+    Columns,
+    Section,
+    averaged,
+    in_order,
+    spread,
+    unfolded,
+)
+from train.plots.cost_curves import HALTING
 
-Record = dict[str, Any]
+Run = dict[str, Any]
 
 
-def halting(groups: Sequence[Group]) -> Section:
-    """Accuracy of the halting routers at the agent's cost, where they were compared."""
+def early_exit(records: Records) -> Section:
     columns: Columns = {
         "confidence": ("confidence_accuracy", ".1f", 100),
-        **{label: (name, ".1f", 100) for name, (label, _) in cost_curves.HALTING.items()},
+        **{label: (name, ".1f", 100) for name, (label, _) in HALTING.items()},
         "agent": ("agent", ".1f", 100),
     }
-    compared = lambda found: {name: at["accuracy"] for name, at in found["at_agent_cost"].items()}
+    compared = lambda run: [
+        {name: at["accuracy"] for name, at in run["early_exit"]["at_agent_cost"].items()}
+    ]
     return Section(
-        "Halting routers at the agent's cost",
-        ["config", "n", *columns],
-        _beside(groups, columns, "early_exit", compared),
-        "Accuracy (%) of the same weights; but for early exit, networks are trained afterwards.",
+        "Do learned halting rules do better at the agent's cost?",
+        averaged(unfolded(records, "early_exit", compared), ["name"], columns),
+        "Accuracy (%) of the same weights. Early exit needs no network of its own; the networks of "
+        "the others are trained afterwards.",
     )
 
 
-def calibrated(groups: Sequence[Group]) -> Section:
-    """What `train.calibrate` chose for the agent and for confidence routing."""
+def calibrate(records: Records) -> Section:
     columns: Columns = {
         "cost": ("cost", ".2f", 1),
-        "cost of all layers": ("all_layers_cost", ".2f", 1),
+        "cost: all layers": ("all_layers_cost", ".2f", 1),
         "accuracy (%)": ("accuracy", ".1f", 100),
         "extra error (points)": ("extra_error", ".2f", 100),
     }
-    rows = []
-    for group in groups:
-        for name, records in _records(group, "calibrate"):
-            tests = [record["test"] for record in records]
-            bounds = {f"{100 * record['risk']:g}, {record['delta']:g}" for record in records}
-            fell = sum(record["choice"]["router"] == "all" for record in records)
-            at = row(dataclasses.replace(group, summaries=tuple(tests)), columns)
-            rows.append([group.name, name, ", ".join(sorted(bounds)), *at, str(fell)])
+
+    tables = []
+    for router in ("agent", "confidence"):
+        rows = unfolded(records, f"calibrate_{router}", functools.partial(_calibrated, router))
+        by = ["name", "router", "risk (points), δ"]
+        table = averaged(rows, by, columns)
+        if len(table):
+            table["all layers chosen"] = rows.groupby(by, sort=False).fell.sum().to_numpy()
+        tables.append(table)
     return Section(
-        "Calibrated: the cheapest setting that keeps an error bound",
-        ["config", "router", "risk (points), δ", "n", *columns, "all layers chosen"],
-        rows,
-        "Chosen on the validation split, so that with probability 1 − δ the extra error against "
-        "all layers is at most the risk; measured on the test split. What unsure samples iterate "
-        "is chosen with the threshold. Where no setting can be shown to keep it, all layers are "
-        "iterated: in how many of the runs the last column says.",
-        kind="two",
+        "What is the cheapest setting that keeps an error bound?",
+        in_order(pd.concat(tables), "config"),
+        "Chosen on the validation split: with probability 1 − δ the extra error against all layers "
+        "is at most the risk. Measured on the test split. Where no setting can be shown to keep "
+        "the bound, all layers are iterated; the last column counts these runs.",
     )
 
 
-def extrapolated(groups: Sequence[Group]) -> Section:
-    """Accuracy on other test data than in training."""
+def _calibrated(router: str, run: Run) -> Iterator[Run]:
+    record = run[f"calibrate_{router}"]
+    bound = f"{100 * record['risk']:g}, {record['delta']:g}"
+    fell = record["choice"]["router"] == "all"
+    yield {"router": router, "risk (points), δ": bound, "fell": fell, **record["test"]}
+
+
+def difficulty_judge(records: Records) -> Section:
+    fifths = ("easiest fifth", "second", "third", "fourth", "hardest")
     columns: Columns = {
-        **{
-            f"{name} (%)": (f"{key}_accuracy", ".1f", 100)
-            for key, name in (
-                ("straight", "no operation"), ("agent", "agent"), ("all_layers", "all layers")
-            )
-        },
+        "Spearman: agent's cost": ("cost_spearman", ".2f", 1),
+        "Spearman: straight pass unsure": ("unsure_spearman", ".2f", 1),
+        **{f"cost: {fifth}": (fifth, ".2f", 1) for fifth in fifths},
+    }
+
+    def parts(run: Run) -> Iterator[Run]:
+        record = run["difficulty_judge"]
+        yield record | dict(zip(fifths, (p["agent_cost"] for p in record["parts"]), strict=True))
+
+    return Section(
+        "Does the agent spend more on what another model finds hard?",
+        averaged(unfolded(records, "difficulty_judge", parts), ["name", "judge"], columns),
+        "The judge is a static net. An example is as hard as the judge's loss on it. The second "
+        "correlation, of the loss with the straight pass's doubt, is what a threshold could use.",
+    )
+
+
+def larger(records: Records) -> Section:
+    studies = {name for best, *_ in records.values() for run in best["runs"] for name in run}
+    fields = sorted(name for name in studies if name.startswith("extrapolate_"))
+    asked = [unfolded(records, name, functools.partial(_extrapolated, name)) for name in fields]
+    if not asked:
+        return Section("", pd.DataFrame())
+    rows = pd.concat(asked)
+    columns: Columns = {
+        **STRAIGHT,
+        "agent": ("agent_accuracy", ".1f", 100),
+        **ALL_LAYERS,
         "agent's cost": ("agent_cost", ".2f", 1),
-        "cost of all layers": ("all_layers_cost", ".2f", 1),
         "agent's steps": ("agent_steps", ".1f", 1),
-    }  # fmt: skip
-    rows: list[Row] = []
-    for group in groups:
-        for field, records in _records(group, "extrapolate"):
-            by_value: dict[str, list[Record]] = {}
-            for at in (at for record in records for at in record["rows"]):
-                by_value.setdefault(str(at["value"]), []).append(at)
-            for value, found in by_value.items():
-                as_trained = value == str(records[0]["trained"])
-                about = f"{field} = {value}" + " as in training" * as_trained
-                at_value = dataclasses.replace(group, summaries=tuple(found))
-                rows.append([group.name, about, *row(at_value, columns)])
+    }
+    table = averaged(rows[rows.router == "agent"], ["name", "test data"], columns)
+    nets = rows[rows.router == "none"]
+    accuracies = nets.groupby(["config", "test data", "variant"]).straight_accuracy.agg(spread)
+    beside = lambda at: ", ".join(
+        f"{variant} {accuracy}"
+        for (*where, variant), accuracy in accuracies.items()
+        if where == [at["config"], at["test data"]]
+    )
+    table.insert(6, "static nets", table.apply(beside, axis=1).replace("", "—"))
+    order = [name for name in records if name in {*table.config}]
+    table = table.sort_values("config", key=lambda names: names.map(order.index), kind="stable")
     return Section(
-        "Other test data than in training",
-        ["config", "test data", "n", *columns],
-        rows,
-        "The same weights, price and scale of the images.",
-        kind="two",
+        "What happens on larger test data than in training?",
+        table,
+        "Accuracy (%) with the same weights and price. The static nets have the agent's MACs on "
+        "data as in training.",
+        tuple(fields),
     )
 
 
-def corrupted(groups: Sequence[Group]) -> Section:
-    """Accuracy and cost of the agent by corruption and severity."""
-    rows: list[Row] = []
-    severities: dict[str, None] = {}
-    for group in groups:
-        records = _answers(group, "corruption")
-        for name in records[0]["corruptions"] if records else ():
-            by_severity: dict[str, list[Record]] = {}
-            for at in (at for record in records for at in record["corruptions"][name]):
-                by_severity.setdefault(f"{at['severity']:g}", []).append(at)
-            severities |= dict.fromkeys(by_severity)
-            for what, key, form, factor in (
-                ("accuracy (%)", "agent_accuracy", ".1f", 100), ("cost", "agent_cost", ".2f", 1),
-                ("ECE (points)", "agent_ece", ".1f", 100),
-            ):  # fmt: skip
-                means = (seeds.mean(at, key, form, factor) for at in by_severity.values())
-                rows.append([group.name, f"{name}: {what}", str(len(records)), *means])
+def _extrapolated(study: str, run: Run) -> Iterator[Run]:
+    record, field = run[study], study.removeprefix("extrapolate_")
+    for row in record["rows"]:
+        training = " (as in training)" * (row["value"] == record["trained"])
+        yield row | {"test data": f"{field} = {row['value']}{training}"}
+
+
+def corruption(records: Records) -> Section:
+    tables = []
+    for quantity, form, factor in (
+        ("accuracy", ".1f", 100),
+        ("cost", ".2f", 1),
+        ("ece", ".1f", 100),
+    ):
+        rows = unfolded(records, "corruption", functools.partial(_corrupted, quantity))
+        severities = [name for name in rows if name.isdigit()]
+        columns = {severity: (severity, form, factor) for severity in severities}
+        tables.append(averaged(rows, ["name", "corruption", "quantity"], columns))
     return Section(
-        "Corrupted images, by severity",
-        ["config", "corruption", "n", *severities],
-        rows,
-        "Of the agent; severity 0 are the images as they are. Costs rise with the severity where "
-        "it makes the agent unsure, and fall where images leave all that it was trained on.",
-        kind="two",
+        "What does the agent do with corrupted images, by severity?",
+        in_order(pd.concat(tables), "config", "corruption"),
+        "Severity 0 are the images as they are. Accuracy in %; ece: expected calibration error, in "
+        "points.",
+        ("corruption",),
     )
 
 
-def noise(groups: Sequence[Group]) -> Section:
-    """The agent's cost on images of uniform noise, beside that on the test set."""
+def _corrupted(quantity: str, run: Run) -> Iterator[Run]:
+    for name, rows in run["corruption"]["corruptions"].items():
+        values = {f"{row['severity']:g}": row[f"agent_{quantity}"] for row in rows}
+        yield {"corruption": name, "quantity": quantity, **values}
+
+
+def noise(records: Records) -> Section:
     columns: Columns = {
         "cost: test set": ("mean_cost", ".2f", 1),
         "cost: noise": ("agent_cost", ".2f", 1),
-        "no operation on noise (%)": ("no_operation", ".1f", 100),
+        "straight pass on noise (%)": ("no_operation", ".1f", 100),
     }
+    parts = lambda run: filter(None, [run["corruption"].get("uniform_noise")])
     return Section(
-        "Images of nothing: uniform noise",
-        ["config", "n", *columns],
-        _beside(groups, columns, "corruption", lambda found: found.get("uniform_noise")),
-        "Unlike anything in training. An agent that thinks about what it does not know would spend "
-        "more on them.",
+        "Does the agent spend more on images of nothing?",
+        averaged(unfolded(records, "corruption", parts), ["name"], columns),
+        "Images of uniform noise, unlike anything in training.",
     )
 
 
-def judged(groups: Sequence[Group]) -> Section:
-    """The agent's cost along the order of difficulty that another model gives the test set."""
-    rows: list[Row] = []
-    for group in groups:
-        if records := _answers(group, "difficulty_judge"):
-            keys = "cost_spearman", "unsure_spearman"
-            spearman = (seeds.mean(records, key, ".2f", 1) for key in keys)
-            fifths = zip(*(record["parts"] for record in records), strict=True)
-            costs = (seeds.mean(fifth, "agent_cost", ".2f", 1) for fifth in fifths)
-            judges = ", ".join(dict.fromkeys(record["judge"] for record in records))
-            rows.append([group.name, judges, str(len(records)), *spearman, *costs])
-    return Section(
-        "What another model finds hard",
-        ["config", "judge", "n", "Spearman: agent's cost", "Spearman: straight pass unsure",
-         "cost: easiest fifth", "second", "third", "fourth", "hardest"],
-        rows,
-        "The judge is a static net trained by itself; how hard an example is, is its loss there. "
-        "Spearman: correlation of that with the agent's cost, and with how unsure the straight "
-        "pass is, which is as much as routing by a threshold could know.",
-        kind="two",
-    )  # fmt: skip
-
-
-def solved(groups: Sequence[Group]) -> Section:
-    """Where solves end that begin at random, and how far gradients are from unrolled ones."""
+def fixed_points(records: Records) -> Section:
     columns: Columns = {
-        "converged (%)": ("converged", ".1f", 100),
+        **CONVERGED,
         "median distance": ("median_distance", ".0e", 1),
         "99 % within": ("far_distance", ".0e", 1),
         "same answer (%)": ("same_answer", ".1f", 100),
-        "gradient's error": ("gradient_error", ".0e", 1),
-        "unrolled to the stop": ("stopped_error", ".0e", 1),
+        "gradient error": ("gradient_error", ".0e", 1),
+        "gradient error, unrolled": ("stopped_error", ".0e", 1),
     }
-    rows: list[Row] = []
-    for group in groups:
-        by_layer = zip(
-            *(record["layers"] for record in _answers(group, "fixed_points")), strict=True
-        )
-        for number, layers in enumerate(by_layer, 1):
-            of_layer = dataclasses.replace(group, summaries=layers)
-            rows.append([group.name, f"layer {number}", *row(of_layer, columns)])
-    return Section(
-        "Solves from random starts, and their gradients",
-        ["config", "iterated", "n", *columns],
-        rows,
-        "Each layer iterated alone for every test example, from a random start beside the straight "
-        "pass: the relative distance of where they end, and whether the answer is the same. "
-        "The gradient's error is its relative distance to that through twice as many iterations as "
-        "are allowed, of the loss of the first 64 examples; beside it, that of unrolling to where "
-        "the solves stop. Where both are as large, what is at fault is where they stop.",
-        kind="two",
+    layers = lambda run: (
+        {"iterated": f"layer {i}", **layer}
+        for i, layer in enumerate(run["fixed_points"]["layers"], 1)
     )
-
-
-def extrapolation_figures(groups: Sequence[Group]) -> dict[str, Figure]:
-    """Of each config's first run, with its static nets beside it: by CONFIG_extrapolation_FIELD."""
-    out, found = {}, Found(groups)
-    for own in found.agents:
-        nets = found.static(own.task)
-        first = dataclasses.replace(own, workdirs=own.workdirs[:1])
-        for field, (record,) in _records(first, "extrapolate"):
-            static = {net.variant: _straight(net, field, record["rows"]) for net in nets}
-            known = {name: shown for name, shown in static.items() if shown}
-            with matplotlib.rc_context(style.STYLE):
-                figure = figures_records.extrapolate(record, known)
-            style.name_run(figure, own.workdirs[0])
-            out[f"{own.name}_extrapolate_{field}"] = figure
-    return out
-
-
-def _straight(net: Group, field: str, rows: Sequence[Record]) -> list[float]:
-    """A static net's accuracies on the rows' data; none where it was not asked about them."""
-    record = read_record(net.workdirs[0], f"extrapolate_{field}") or {"rows": ()}
-    known = {str(row["value"]): row["straight_accuracy"] for row in record["rows"]}
-    values = [str(row["value"]) for row in rows]
-    return [known[value] for value in values] if known.keys() >= set(values) else []
-
-
-def _beside(
-    groups: Sequence[Group], columns: Columns, name: str, told: Callable[[Record], Record | None]
-) -> list[Row]:
-    """A row of each config: summaries of the runs that have NAME.json, with what is told of it."""
-    rows = []
-    for group in groups:
-        known = tuple(
-            summary | more
-            for workdir, summary in zip(group.workdirs, group.summaries, strict=False)
-            if (found := read_record(workdir, name)) and (more := told(found))
-        )
-        if known:
-            rows.append([group.name, *row(dataclasses.replace(group, summaries=known), columns)])
-    return rows
-
-
-def _records(group: Group, kind: str) -> Iterator[tuple[str, list[Record]]]:
-    """What follows the kind in the files' names, and their contents, over the runs that have it."""
-    names = {
-        path.stem.removeprefix(f"{kind}_")
-        for workdir in group.workdirs
-        for path in workdir.glob(f"{kind}_*.json")
-    }
-    for name in sorted(names):
-        yield name, _answers(group, f"{kind}_{name}")
-
-
-def _answers(group: Group, name: str) -> list[Record]:
-    """Contents of NAME.json, over the runs that have it."""
-    found = (read_record(workdir, name) for workdir in group.workdirs)
-    return [record for record in found if record]
+    return Section(
+        "Do solves end at one fixed point, and are their gradients right?",
+        averaged(unfolded(records, "fixed_points", layers), ["name", "iterated"], columns),
+        "Each layer is iterated for every test example, from the straight pass and from a random "
+        "start. Distance: between the two ends, relative. Gradient error: relative distance to "
+        "the gradient through twice as many steps as are allowed, on 64 examples. The last column "
+        "is the same for the gradient unrolled to where the solve stops. If both errors are large, "
+        "the solve stops too early.",
+    )

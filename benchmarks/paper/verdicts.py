@@ -1,190 +1,171 @@
-"""The ledger: what finished runs say about each claim.
+"""The ledger: what finished runs say about each claim."""
 
-Each claim is looked up in every run it can be looked up in; where none was made it says so.
-"""
-
-from collections.abc import Sequence
-import dataclasses
+from collections.abc import Mapping, Sequence
 import itertools
-import json
-from pathlib import Path
-import re
 from typing import Any
 
-from benchmarks.paper import published as paper
-from benchmarks.paper.claim import Claim, Summaries
-from benchmarks.paper.claims import CLAIMS
-from benchmarks.support import timed
-from train.analysis import seeds
-from train.analysis.seeds import Group
-from train.workdir import read_record
+import numpy as np
+import pandas as pd
 
-# Fields of config.data: how large grids and mazes are.
-_SIZES = ("grid", "side")
+from benchmarks import train_step
+from benchmarks.paper.claims import OURS, PAPERS, Claim, Facts, TimedClaim
+from benchmarks.paper.results import Records, frame, static_nets
+from benchmarks.paper.tables import spread
+from benchmarks.support.timing import ratio
 
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """A row of the ledger."""
-
-    claim: str
-    paper: str
-    here: str
-    n: str
-    verdict: str
-    why: str
+Timed = Sequence[dict[str, Any]]
 
 
-def entries(groups: Sequence[Group], training: Sequence[timed.Arm] = ()) -> list[Entry]:
-    """The ledger.
+def ledger(records: Records, timed: Timed = ()) -> pd.DataFrame:
+    """A row for each claim: whose it is, what the paper says, the verdict, and what was measured.
 
     Args:
-        groups: runs by config.
-        training: arms whose training steps were timed.
+        records: of finished runs.
+        timed: records of `benchmarks.train_step`.
     """
-    runs = {group.name: _beside(group, groups) for group in groups}
-    return [*(_entry(claim, runs) for claim in CLAIMS), *_training(training)]
+    found, rows = facts(records), []
+    for whose, claims in (("paper", PAPERS), ("ours", OURS)):
+        for claim in claims:
+            judged = (
+                _judge_times(claim, timed)
+                if isinstance(claim, TimedClaim)
+                else _judge(claim, found)
+            )
+            about = {"whose": whose, "claim": claim.text, "the paper": claim.paper}
+            rows.append({**about, **judged, "note": claim.why})
+    return pd.DataFrame(rows)
 
 
-def _beside(group: Group, groups: Sequence[Group]) -> Summaries:
-    """Summaries of a config with more that claims are about.
+def facts(records: Records) -> dict[str, list[Facts]]:
+    """By config, what claims need to know about each run: its summary and more.
 
-    `curve` is the agent's over its prices, `layer_costs` are those of each layer alone, iterated
-    for every sample, `solves` is what `train.solves` found of each. Of variants there are
-    VARIANT_accuracy and VARIANT_all_layers_accuracy; the variant is called model_all if it is the
-    model_L that iterates all layers, and wide_macs, deep_macs, residual_macs if it is a wide_2.5x,
-    deep_2.5x, residual_2.5x of as many MACs as the agent has. A first run is beside the variant's
-    first, and so on; one without such has no such key. VARIANT_largest_accuracy, and beside it the
-    config's own VARIANT_beside_largest_accuracy, are on the largest test data, larger than in
-    training, that `train.extrapolate` was asked about for both runs.
+    Runs of a variant are beside the config's by their order: the first beside the first, and so on.
     """
-    out = [dict(summary) for summary in group.summaries]
-    for summary, workdir in zip(out, group.workdirs, strict=False):
-        curve = json.loads((workdir / "curve.json").read_text())
-        summary["curve"] = sorted(curve["agent"], key=lambda point: point["price"]) or None
-        alone = (f"layer {i + 1}" for i in range(len(summary["layer_accuracies"])))
-        points = [curve.get("routers", {}).get(name) for name in alone]
-        summary["layer_costs"] = [p["mean_cost"] for p in points] if all(points) else None
-        summary["solves"] = (read_record(workdir, "fixed_points") or {}).get("layers")
-        summary["larger"] = _larger(workdir, "agent")
-    for other in (other for other in groups if other.task == group.name and other.variant):
-        layers = len(out[0]["layer_accuracies"])
-        name = "model_all" if other.variant == f"model_{layers}" else other.variant
-        if sized := re.fullmatch(r"(\w+)_[\d.]+x", name):
-            matched = seeds.as_many_macs(group.summaries, other.summaries)
-            name = f"{sized[1]}_macs" if matched else name
-        for summary, theirs in zip(out, other.summaries, strict=False):
-            summary[f"{name}_accuracy"] = theirs["test_accuracy"]
-            summary[f"{name}_all_layers_accuracy"] = theirs["all_layers_accuracy"]
-        for summary, workdir in zip(out, other.workdirs, strict=False):
-            static = _larger(workdir, "straight")
-            both = summary["larger"].keys() & static.keys()
-            if both:
-                summary[f"{name}_beside_largest_accuracy"] = summary["larger"][max(both)]
-                summary[f"{name}_largest_accuracy"] = static[max(both)]
+    runs = frame(records)
+    found = {}
+    for config in dict.fromkeys(runs.get("config", ())):
+        families = runs[runs.config == config].groupby("variant")
+        variants = {variant: rows.to_dict("records") for variant, rows in families}
+        nets = [name.removeprefix(f"{config}_") for name in static_nets(runs, config)]
+        own = variants.pop("", [])
+        every = f"model_{len(own[0]['layer_accuracies'])}" if own else ""
+        names = {name: name for name in variants} | {"model_all": every}
+        names |= {"static": nets[0]} if nets else {}
+        for i, run in enumerate(own):
+            run |= _of_run(run)
+            for name, variant in names.items():
+                if i < len(others := variants.get(variant, ())):
+                    run[f"{name}_accuracy"] = others[i]["test_accuracy"]
+                    run |= _on_larger_data(run, others[i]) if name == "static" else {}
+        found[config] = own
+    return found
+
+
+def _of_run(run: Mapping[str, Any]) -> Facts:
+    """Facts that follow from one run's summary and studies."""
+    known = lambda key: isinstance(run.get(key), list | dict)
+    out = {"cost_share": run["mean_cost"] / run["all_layers_cost"]}
+    finer = [run.get(f"{rule}_accuracy", np.nan) for rule in ("graded", "cascade")]
+    out["finer_rule_accuracy"] = np.nan if pd.isna(finer).all() else np.nanmax(finer)
+    out["layer_best"], out["layer_worst"] = (
+        max(run["layer_accuracies"]),
+        min(run["layer_accuracies"]),
+    )
+    if known("actions"):
+        routes = run["routes"] if known("routes") else run["actions"]
+        out |= {"action_none": run["actions"][0], "action_top": max(run["actions"][1:])}
+        out["route_second"] = sorted([0.0, *routes[1:]])[-2]
+    if known("curve") and run["curve"]["agent"]:
+        curve = sorted(run["curve"]["agent"], key=lambda point: point["price"])
+        costs = [point["mean_cost"] for point in curve]
+        falls = costs[-1] < costs[0] and all(a >= b for a, b in itertools.pairwise(costs))
+        out |= {"cost_lowest": costs[0], "cost_highest": costs[-1], "cost_falls": falls}
+        out["accuracy_lowest"] = curve[0]["accuracy"]
+        out["macs_share"] = (1 + costs[0]) / (1 + run["all_layers_cost"])
+    if known("fixed_points"):
+        layers = run["fixed_points"]["layers"]
+        out["gradient_error"] = max(layer["gradient_error"] for layer in layers)
+        out["same_answer"] = min(layer["same_answer"] for layer in layers)
+        out["layer_converged"] = min(layer["converged"] for layer in layers)
     return out
 
 
-def _larger(workdir: Path, router: str) -> dict[int, float]:
-    """Accuracies on grids or mazes larger than in training, by their size."""
-    records = (read_record(workdir, f"extrapolate_{field}") or {} for field in _SIZES)
-    return {
-        row["value"]: row[f"{router}_accuracy"]
-        for record in records
-        if record
-        for row in record["rows"]
-        if row["value"] > record["trained"] and f"{router}_accuracy" in row
-    }
+def _on_larger_data(run: Mapping[str, Any], net: Mapping[str, Any]) -> Facts:
+    """Accuracies on the largest grids or mazes beyond training that both were tested on."""
 
-
-def _training(arms: Sequence[timed.Arm]) -> list[Entry]:
-    """Table 1's training cost: the arms of DynaLay against the plain CNN's and every DEQ's."""
-    backward, whole = list[timed.Ratio](), list[timed.Ratio]()
-    against_deqs = list[timed.Ratio]()
-    told: dict[str, list[str]] = {"backward": [], "whole": [], "deqs": []}
-    for config, known in itertools.groupby(arms, key=lambda arm: arm.config):
-        named = {arm.name: arm for arm in known}
-        plain = named[timed.PLAIN]
-        passes = {name: timed.ratio(arm.backward, plain.backward) for name, arm in named.items()}
-        steps = {name: timed.ratio(arm.whole, plain.whole) for name, arm in named.items()}
-        ours = [name for name in named if name.startswith("DynaLay")]
-        pairs = {
-            f"{name} / {deq.name}": timed.ratio(named[name].backward, deq.backward)
-            for name in ours
-            for deq in named.values()
-            if deq.name.startswith("DEQ")
+    def larger(run: Mapping[str, Any], router: str) -> dict[int, float]:
+        studies = (run.get(f"extrapolate_{field}") for field in ("grid", "side"))
+        return {
+            row["value"]: row[f"{router}_accuracy"]
+            for study in studies
+            if isinstance(study, dict)
+            for row in study["rows"]
+            if row["value"] > study["trained"]
         }
-        for part, ratios in zip(told.values(), (passes, steps, pairs), strict=True):
-            shown = ", ".join(f"{name} {ratio}" for name, ratio in ratios.items())
-            of = "" if ratios is pairs else ", in multiples of the plain CNN"
-            part.append(f"{config}{of}: {shown}")
-        backward += [passes[name] for name in ours]
-        whole += [steps[name] for name in ours]
-        against_deqs += pairs.values()
-    here, times = told["backward"], paper.BACKWARD
-    said = f"{times['DynaLay']} against {times['plain CNN']} and {times['DEQ']}, seconds or minutes"
-    return [
-        _timed(
-            "The backward pass is cheaper than the plain CNN's (Table 1)",
-            said,
-            (backward, 1.0, "arms"),
-            here,
-            "Of one step. The units differ between the paper's table and text. What is iterated "
-            "comes on top of the straight pass, which is a plain CNN's.",
-        ),
-        _timed(
-            "The backward pass costs at most 1.5 times the plain CNN's",
-            said,
-            (backward, 1.5, "arms"),
-            here,
-            "What is iterated comes on top of the straight pass.",
-        ),
-        _timed(
-            "A training step costs at most 1.5 times the plain CNN's",
-            "not given",
-            (whole, 1.5, "arms"),
-            told["whole"],
-            "Its forward and its backward pass.",
-        ),
-        _timed(
-            "The backward pass is 5 times cheaper than a DEQ's (Table 1)",
-            said,
-            (against_deqs, 1 / 5, "pairs of arms"),
-            told["deqs"],
-            "DEQs of one layer have the middle layer's cell alone; those of all layers have all.",
-        ),
-    ]
+
+    own, static = larger(run, "agent"), larger(net, "straight")
+    if not (both := own.keys() & static.keys()):
+        return {}
+    return {"larger_accuracy": own[max(both)], "static_larger_accuracy": static[max(both)]}
 
 
-def _timed(
-    claim: str,
-    said: str,
-    asked: tuple[Sequence[timed.Ratio], float, str],
-    here: Sequence[str],
-    why: str,
-) -> Entry:
-    """Whether ratios, of arms or of pairs of them, are at most so large."""
-    ratios, bound, of = asked
-    held = sum(ratio.high <= bound for ratio in ratios)
-    open_ = sum(ratio.low <= bound < ratio.high for ratio in ratios)
-    verdict = f"holds in {held} of {len(ratios)} {of}" if ratios else "not measured"
-    verdict += f", undecided in {open_}" * (open_ > 0)
-    why += " With 95 % confidence intervals; undecided where the bound is inside."
-    return Entry(claim, said, "; ".join(here), ", ".join("1" for _ in here), verdict, why)
+def _judge(claim: Claim, found: Mapping[str, Sequence[Facts]]) -> dict[str, str]:
+    needed = [fact for fact, _, _ in claim.shown.values()]
+    here, held, clear, count = [], 0, 0, 0
+    for config in claim.configs:
+        runs = [run for run in found.get(config, ()) if all(_known(run.get(n)) for n in needed)]
+        if not runs:
+            continue
+        shown = [
+            text.format(spread([run[fact] for run in runs], form, factor))
+            for text, (fact, form, factor) in claim.shown.items()
+        ]
+        here.append(f"{config} (n = {len(runs)}): {', '.join(shown)}")
+        held += sum(
+            bool(_ahead(run, claim.ahead) > 0 if claim.ahead else claim.holds(run)) for run in runs
+        )
+        clear += sum(_clearly_ahead(run, claim.ahead) for run in runs) if claim.ahead else 0
+        count += len(runs)
+    verdict = f"holds in {held} of {count} runs" if count else "not run"
+    # On larger data as many examples need not have been used.
+    if count and claim.ahead and claim.ahead[0] == "test_accuracy":
+        verdict += f", in {clear} by more than 2 standard errors"
+    return {"verdict": verdict, "measured": "; ".join(here)}
 
 
-def _entry(claim: Claim, runs: dict[str, Summaries]) -> Entry:
-    here: list[str] = []
-    asked: list[dict[str, Any]] = []
-    for name in claim.configs:
-        known = [s for s in runs.get(name, ()) if all(s.get(k) is not None for k in claim.needs)]
-        if known:
-            here.append(f"{name} (n = {len(known)}): {claim.here(known)}")
-            asked += known
-    verdict = (
-        f"holds in {sum(map(claim.holds, asked))} of {len(asked)} runs" if asked else "not run"
-    )
-    if asked and claim.clear:
-        verdict += f", in {sum(map(claim.clear, asked))} by more than 2 standard errors"
-    n = str(len(asked)) if asked else ""
-    return Entry(claim.claim, claim.paper, "; ".join(here), n, verdict, claim.why)
+def _known(value: Any) -> bool:
+    return value is not None and value == value  # NaN is not equal to itself
+
+
+def _ahead(run: Facts, accuracies: Sequence[str]) -> float:
+    own, *others = (run[name] for name in accuracies)
+    return own - max(others)
+
+
+def _clearly_ahead(run: Facts, accuracies: Sequence[str]) -> bool:
+    """Whether the difference exceeds two standard errors, as of independent test examples."""
+    own, *others = (run[name] for name in accuracies)
+    right = np.array([own, max(others)])
+    error = np.sqrt(np.sum(right * (1 - right)) / run["test_examples"])
+    return bool(_ahead(run, accuracies) > 2 * error)
+
+
+def _judge_times(claim: TimedClaim, timed: Timed) -> dict[str, str]:
+    """Counts ratios whose 95 % interval is below the bound, or contains it."""
+    here, ratios = [], []
+    for record in timed:
+        arms = train_step.times(record)
+        pairs = {
+            f"{own} / {other}": ratio(arms[own][claim.part], arms[other][claim.part])
+            for own in arms
+            for other in arms
+            if own.startswith("DynaLay") and other.startswith(claim.other)
+        }
+        if pairs:
+            here.append(f"{record['config']}: {', '.join(f'{k} {v}' for k, v in pairs.items())}")
+        ratios += pairs.values()
+    held = sum(found.high <= claim.bound for found in ratios)
+    undecided = sum(found.low <= claim.bound < found.high for found in ratios)
+    verdict = f"holds in {held} of {len(ratios)} ratios" if ratios else "not measured"
+    verdict += f", undecided in {undecided}" if undecided else ""
+    return {"verdict": verdict, "measured": "; ".join(here)}

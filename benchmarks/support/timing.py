@@ -1,17 +1,19 @@
-"""How the benchmarks measure, and how they write down what they found."""
+"""How the benchmarks time programs, compare times, and write records and tables."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+import functools
 import importlib.metadata
 import json
 from pathlib import Path
 import random
 import sys
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import tabulate
+import pandas as pd
+from scipy import stats
 
 from train.workdir import provenance
 
@@ -90,12 +92,64 @@ def environment() -> dict[str, Any]:
     }
 
 
-def write_json(path: Path, record: dict[str, Any]) -> None:
+def provenance_line(record: Mapping[str, Any]) -> str:
+    """Command, date, machine and versions of a record, as a sentence."""
+    env = record["environment"]
+    versions = ", ".join(f"{name} {number}" for name, number in env["versions"].items() if number)
+    return (
+        f"`{env['command']}`, {env['date']}, {env['device']} ({env['processor']}, {env['cores']} "
+        f"cores), commit {env['commit']}, Python {env['python']}, {versions}. "
+        "Medians of interleaved runs."
+    )
+
+
+class Ratio(NamedTuple):
+    """A ratio of medians and its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} ({self.low:.2f}–{self.high:.2f})"
+
+
+def ratio(times: Sequence[float], to: Sequence[float]) -> Ratio:
+    """The ratio of two medians, with the paired bootstrap's interval.
+
+    The bootstrap draws rounds, because what slows a round slows both programs. The interval covers
+    the noise between rounds of one process. A single round has no interval. The ratio to a time
+    that may be 0, as a difference of noisy times may, has no upper end.
+
+    Args:
+        times, to: one time a round; only the rounds that both have are used.
+    """
+    rounds = min(len(times), len(to))
+    return _ratio(*(tuple(map(float, each[:rounds])) for each in (times, to)))
+
+
+@functools.cache  # pages show the same ratio in several tables
+def _ratio(times: tuple[float, ...], to: tuple[float, ...]) -> Ratio:
+    pair = np.array(to), np.array(times)
+    # The inverse, so that a divisor near 0 gives a small number and not a large one.
+    inverse = lambda a, b, axis=-1: np.median(a, axis) / np.median(b, axis)
+    ends = (0.0, np.inf)
+    if len(times) > 1:
+        found = stats.bootstrap(
+            pair, inverse, paired=True, n_resamples=2000, method="percentile", rng=0
+        )
+        ends = found.confidence_interval
+    return Ratio(*(1 / x if x > 0 else np.inf for x in (inverse(*pair), ends[1], ends[0])))
+
+
+def write_json(path: Path, record: Mapping[str, Any]) -> None:
+    """Writes a record without spaces."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1) + "\n")
+    text = json.dumps(record, separators=(",", ":"), ensure_ascii=False)
+    path.write_text(text + "\n")
     print(f"wrote {path}")
 
 
-def markdown(rows: Sequence[Sequence[Any]], headers: Sequence[str]) -> str:
-    """A table in Markdown; the cells are shown as they are."""
-    return tabulate.tabulate(rows, headers, tablefmt="github", disable_numparse=True)
+def markdown(table: pd.DataFrame) -> str:
+    """A table in Markdown; text cells are shown as they are."""
+    return table.to_markdown(index=False, tablefmt="github", disable_numparse=True)

@@ -17,5 +17,5 @@ def test_summary_takes_the_fastest_arms():
     ]
     lines = fixed_point.summary([{"problem": "a batch", "rows": rows}]).splitlines()
     assert [cell.strip() for cell in lines[2].strip("|").split("|")] == [
-        "a batch", "1", "banax", "2", "0.50", "10 / 20"
+        "a batch", "1", "2 (banax)", "0.50"
     ]  # fmt: skip

@@ -61,7 +61,7 @@ def test_the_first_examples_are_timed_and_their_macs_counted(monkeypatch):
     whole, params = run.dataset.test, run.initial().params
     half, timed = len(whole.labels) // 2, []
     times = lambda calls, seconds: timed.append(calls) or {name: [half, 3 * half] for name in calls}
-    monkeypatch.setattr(routed_pass.measure, "interleave", times)
+    monkeypatch.setattr(routed_pass.timing, "interleave", times)
 
     def measured(test, count):
         of = dataclasses.replace(run, dataset=dataclasses.replace(run.dataset, test=test))
@@ -131,11 +131,14 @@ def test_savings_are_those_of_the_agent_at_each_price():
         row(passes.ALL, 1e4, noisy, passes.ALL),
         row("agent, λ = 0.01", 9.95e3, rng.normal(0.01, 0.002, 20), "agent"),
     ]
-    lines = [cells(line) for line in routed_pass.saved({"digits": {"rows": rows}}).splitlines()[2:]]
+    lines = [
+        cells(line)
+        for line in routed_pass.saved([{"config": "digits", "rows": rows}]).splitlines()[2:]
+    ]
     assert [line[2] for line in lines] == [
         passes.STRAIGHT, "agent", "agent, λ = 0.01", passes.ALL
     ]  # fmt: skip
-    assert lines[1][:7] == ["`digits.py`", "20", "agent", "90.0 %", "2.00 k", "4", "4–4"]
+    assert lines[1][:7] == ["digits", "20", "agent", "90.0 %", "2.00 k", "4", "4–4"]
     assert lines[1][7] == "80%"
     low, high = (float(end.rstrip("%)")) for end in lines[2][8].partition("(")[2].split(" to "))
     assert low < 0 < high, "as noisy, it saves nothing for sure"

@@ -11,23 +11,23 @@ from benchmarks.paper import run_all
 from configs import _variants
 
 OUT = Path("runs")
-STUDY = run_all.Study(
+PLAN = run_all.Plan(
     "digits",
     (1, 2),
     ("model_0", "residual_1.7x"),
     ("cell_free",),
-    robustness=True,
-    beyond=("grid=8,9",),
-    timed=("training", "routers"),
+    corruption=True,
+    larger=("grid=8,9",),
+    timed=("train_step", "routed_pass"),
 )
 
 
-def commands(study):
-    return [" ".join(step.command) for step in run_all.plan(study, OUT)]
+def commands(plan):
+    return [" ".join(step.command) for step in run_all.steps(plan, OUT)]
 
 
 def test_every_run_is_trained_and_asked():
-    first, once, *rest = commands(STUDY)
+    first, once, *rest = commands(PLAN)
     configs = "digits,digits:model_0,digits:residual_1.7x"
     assert first == f"train.sweep --configs={configs} --seeds=1,2 --out=runs"
     assert once == "train.sweep --configs=digits:cell_free --seeds=1 --out=runs"
@@ -54,24 +54,25 @@ def test_every_run_is_trained_and_asked():
 
 def test_answers_are_files_of_the_run():
     """So that those of another run, or committed ones, are not taken for it."""
-    made = [step.makes for step in run_all.plan(STUDY, OUT)]
+    made = [step.makes for step in run_all.steps(PLAN, OUT)]
     assert made[:2] == [None, None] and all(path.parent.parent == OUT for path in made[2:])
 
 
 def test_finished_runs_are_collected(tmp_path):
-    assert run_all.collection([STUDY], tmp_path, Path("R")) == []
+    assert run_all.collection([PLAN], tmp_path) == []
     done = [tmp_path / name for name in ("digits-1", "digits_model_0-1")]
     for folder in done:
         folder.mkdir()
         (folder / "summary.json").touch()
     (tmp_path / "digits-2").mkdir()
-    runs, report = (step.command for step in run_all.collection([STUDY], tmp_path, Path("R")))
-    assert runs == ("benchmarks.paper.results", *map(str, done), "--out=R")
-    assert report == ("benchmarks.paper.report", *map(str, done), "--out=R")
+    assert [step.command for step in run_all.collection([PLAN], tmp_path)] == [
+        ("benchmarks.paper.results", *map(str, done)),
+        ("benchmarks.paper.readme",),
+    ]
 
 
 def test_dear_variants_are_trained_with_one_seed():
-    sweeps = lambda **fields: commands(run_all.Study("digits", **fields, once=("resnet20",)))[:2]
+    sweeps = lambda **fields: commands(run_all.Plan("digits", **fields, once=("resnet20",)))[:2]
     assert sweeps(seeds=(1, 2)) == [
         "train.sweep --configs=digits --seeds=1,2 --out=runs",
         "train.sweep --configs=digits:resnet20 --seeds=1 --out=runs",
@@ -82,19 +83,19 @@ def test_dear_variants_are_trained_with_one_seed():
 
 
 def test_more_seeds_begin_with_those_that_are_done():
-    more = run_all.with_seeds(STUDY, 3)
+    more = PLAN.with_seeds(3)
     assert more.seeds == (1, 2, 3)
-    assert set(commands(STUDY)[2:-2]) < set(commands(more))
+    assert set(commands(PLAN)[2:-2]) < set(commands(more))
     assert commands(more)[0].startswith("train.sweep --configs=digits,digits:model_0,")
     assert "digits:cell_free --seeds=1,2,3 " in commands(more)[0], "and what was trained once"
 
 
 @pytest.mark.parametrize("scale", run_all.SCALES)
 def test_every_config_and_variant_of_a_scale_exists(scale):
-    for study in run_all.SCALES[scale]:
-        assert Path(f"configs/{study.config}.py").exists()
-        for variant in (*study.variants, *study.once):
-            assert _variants.split(f"{study.config}_{variant}") == (study.config, variant)
+    for plan in run_all.SCALES[scale]:
+        assert Path(f"configs/{plan.config}.py").exists()
+        for variant in (*plan.variants, *plan.once):
+            assert _variants.split(f"{plan.config}_{variant}") == (plan.config, variant)
 
 
 def test_what_is_done_is_skipped_and_a_failure_ends_its_study(tmp_path, monkeypatch, capsys):

@@ -111,12 +111,12 @@ def test_arms_of_a_kind_share_a_program(monkeypatch):
     run = Run.prepare(tiny(prices=(0.1, 0.5, 1.0)), None)
     params, compiled = run.initial().params, []
     monkeypatch.setattr(
-        routed_pass.measure,
+        routed_pass.timing,
         "compile_function",
         lambda program, *args: compiled.append(program) or (program, {}),
     )
     times = lambda calls, seconds: {name: [1.0] for name in calls}
-    monkeypatch.setattr(routed_pass.measure, "interleave", times)
+    monkeypatch.setattr(routed_pass.timing, "interleave", times)
     rows = routed_pass.measure_routers(run, params, SUMMARY, {}, 500, 500, 0.0)
     kinds = [row["kind"] for row in rows]
     assert kinds.count("agent") == 3 and kinds.count("random") == kinds.count("confidence") == 4
