@@ -218,7 +218,7 @@ def measure_arms(
     rows, calls = [], {}
     for name, arm in chosen.items():
         own, given = weights(run, arm, params)
-        probe = model_lib.probes(arm.task.model, batch)
+        probe = inspect.probes(arm.task.model, batch)
         args = (own, probe, x, jnp.asarray(labels), jax.random.key(run.config.seed))
         row: dict[str, Any] = {"arm": name, "given": given}
         for part, function in zip(("forward", "gradient"), functions(arm), strict=True):

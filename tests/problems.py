@@ -1,4 +1,4 @@
-"""Fixed points with known answers.
+"""Fixed points with known answers, cells on a random input, and a router with given routes.
 
 `exact(*args)` is a differentiable function for the fixed point that does not iterate f: a closed
 form, a dense solve, or Newton's method on the dense Jacobian. All arrays are float64.
@@ -6,6 +6,7 @@ form, a dense solve, or Newton's method on the dense Jacobian. All arrays are fl
 
 from collections.abc import Callable
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -13,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dynalay_jax import Anderson, Broyden, Picard
+from dynalay_jax.adaptive.routers import as_mask
+from dynalay_jax.layers.registry import CELLS, STATIC
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +35,22 @@ class Problem:
             "tol": 1e-13,
             "max_steps": self.max_steps,
         }
+
+
+def route(*actions: jax.Array) -> Callable:
+    """A router: the actions [B] of the first round, of the second, ..."""
+    return lambda key, seen: as_mask(actions[seen.round], seen.layers)
+
+
+@functools.cache
+def built_cell(name: str, **fields: Any) -> tuple:
+    """Cell of 16 features, its parameters, a random input of 4 samples, and its (w, u)."""
+    cell = (CELLS | STATIC)[name](features=16, **fields)
+    below = jax.random.normal(jax.random.key(0), (4, 6, 6, 3))
+    if name == "dense":
+        below = below.reshape(4, -1)
+    params = jax.jit(cell.init)(jax.random.key(1), below)
+    return cell, params, below, jax.jit(cell.apply)(params, below)
 
 
 def _rng(seed: int) -> np.random.Generator:

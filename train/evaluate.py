@@ -78,7 +78,7 @@ class Evaluator:
             for name in ("validation", "test")
             if len((split := getattr(dataset, name)).labels)
         }
-        self._kinds = list(routers.everyone(0.0, len(task.model.widths), task.model.rounds))
+        self._kinds = list(routers.by_name(0.0, len(task.model.widths), task.model.rounds))
         self._parse(task.config.router)  # finds a mistake before training
 
     def __call__(

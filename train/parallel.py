@@ -93,14 +93,14 @@ def evaluation(task: Task) -> Callable[..., dict[str, np.ndarray]]:
 
     Returns:
         Function of (replicated params, data, indices int32 [batch], router's place in
-        `routers.everyone`, its setting, price, integer seed) → arrays as of `evaluation_step`.
+        `routers.by_name`, its setting, price, integer seed) → arrays as of `evaluation_step`.
     """
 
     def evaluate(params: PyTree, images: Any, labels: Any, index: Any, *rest: jax.Array) -> Any:
         kind, setting, price, seed = rest
         key = jax.random.fold_in(jax.random.key(seed), jax.lax.axis_index(AXIS))
-        everyone = routers.everyone(setting, len(task.model.widths), task.model.rounds)
-        router = routers.Switch(kind, tuple(everyone.values()))
+        named = routers.by_name(setting, len(task.model.widths), task.model.rounds)
+        router = routers.Switch(kind, tuple(named.values()))
         return evaluation_step(task, params, images[index], labels[index], router, price, key)
 
     mapped = jax.pmap(evaluate, AXIS, in_axes=(0, 0, 0, 0, None, None, None, None))

@@ -11,8 +11,8 @@ import numpy as np
 import optax
 
 from dynalay_jax.adaptive import macs, objective, routers
-from dynalay_jax.adaptive.inspect import call
-from dynalay_jax.adaptive.model import DynaLay, probes
+from dynalay_jax.adaptive.inspect import call, probes
+from dynalay_jax.adaptive.model import DynaLay
 from dynalay_jax.solve.solution import Stats, Status
 from train import state as state_lib
 from train.data.augment import augment
@@ -134,7 +134,7 @@ def phase_loss(
         shares = train.straight, train.everything, train.everything_layers
         router: routers.Router = routers.Warmup(*shares)
         if "agent" in phase.trains:
-            router = routers.Either(train.exploring, router, routers.Agent(explore["epsilon"]))
+            router = routers.Mixture(train.exploring, router, routers.Agent(explore["epsilon"]))
         loss, metrics = objective.main_loss(
             trained_model(task, phase),
             variables,
@@ -226,5 +226,5 @@ def _standing(iterate: jax.Array) -> jax.Array:
     """Whose solves stand after all rounds, bool [rounds, b, L] → [b, L]."""
     standing = jnp.zeros_like(iterate[0])
     for now in iterate:
-        standing = now | (standing & ~macs.run_again(now))
+        standing = now | (standing & ~macs.above_lowest(now))
     return standing

@@ -1,9 +1,9 @@
-"""The agent: what it sees of the model (φ), its network, and its adaptive softmax.
+"""The agent: its features φ of the main model, its network, and its adaptive softmax.
 
     p = AgentNet(φ),    P(0) = 1 − P(iterate),    P(l) = P(iterate) · P(l | iterate)
 
-Action 0 is "no operation", action l iterates layer l. φ is behind `stop_gradient`: the agent
-reads the main model and never pulls at it (Eq. 8).
+Action 0 iterates no layer; action l iterates layer l. φ is behind `stop_gradient`, so the agent
+reads the main model without training it (Eq. 8).
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ import jax.numpy as jnp
 
 
 class Phi(NamedTuple):
-    """φ, what the agent sees of each sample, without gradient.
+    """φ, the agent's features of each sample, without gradient.
 
     Attributes:
-        activations: float32 [B, ...], of each layer what `pool` keeps.
-        metrics: float32 [B, ...], log residuals, entropy and margin of the logits, log odds of the
+        activations: float32 [B, ...], the `pool` of each layer.
+        metrics: float32 [B, ...]: log residuals, entropy and margin of the logits, log odds of the
             most probable class, log λ, last action, progress.
     """
 
@@ -41,21 +41,21 @@ def features(
     Args:
         hs: activations of the L layers, each [B, ..., channels].
         logits: of the current state, [B, classes].
-        residuals: relative one-step residual of each layer, [B, L]; or [B, 0] to leave them out.
+        residuals: relative one-step residual of each layer, [B, L]; or [B, 0] for none.
         price: λ of Eq. 2, positive, [B].
         last_action: int32 [B], 0 … L; 0 in the first round.
-        progress: share of the rounds that is over, scalar in [0, 1).
-        last: of `pool`.
+        progress: share of the rounds that are over, scalar in [0, 1).
+        last: as in `pool`.
     """
     log_p = nn.log_softmax(logits.astype(jnp.float32))
     p = jnp.exp(log_p)
     entropy = -jnp.sum(p * log_p, axis=-1, keepdims=True)
-    # Not `top_k`: on CPU, in a larger program, it sorts all classes.
+    # Not `top_k`: in a larger program on CPU it sorts all classes.
     best = jnp.max(p, axis=-1, keepdims=True)
     others = jnp.arange(p.shape[-1]) != jnp.argmax(p, axis=-1, keepdims=True)
     second = jnp.max(p, axis=-1, keepdims=True, where=others, initial=0.0)
     batch = logits.shape[0]
-    # What is left for the other classes, in float32, is not seen above this confidence.
+    # Above this confidence the rest of the probability is lost in float32.
     sure = jnp.clip(best, max=1 - 1e-6)
     metrics = [
         jnp.log(residuals + 1e-6),
@@ -72,9 +72,9 @@ def features(
 
 
 def pool(h: jax.Array, last: bool = False) -> jax.Array:
-    """Mean and maximum over all positions: [B, ..., C] → float32 [B, 2 C]; [B, C] as it is.
+    """Mean and maximum over all positions: [B, ..., C] → float32 [B, 2 C]; [B, C] unchanged.
 
-    With `last` the last position alone, [B, C]: of a text, what is known after its last word.
+    With `last`, the last position only, [B, C]: for text, the state after the last token.
     """
     h = h.astype(jnp.float32)
     if h.ndim == 2:
@@ -86,7 +86,7 @@ def pool(h: jax.Array, last: bool = False) -> jax.Array:
 
 
 class Trunk(nn.Module):
-    """What is made of φ before anything is decided: two hidden layers.
+    """Two hidden layers on φ, before the decision.
 
     Attributes:
         hidden: width of both.
@@ -97,17 +97,17 @@ class Trunk(nn.Module):
     @nn.compact
     def __call__(self, phi: Phi) -> jax.Array:
         """float32 [..., hidden]."""
-        # Each by itself: among hundreds of activations the few metrics would hardly count.
-        seen = nn.Dense(self.hidden, name="activations")(nn.LayerNorm()(phi.activations))
-        told = nn.Dense(self.hidden, use_bias=False, name="metrics")(phi.metrics)
-        return nn.gelu(nn.Dense(self.hidden)(nn.gelu(seen + told)))
+        # Separate layers: the few metrics would have little effect among hundreds of activations.
+        activations = nn.Dense(self.hidden, name="activations")(nn.LayerNorm()(phi.activations))
+        metrics = nn.Dense(self.hidden, use_bias=False, name="metrics")(phi.metrics)
+        return nn.gelu(nn.Dense(self.hidden)(nn.gelu(activations + metrics)))
 
 
 class AgentNet(nn.Module):
     """Two-level adaptive softmax over L + 1 actions, from φ.
 
-    The head chooses between no operation, the frequent one, and iterating; the tail chooses the
-    layer from a narrower projection of the same state.
+    The head decides whether to iterate at all. The tail chooses the layer, from a narrower
+    projection of the same hidden state.
 
     Attributes:
         actions: L + 1.

@@ -1,6 +1,9 @@
-"""Estimators of the gradient of E_p[R] (Eq. 3): the reward is not differentiable in the action.
+"""Estimators of the gradient of E_p[R] (Eq. 3); the reward is not differentiable in the action.
 
-policy → propose: which actions to try → their rewards → surrogate, whose gradient it is
+    ∇ E_p[R] ≈ ∇ surrogate(policy, proposal, rewards of the proposed actions)
+
+`propose` selects actions from the policy; the rewards come from running them; the gradient of the
+`surrogate` estimates that of E_p[R].
 """
 
 from typing import NamedTuple, Protocol
@@ -15,9 +18,9 @@ class Policy(NamedTuple):
     """The agent's policy in a round.
 
     Attributes:
-        key: for what is drawn from it.
+        key: for random draws.
         log_probs: log p(action), [b, L + 1].
-        epsilon: of ε-greedy exploring.
+        epsilon: probability of a uniform action, see `routers.behaviour`.
         temperature: of the gumbel estimator.
     """
 
@@ -28,24 +31,24 @@ class Policy(NamedTuple):
 
 
 class Proposal(NamedTuple):
-    """Actions whose outcomes an estimator wants to know.
+    """Actions to run.
 
     Attributes:
         actions: int32 [K, b].
-        reach: float32 [K, b], how much each of them counts in what is expected of this round and
-            learnt in the next, without gradient; what is missing to 1 is no operation's.
+        weight: float32 [K, b], without gradient: the share of each action in the expected return,
+            and in the loss of the next round. The rest to 1 is the share of action 0.
     """
 
     actions: jax.Array
-    reach: jax.Array
+    weight: jax.Array
 
 
 class Estimator(Protocol):
-    """How E_p[R] becomes something to differentiate.
+    """A rule that makes E_p[R] differentiable.
 
-    `propose` says which actions to evaluate. `surrogate` gives [b] whose gradient in the policy's
-    log p estimates that of E_p[R], from the actions' rewards [K, b] and the reward `stay` [b] of no
-    operation.
+    `propose` returns the actions to run. `surrogate` returns [b], from the rewards [K, b] of these
+    actions and the reward `stop` [b] of action 0. Its gradient in the policy's log p estimates that
+    of E_p[R].
     """
 
     @staticmethod
@@ -53,7 +56,7 @@ class Estimator(Protocol):
 
     @staticmethod
     def surrogate(
-        policy: Policy, proposal: Proposal, rewards: jax.Array, stay: jax.Array
+        policy: Policy, proposal: Proposal, rewards: jax.Array, stop: jax.Array
     ) -> jax.Array: ...
 
 
@@ -63,23 +66,23 @@ class FullInformation:
     @staticmethod
     def propose(policy: Policy) -> Proposal:
         batch, actions = policy.log_probs.shape
-        every = jnp.tile(jnp.arange(1, actions)[:, None], (1, batch))
-        reach = behaviour(jax.lax.stop_gradient(policy.log_probs), policy.epsilon)
-        return Proposal(every, reach[:, 1:].T)
+        layers = jnp.tile(jnp.arange(1, actions)[:, None], (1, batch))
+        weight = behaviour(jax.lax.stop_gradient(policy.log_probs), policy.epsilon)
+        return Proposal(layers, weight[:, 1:].T)
 
     @staticmethod
     def surrogate(
-        policy: Policy, proposal: Proposal, rewards: jax.Array, stay: jax.Array
+        policy: Policy, proposal: Proposal, rewards: jax.Array, stop: jax.Array
     ) -> jax.Array:
         del proposal
-        table = jnp.concatenate([stay[None], rewards])
+        table = jnp.concatenate([stop[None], rewards])
         return jnp.sum(jnp.exp(policy.log_probs) * table.T, axis=-1)
 
 
 class Reinforce:
     """Policy gradient with the greedy action's reward as baseline, as in self-critical training.
 
-    The action comes from the exploring policy; its probability there corrects the weight.
+    The action is drawn from the exploring policy; an importance weight corrects for that.
 
     References:
         Williams, Machine Learning 8, 1992; Wu et al., BlockDrop, CVPR 2018.
@@ -89,14 +92,14 @@ class Reinforce:
     def propose(policy: Policy) -> Proposal:
         drawn = explore(policy.key, policy.log_probs, policy.epsilon)
         greedy = jnp.argmax(policy.log_probs, axis=-1)
-        reach = jnp.ones_like(policy.log_probs[:, 0])
-        return Proposal(jnp.stack([drawn, greedy]), jnp.stack([reach, jnp.zeros_like(reach)]))
+        weight = jnp.ones_like(policy.log_probs[:, 0])
+        return Proposal(jnp.stack([drawn, greedy]), jnp.stack([weight, jnp.zeros_like(weight)]))
 
     @staticmethod
     def surrogate(
-        policy: Policy, proposal: Proposal, rewards: jax.Array, stay: jax.Array
+        policy: Policy, proposal: Proposal, rewards: jax.Array, stop: jax.Array
     ) -> jax.Array:
-        del stay
+        del stop
         drawn = proposal.actions[0][:, None]
         pick = lambda table: jnp.take_along_axis(table, drawn, axis=-1)[:, 0]
         log_p = pick(policy.log_probs)
@@ -108,7 +111,7 @@ class Reinforce:
 class Gumbel:
     """Straight-through Gumbel-softmax: Σ_a y_a·R(a), y one-hot forward, soft backward.
 
-    Only the drawn action and no operation are evaluated; the others count as no operation.
+    Only the drawn action and action 0 have rewards; the other actions count as action 0.
 
     References:
         Jang, Gu and Poole, Categorical Reparameterization with Gumbel-Softmax, ICLR 2017.
@@ -126,12 +129,12 @@ class Gumbel:
 
     @staticmethod
     def surrogate(
-        policy: Policy, proposal: Proposal, rewards: jax.Array, stay: jax.Array
+        policy: Policy, proposal: Proposal, rewards: jax.Array, stop: jax.Array
     ) -> jax.Array:
         soft = Gumbel._soft(policy)
         chosen = jax.nn.one_hot(proposal.actions[0], soft.shape[-1], dtype=soft.dtype)
         y = chosen + soft - jax.lax.stop_gradient(soft)
-        return stay + jnp.sum(y * chosen, axis=-1) * (rewards[0] - stay)
+        return stop + jnp.sum(y * chosen, axis=-1) * (rewards[0] - stop)
 
 
 ESTIMATORS: dict[str, type[Estimator]] = {

@@ -11,41 +11,44 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax.adaptive import macs
+from dynalay_jax.adaptive.macs import Costs, macs
 from dynalay_jax.adaptive.model import DynaLay
+from dynalay_jax.solve.adjoints import Implicit
+from dynalay_jax.solve.api import backward_probe
+from dynalay_jax.solve.solution import Stats
 
 
 def call(model: DynaLay, params: Any, method: Callable, *args: Any) -> Any:
-    """`method` of the model with these parameters: `model.apply`, with arguments in their order."""
+    """`model.apply` of a method: `call(model, params, DynaLay.begin, x)`."""
     return model.apply(params, *args, method=method)
 
 
-def costs(model: DynaLay, input_shape: tuple[int, ...]) -> macs.Costs:
-    """MACs a sample of the model's parts, for inputs of `input_shape` (without the batch axis).
+def costs(model: DynaLay, input_shape: tuple[int, ...]) -> Costs:
+    """MACs of the model's parts for one sample of shape `input_shape` (without the batch axis).
 
-    What is computed once for a whole batch, as an orthogonal factor is, counts nothing.
+    Work that is done once for a whole batch, such as an orthogonal factor, counts nothing.
     """
     params = shapes(model, input_shape)
     one, two = (_costs(model, params, (batch, *input_shape)) for batch in (1, 2))
     return jax.tree.map(lambda a, b: b - a, one, two)
 
 
-def _costs(model: DynaLay, params: Any, shape: tuple[int, ...]) -> macs.Costs:
+def _costs(model: DynaLay, params: Any, shape: tuple[int, ...]) -> Costs:
     """MACs of the model's parts on a batch of inputs."""
     x = jax.ShapeDtypeStruct(shape, jnp.float32)
     run = lambda method: lambda params, *args: call(model, params, method, *args)
     result = lambda method, *args: jax.eval_shape(run(method), params, *args)
-    count = lambda method, *args: macs.macs(run(method), params, *args)
+    count = lambda method, *args: macs(run(method), params, *args)
     state = result(DynaLay.begin, x)
     inject, step = [], []
     for j in range(len(model.widths)):
         below, z = state.hs[j : j + 2]
         inputs = lambda m, h, j=j: m.layers[j](h)
         straight = lambda m, h, j=j: m.layers[j].straight(*m.layers[j](h))
-        turn = lambda m, z, w, u, j=j: m.layers[j].step(z, w, u)
+        once = lambda m, z, w, u, j=j: m.layers[j].step(z, w, u)
         inject.append(count(straight, below))
-        step.append(count(turn, z, *result(inputs, below)))
-    return macs.Costs(
+        step.append(count(once, z, *result(inputs, below)))
+    return Costs(
         stem=count(DynaLay.stem_output, x),
         inject=tuple(inject),
         step=tuple(step),
@@ -55,19 +58,38 @@ def _costs(model: DynaLay, params: Any, shape: tuple[int, ...]) -> macs.Costs:
 
 
 def shapes(model: DynaLay, input_shape: tuple[int, ...]) -> Any:
-    """Shapes and dtypes of the model's parameters, nothing computed."""
+    """Shapes and dtypes of the model's parameters, as `init` returns them; nothing is computed."""
     return jax.eval_shape(lambda key: init(model, key, input_shape), jax.random.key(0))
 
 
 def init(model: DynaLay, key: jax.Array, input_shape: tuple[int, ...]) -> Any:
-    """Parameters of main model and agent, {"params": {...}}; the agent's are under "agent"."""
+    """Parameters of main model and agent, {"params": {...}}; the agent's are under "agent".
+
+    Args:
+        model: a DynaLay.
+        key: typed PRNG key.
+        input_shape: of one sample, without the batch axis.
+    """
     x = jnp.zeros((1, *input_shape), jnp.float32)
-    everything = lambda m, x: m.observe(m.begin(x), 1.0, 0).log_probs
-    return jax.jit(lambda key: model.init(key, x, method=everything))(key)
+    decide = lambda m, x: m.observe(m.begin(x), 1.0, 0).log_probs
+    return jax.jit(lambda key: model.init(key, x, method=decide))(key)
+
+
+def probes(model: DynaLay, batch: int) -> Stats | None:
+    """The `probe` of a pass, `Stats` [rounds, L, B]; None if the adjoint has no backward solve.
+
+    As with `backward_probe`, its gradient holds steps, residual and status of each backward solve,
+    float32. Steps are 0 where no solve was needed.
+    """
+    if not isinstance(model.adjoint, Implicit):
+        return None
+    solves = (model.rounds, len(model.widths))
+    each = lambda leaf: jnp.broadcast_to(leaf, (*solves, *leaf.shape))
+    return jax.tree.map(each, backward_probe(batch))
 
 
 def certificate(model: DynaLay, params: Any, x: jax.Array) -> list[float | None]:
-    """Per layer the certified contraction factor κ, or None where the cell promises none.
+    """The certified contraction factor κ of each layer, or None if the cell has none.
 
     Args:
         model, params: the model.

@@ -1,7 +1,8 @@
-"""What a computation costs: multiply-accumulates (MACs), counted from shapes.
+"""Costs in multiply-accumulates (MACs), counted from shapes.
 
-Every router is charged by the same few lines (`spent`), from the number of evaluations that each
-sample really took.
+    spent = Σ_rounds (Σ_l steps_l · step_l + Σ_{l above the lowest iterated} inject_l + head)
+
+`spent` charges every router in the same way, by the evaluations that each sample took.
 """
 
 from collections.abc import Callable
@@ -12,16 +13,18 @@ import jax
 from jax.extend import core
 import jax.numpy as jnp
 
+from dynalay_jax.solve.closure import inner_jaxprs
+
 
 class Costs(NamedTuple):
-    """MACs a sample of a model's parts; floats, layers as tuples of length L.
+    """MACs of a model's parts for one sample; floats, with tuples of length L for layers.
 
     Attributes:
         stem: the stem.
         inject: of each layer, its injection and straight output.
         step: of each layer, one evaluation of its cell.
         head: pooling and classifier.
-        agent: one decision of the agent, what it measures included.
+        agent: one decision of the agent, with the features that it measures.
     """
 
     stem: float
@@ -39,15 +42,15 @@ class Costs(NamedTuple):
 def macs(f: Callable, *args: Any) -> float:
     """MACs of f(*args): matrix products and convolutions, from shapes alone.
 
-    Elementwise work and reductions are not counted, as is customary. Of a `cond` the dearest branch
-    counts, a `scan` counts its length times.
+    Elementwise operations and reductions are not counted, as is customary. A `cond` counts its most
+    expensive branch; a `scan` counts its length times.
 
     Args:
         f: traceable function.
         *args: arrays or `jax.ShapeDtypeStruct`s.
 
     Raises:
-        ValueError: f holds a `while_loop`, whose number of turns shapes do not tell.
+        ValueError: f contains a `while_loop`, whose number of iterations is unknown.
     """
     return _macs(jax.make_jaxpr(f)(*args).jaxpr)
 
@@ -67,23 +70,17 @@ def _macs(jaxpr: core.Jaxpr) -> float:
             out_axis = eqn.params["dimension_numbers"].rhs_spec[0]
             total += math.prod(shape(eqn.outvars[0])) * math.prod(kernel) / kernel[out_axis]
         elif name == "while":
-            raise ValueError("macs: cannot count a while_loop from shapes; count one step of it.")
+            raise ValueError("macs: cannot count a while_loop from shapes. Count one step of it.")
         elif name == "cond":
             total += max(_macs(branch.jaxpr) for branch in eqn.params["branches"])
         else:
             times = eqn.params["length"] if name == "scan" else 1
-            total += times * sum(_macs(inner) for inner in _inner(eqn))
+            total += times * sum(_macs(inner) for inner in inner_jaxprs(eqn))
     return total
 
 
-def _inner(eqn: Any) -> list[core.Jaxpr]:
-    """Jaxprs that an equation calls once."""
-    found = [eqn.params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in eqn.params]
-    return [closed.jaxpr if hasattr(closed, "jaxpr") else closed for closed in found]
-
-
-def run_again(iterate: jax.Array) -> jax.Array:
-    """The layers above the lowest one iterated, bool [..., L] of bool [..., L]."""
+def above_lowest(iterate: jax.Array) -> jax.Array:
+    """The layers above the lowest iterated one, which run again: bool [..., L] → bool [..., L]."""
     chosen = iterate.astype(jnp.int32)
     return jnp.cumsum(chosen, axis=-1) > chosen
 
@@ -91,16 +88,16 @@ def run_again(iterate: jax.Array) -> jax.Array:
 def spent(
     costs: Costs, iterate: jax.Array, steps: jax.Array, decisions: jax.Array | float = 0.0
 ) -> jax.Array:
-    """MACs spent on each sample beyond the straight pass.
+    """MACs of each sample beyond the straight pass.
 
-    A round costs the cell evaluations taken, and the injections of the layers above the lowest one
-    iterated, which run again on its new output, and the head.
+    A round costs its cell evaluations, the injections of the layers above the lowest iterated one,
+    which run again on new input, and the head.
 
     Args:
         costs: of the model.
         iterate: bool [rounds, B, L], the layers iterated.
-        steps: int32 [rounds, B, L], evaluations taken.
-        decisions: agent's decisions charged to each sample, [B] or scalar.
+        steps: int32 [rounds, B, L], evaluations of each solve.
+        decisions: number of the agent's decisions to charge, [B] or scalar.
 
     Returns:
         float32 [B].
@@ -109,12 +106,12 @@ def spent(
     inject = jnp.asarray(costs.inject, jnp.float32)
     evaluations = jnp.where(iterate, steps, 0).astype(jnp.float32)
     layers = jnp.einsum("rbl,l->b", evaluations, step) + jnp.einsum(
-        "rbl,l->b", run_again(iterate).astype(jnp.float32), inject
+        "rbl,l->b", above_lowest(iterate).astype(jnp.float32), inject
     )
     heads = jnp.sum(jnp.any(iterate, axis=-1), axis=0).astype(jnp.float32)
     return layers + heads * costs.head + jnp.asarray(decisions, jnp.float32) * costs.agent
 
 
 def budget(costs: Costs, max_steps: int) -> float:
-    """The dearest a sample can get in one round: every layer iterated for `max_steps`."""
+    """The highest cost of a round, in MACs: every layer iterated for `max_steps`."""
     return sum(costs.step) * max_steps + sum(costs.inject[1:]) + costs.head

@@ -1,12 +1,12 @@
-"""DynaLay: fixed-point-iterative layers, and an agent that says which to iterate for each sample.
+"""DynaLay: fixed-point layers, and an agent that chooses which to iterate for each sample.
 
     begin      h_0 = stem(x),  u_l = inject_l(h_{l−1}),  h_l = g_l(0, u_l),  logits = head(h_L)
     observe    p = AgentNet(φ(h_1 … h_L, logits, λ)),  a ~ router
-    sweep      h*_a = g_a(h*_a, u_a);  layers a + 1 … L run straight again, on the new input
+    sweep      h*_a = g_a(h*_a, u_a);  layers a + 1 … L run straight again on the new input
 
-Observing and sweeping repeat for `rounds` rounds; "no operation" ends a sample's thinking. All
-samples of a batch go through the same program: who acts is a mask, and compaction keeps samples
-that are done from costing anything.
+`observe` and `sweep` repeat for `rounds` rounds. Action 0 (no layer) ends the rounds of a sample.
+All samples of a batch run through the same program: a mask selects the samples to iterate, and
+compaction saves the time of the others.
 """
 
 import functools
@@ -16,16 +16,17 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax.adaptive import agent as agent_lib
+from dynalay_jax.adaptive.agent import AgentNet, features, pool
 from dynalay_jax.adaptive.routers import Observation, Router
-from dynalay_jax.layers.base import Cell
+from dynalay_jax.layers.base import Cell, reinject
 from dynalay_jax.layers.concave import ConcaveConv
 from dynalay_jax.layers.convolution import fast_convolution
 from dynalay_jax.layers.registry import CELLS, STATIC
-from dynalay_jax.solve import buckets, per_sample
+from dynalay_jax.solve import per_sample
 from dynalay_jax.solve.adjoints import Implicit, Unrolled
-from dynalay_jax.solve.api import backward_probe, fixed_point
+from dynalay_jax.solve.api import fixed_point
 from dynalay_jax.solve.compaction import Compaction
+from dynalay_jax.solve.loop import relative_residual
 from dynalay_jax.solve.solution import Solution, Stats, Status
 from dynalay_jax.solve.solvers import Picard, Solver
 
@@ -34,14 +35,14 @@ _CELLS = CELLS | STATIC
 
 
 class State(NamedTuple):
-    """The model's activations for a batch, between rounds.
+    """The activations of a batch, between rounds.
 
     Attributes:
         hs: h_0 … h_L; h_0 is the stem's output.
-        us: u_1 … u_L, what the layers are injected with; pytrees of leaves [B, ...].
+        us: u_1 … u_L, the injections of the layers; pytrees of leaves [B, ...].
         logits: [B, classes].
-        action: int32 [B], the last round's (lowest) iterated layer, 0 for none.
-        streak: int32 [B], rounds in a row in which the same layer was chosen (n_i of Eq. 2).
+        action: int32 [B], the lowest layer iterated in the last round, 0 for none.
+        streak: int32 [B], consecutive rounds with the same action (n_i of Eq. 2), 0 for none.
     """
 
     hs: tuple[jax.Array, ...]
@@ -52,13 +53,13 @@ class State(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """What one sweep did: bool, int32, float32 and int32 [B, L]; layers left alone have 0 steps.
+    """What one sweep did, each [B, L].
 
     Attributes:
-        iterate: layers iterated.
-        steps: evaluations of the cell.
-        residual: relative residual reached.
-        status: `Status` of the solve.
+        iterate: bool, the layers iterated.
+        steps: int32, evaluations of the cell; 0 for the other layers.
+        residual: float32, the final relative residual; 0 for the other layers.
+        status: int32, `Status` of the solve.
     """
 
     iterate: jax.Array
@@ -68,13 +69,13 @@ class Sweep(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """Every decision of a forward pass; `cost.spent` says what they cost in MACs.
+    """Every decision of a forward pass; `macs.spent` computes their cost.
 
     Attributes:
         sweeps: `Sweep` with a leading axis of rounds.
-        log_probs: the agent's, float32 [rounds, B, L + 1].
+        log_probs: log p(action) of the agent, float32 [rounds, B, L + 1].
         straight_logits: of the straight pass, [B, classes].
-        actions: int32 [rounds, B], the (lowest) layer iterated, 0 for none.
+        actions: int32 [rounds, B], the lowest layer iterated, 0 for none.
     """
 
     sweeps: Sweep
@@ -91,18 +92,18 @@ class DynaLay(nn.Module):
         widths: features of the L layers.
         strides: of their injections; same length.
         windows: sides of the injections' kernels; same length, or () for 3 everywhere.
-        cell: name in `cells.CELLS` or `static_cells.STATIC`.
-        gain, own, offset, hard_gates: of `cells.ConcaveConv`; ignored by other cells.
-        stem: channels of a 3×3 convolution before the layers; 0 takes the input as it is.
-        vocabulary: 0, or the number of tokens that inputs [B, height, width, 1] are made of; the
-            stem is then an embedding of each.
-        last: whether head and agent read the last position alone, see `agent.pool`.
+        cell: name in `CELLS` or `STATIC` of `layers.registry`.
+        gain, own, offset, hard_gates: of `ConcaveConv`; other cells ignore them.
+        stem: channels of a 3×3 convolution before the layers; 0 for no stem.
+        vocabulary: 0, or the number of tokens for inputs [B, height, width, 1] of tokens; the stem
+            is then an embedding.
+        last: whether head and agent read only the last position, see `agent.pool`.
         norm: whether injections are normalised.
-        rounds: of observing and sweeping, ≥ 1.
+        rounds: number of rounds of `observe` and `sweep`, ≥ 1.
         tol, max_steps, solver, adjoint: of `fixed_point`.
-        compact: smallest bucket of its compaction, 0 for none.
-        residual_features: whether the agent sees each layer's one-step residual, which costs an
-            evaluation of every cell.
+        compact: smallest bucket of the compaction, 0 for no compaction.
+        residual_features: whether the agent sees the one-step residual of each layer, which costs
+            an evaluation of every cell.
         agent_hidden: width of the agent.
         dtype: of the computation.
     """
@@ -131,27 +132,14 @@ class DynaLay(nn.Module):
     dtype: Any = jnp.float32
 
     def setup(self) -> None:
-        layers = len(self.widths)
-        if self.rounds < 1:
-            raise ValueError(f"rounds: expected 1 or more, got {self.rounds}.")
-        windows = self.windows or (3,) * layers
-        for name, values in (("strides", self.strides), ("windows", windows)):
-            if len(values) != layers:
-                raise ValueError(
-                    f"{name}: expected one for each of the {layers} widths, got {len(values)}."
-                )
-        if self.cell not in _CELLS:
-            raise ValueError(f"cell: expected one of {', '.join(_CELLS)}, got {self.cell!r}.")
+        windows = self.windows or (3,) * len(self.widths)
+        self._check(windows)
         cell = functools.partial(_CELLS[self.cell], norm=self.norm, dtype=self.dtype)
         if issubclass(_CELLS[self.cell], ConcaveConv):
             names = ("gain", "own", "offset", "hard_gates")
             cell = functools.partial(cell, **{name: getattr(self, name) for name in names})
         self.first: Any = None
         if self.vocabulary:
-            if self.stem < 1:
-                raise ValueError(
-                    f"stem: expected 1 or more, the width of the embedding, got {self.stem}."
-                )
             self.first = nn.Embed(self.vocabulary, self.stem, dtype=self.dtype)
         elif self.stem:
             self.first = nn.Conv(
@@ -161,10 +149,26 @@ class DynaLay(nn.Module):
             cell(features=width, stride=stride, window=window)
             for width, stride, window in zip(self.widths, self.strides, windows, strict=True)
         ]
-        # Straight and iterated activations differ in scale; one classifier reads both.
+        # Straight and iterated activations differ in scale, and one classifier reads both.
         self.scale = nn.LayerNorm(dtype=jnp.float32)
         self.classifier = nn.Dense(self.classes, dtype=jnp.float32)
-        self.agent = agent_lib.AgentNet(len(self.widths) + 1, self.agent_hidden)
+        self.agent = AgentNet(len(self.widths) + 1, self.agent_hidden)
+
+    def _check(self, windows: tuple[int, ...]) -> None:
+        layers = len(self.widths)
+        if self.rounds < 1:
+            raise ValueError(f"rounds: expected 1 or more, got {self.rounds}.")
+        for name, values in (("strides", self.strides), ("windows", windows)):
+            if len(values) != layers:
+                raise ValueError(
+                    f"{name}: expected one for each of the {layers} widths, got {len(values)}."
+                )
+        if self.cell not in _CELLS:
+            raise ValueError(f"cell: expected one of {', '.join(_CELLS)}, got {self.cell!r}.")
+        if self.vocabulary and self.stem < 1:
+            raise ValueError(
+                f"stem: expected 1 or more, the width of the embedding, got {self.stem}."
+            )
 
     def __call__(
         self,
@@ -178,10 +182,10 @@ class DynaLay(nn.Module):
 
         Args:
             x: [B, height, width, channels] (or [B, n] for dense cells).
-            router: who decides, see `routers`.
-            price: λ of Eq. 2 that the agent is told, positive, [B] or scalar.
-            key: for routers that draw at random.
-            probe: `probes(model, B)`; its cotangent is the account of the backward solves.
+            router: chooses the layers to iterate, see `routers`.
+            price: λ of Eq. 2, a feature of the agent, positive, [B] or scalar.
+            key: typed PRNG key for routers that draw at random.
+            probe: `probes(model, B)`; its cotangent is the report of the backward solves.
 
         Returns:
             logits float32 [B, classes], and the trace.
@@ -209,7 +213,7 @@ class DynaLay(nn.Module):
         return State(tuple(hs), tuple(us), self.head(hs[-1]), none, none)
 
     def stem_output(self, x: jax.Array) -> jax.Array:
-        """h_0 of an input [B, ...]."""
+        """h_0 of the input [B, ...]."""
         if self.vocabulary:
             return self.first(x[..., 0].astype(jnp.int32))
         x = x.astype(self.dtype)
@@ -217,16 +221,16 @@ class DynaLay(nn.Module):
 
     def head(self, h: jax.Array) -> jax.Array:
         """Logits float32 [B, classes] of the last layer's activation."""
-        return self.classifier(self.scale(agent_lib.pool(h, self.last)))
+        return self.classifier(self.scale(pool(h, self.last)))
 
     def observe(self, state: State, price: jax.Array | float, i: int) -> Observation:
-        """What routers see in round i; no gradient flows into the state."""
+        """The input of routers in round i; no gradient flows into the state."""
         state = jax.lax.stop_gradient(state)
         batch = state.logits.shape[0]
         residuals = jnp.zeros((batch, 0), jnp.float32)
         if self.residual_features:
             residuals = jnp.stack([self._residual(state, j) for j in range(len(self.layers))], -1)
-        phi = agent_lib.features(
+        phi = features(
             state.hs[1:],
             state.logits,
             residuals,
@@ -238,11 +242,10 @@ class DynaLay(nn.Module):
         return Observation(state.logits, self.agent(phi), i)
 
     def _residual(self, state: State, j: int) -> jax.Array:
-        """‖g(h) − h‖ / ‖g(h)‖ of layer j, float32 [B]."""
+        """Relative residual of one step of layer j, float32 [B]."""
         layer, h = self.layers[j], state.hs[j + 1]
         w, u = layer(state.hs[j])
-        new = layer.step(h, w, u)
-        return per_sample.norm(new - h) / (per_sample.norm(new) + 1e-12)
+        return relative_residual(h, layer.step(h, w, u), 1e-12)
 
     def sweep(
         self, state: State, iterate: jax.Array, probe: Stats | None = None
@@ -250,23 +253,22 @@ class DynaLay(nn.Module):
         """Iterates the masked layers, and runs the layers above them straight again.
 
         Args:
-            state: before.
+            state: of the samples before.
             iterate: bool [B, L].
-            probe: None, or `Stats` [L, B] for the accounts of the backward solves.
+            probe: None, or `Stats` [L, B] for the reports of the backward solves.
 
         Returns:
             The new state, and what was done.
         """
-        if self.cell in STATIC:  # everything is at its fixed point already
-            return state, _nothing(iterate)
+        if self.cell in STATIC:  # every layer is at its fixed point already
+            return state, _empty_sweep(iterate)
         hs, us, stats = [state.hs[0]], [], []
         changed = jnp.zeros(iterate.shape[:1], bool)
         for j, layer in enumerate(self.layers):
-            # The injection that comes with w is of the state before; nobody reads it, and under
-            # `jit` it costs nothing.
+            # The injection that comes with w is not used, and under `jit` it costs nothing.
             (w, _), u, start = layer(state.hs[j]), state.us[j], state.hs[j + 1]
             if j:
-                u = injected_again(layer, hs[-1], changed, u, self.compact)
+                u = reinject(layer, hs[-1], changed, u, self.compact)
                 start = per_sample.select(changed, layer.straight(w, u), start)
             solution = self._solve(layer, start, w, u, iterate[:, j], _part(probe, j))
             hs.append(solution.value)
@@ -284,7 +286,7 @@ class DynaLay(nn.Module):
         self, layer: Cell, start: jax.Array, w: Any, u: Any, mask: jax.Array, probe: Stats | None
     ) -> Solution:
         compact = Compaction(self.compact, arg_axes=(None, 0)) if self.compact else False
-        # Unrolled are the paper's steps: a map that is there at once leaves nothing to unroll.
+        # Unrolling is of the paper's steps; a map that converges in one step would leave none.
         return fixed_point(
             layer.step if isinstance(self.adjoint, Unrolled) else layer.iterate,
             start,
@@ -300,8 +302,8 @@ class DynaLay(nn.Module):
         )
 
 
-def _nothing(iterate: jax.Array) -> Sweep:
-    """The sweep that spends nothing on anyone, for a mask bool [B, L]."""
+def _empty_sweep(iterate: jax.Array) -> Sweep:
+    """A sweep that iterates no layer, for a mask bool [B, L]."""
     steps = jnp.zeros_like(iterate, jnp.int32)
     return Sweep(
         iterate=jnp.zeros_like(iterate),
@@ -313,45 +315,3 @@ def _nothing(iterate: jax.Array) -> Sweep:
 
 def _part(probe: Stats | None, i: int) -> Stats | None:
     return None if probe is None else jax.tree.map(lambda leaf: leaf[i], probe)
-
-
-def probes(model: DynaLay, batch: int) -> Stats | None:
-    """The `probe` of a pass, [rounds, L, B]; None where there is no backward solve to account for.
-
-    As with `backward_probe`, what `jax.grad` returns for it are steps, residual and status of each
-    backward solve, float32; steps are 0 where none was needed.
-    """
-    if not isinstance(model.adjoint, Implicit):
-        return None
-    solves = (model.rounds, len(model.widths))
-    each = lambda leaf: jnp.broadcast_to(leaf, (*solves, *leaf.shape))
-    return jax.tree.map(each, backward_probe(batch))
-
-
-def injected_again(
-    layer: Cell, below: jax.Array, changed: jax.Array, u: PyTree, min_bucket: int
-) -> PyTree:
-    """What a layer is injected with, computed anew for the samples that changed.
-
-    Args:
-        layer: bound to its parameters.
-        below: activations of the layer below, [B, ...].
-        changed: bool [B].
-        u: what the layer was injected with before, leaves [B, ...].
-        min_bucket: the samples that changed are gathered into the smallest bucket that holds them,
-            none smaller than this; 0 computes all and drops what is not needed.
-
-    Returns:
-        u, with new values where `changed`.
-    """
-    if not min_bucket:
-        return per_sample.select(changed, layer(below)[1], u)
-    module, variables = layer.unbind()
-    variables, u = per_sample.vary_like((variables, u), below, changed)
-
-    def inject(level: int, ids: jax.Array | None, operands: tuple, fixed: tuple) -> PyTree:
-        variables, below = operands
-        return module.apply(variables, buckets.gather(below, ids))[1]
-
-    sizes = buckets.bucket_sizes(len(changed), min_bucket, between=True)
-    return buckets.update(inject, changed, u, (variables, below), sizes)

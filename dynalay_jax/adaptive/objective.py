@@ -2,10 +2,11 @@
 
     R_i = α·[correct_i] − β·C_i − λ·n_i·C_i        L = CE − γ·E_p[R]
 
-C_i is what an action costs beyond the straight pass, as a share of the model's budget: every layer
-iterated for `max_steps`. (In multiples of the straight pass, as the paper can also be read, a solve
-of a few evaluations costs more at β = 0.3 than a right answer wins, and the agent never iterates.)
-With several rounds R is the return: α for being right in the end, less what all decisions cost.
+C_i is the cost of an action beyond the straight pass, as a share of the model's budget (every layer
+iterated for `max_steps`). The paper can also be read as multiples of the straight pass. Then at
+β = 0.3 a solve of a few evaluations costs more than a correct answer earns, and the agent never
+iterates. With several rounds R is the return: α if the final answer is correct, minus the costs of
+all decisions.
 """
 
 from collections.abc import Callable
@@ -16,9 +17,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dynalay_jax.adaptive import macs as cost_lib
 from dynalay_jax.adaptive.estimators import ESTIMATORS, Policy
 from dynalay_jax.adaptive.inspect import call
+from dynalay_jax.adaptive.macs import Costs, budget, spent
 from dynalay_jax.adaptive.model import DynaLay, State
 from dynalay_jax.adaptive.routers import as_mask
 from dynalay_jax.solve.solution import Stats
@@ -46,7 +47,7 @@ class Objective:
     Attributes:
         alpha, beta, gamma: of Eqs. 2 and 3.
         estimator: name in `ESTIMATORS`.
-        fraction: share of a batch on which actions are compared.
+        fraction: share of a batch for which actions are compared.
         temperature: of the gumbel estimator.
     """
 
@@ -65,7 +66,10 @@ class Objective:
     def reward(
         self, correct: jax.Array, cost: jax.Array, streak: jax.Array, price: jax.Array
     ) -> Reward:
-        """Terms of Eq. 2 for [correct] (bool), C, n (int) and λ, broadcast against each other."""
+        """Terms of Eq. 2 for [correct] (bool), C (`cost`), n (`streak`) and λ (`price`).
+
+        The arguments are broadcast against each other.
+        """
         cost = cost.astype(jnp.float32)
         return Reward(
             self.alpha * correct.astype(jnp.float32),
@@ -75,8 +79,8 @@ class Objective:
 
 
 def floored(log_probs: jax.Array, floor: jax.Array | float) -> jax.Array:
-    """log of (1 − A·floor)·p + floor: no action of A falls below `floor`."""
-    # In logarithms: a probability that underflows must not make them infinite where floor is 0.
+    """log of (1 − A·floor)·p + floor, with A actions: no probability is below `floor`."""
+    # In logarithms, so that a probability that underflows stays finite if floor is 0.
     kept = jnp.log1p(-log_probs.shape[-1] * jnp.asarray(floor, log_probs.dtype))
     return jnp.logaddexp(log_probs + kept, jnp.log(jnp.asarray(floor, log_probs.dtype)))
 
@@ -89,7 +93,7 @@ def agent_loss(
     price: jax.Array,
     key: jax.Array,
     settings: Objective,
-    costs: cost_lib.Costs,
+    costs: Costs,
     epsilon: jax.Array | float = 0.0,
     floor: jax.Array | float = 0.0,
     entropy: jax.Array | float = 0.0,
@@ -101,36 +105,36 @@ def agent_loss(
         x: inputs [b, ...].
         labels: int32 [b].
         price: λ, float32 [b].
-        key: for exploring.
+        key: for exploration.
         settings: of reward and estimator.
         costs: of the model.
-        epsilon: of the exploring policy.
-        floor: of every action's probability.
-        entropy: weight of a bonus for the policy's entropy, beside γ·E_p[R].
+        epsilon: of the exploring policy, see `routers.behaviour`.
+        floor: least probability of every action.
+        entropy: weight of a bonus for the policy's entropy, added to γ·E_p[R].
 
     Returns:
-        Scalar whose gradient is that of the loss (with several rounds its value is not: later
-        returns count in it twice), and a dict of scalar means: return and its terms, of what the
-        estimator draws; in the first round the entropy of the policy, and `action_0` …
-        `action_L`, its probabilities.
+        A scalar whose gradient is that of the loss (with several rounds its value is not the loss,
+        because later returns count twice), and a dict of scalar means: the return and its terms,
+        for the actions of the estimator; in the first round the entropy of the policy, and its
+        probabilities `action_0` … `action_L`.
     """
-    game = _Game(model, params, settings, costs, epsilon, floor, entropy)
-    state = call(model, game.frozen, DynaLay.begin, x)
-    outlook, metrics = _play(game, state, labels, price, key, 0)
+    setup = _Setup(model, params, settings, costs, epsilon, floor, entropy)
+    state = call(model, setup.frozen, DynaLay.begin, x)
+    expected, metrics = _expect(setup, state, labels, price, key, 0)
     for name in Reward._fields:
-        metrics[f"reward_{name}"] = jnp.mean(getattr(outlook.value, name))
-    metrics["reward"] = jnp.mean(outlook.value.total)
-    return -jnp.mean(outlook.objective), metrics
+        metrics[f"reward_{name}"] = jnp.mean(getattr(expected.value, name))
+    metrics["reward"] = jnp.mean(expected.value.total)
+    return -jnp.mean(expected.objective), metrics
 
 
 @dataclasses.dataclass(frozen=True)
-class _Game:
-    """What does not change between the rounds; fields as in `agent_loss`."""
+class _Setup:
+    """Arguments of `agent_loss` that do not change between the rounds."""
 
     model: DynaLay
     params: PyTree
     settings: Objective
-    costs: cost_lib.Costs
+    costs: Costs
     epsilon: jax.Array | float
     floor: jax.Array | float
     entropy: jax.Array | float
@@ -140,69 +144,69 @@ class _Game:
         return jax.lax.stop_gradient(self.params)
 
 
-class _Outlook(NamedTuple):
-    """What lies ahead of each sample [b]: its expected return, and what to maximise."""
+class _Expected(NamedTuple):
+    """The expected return of each sample [b], and the objective to maximise."""
 
     value: Reward
     objective: jax.Array
 
 
-def _play(
-    game: _Game, state: State, labels: jax.Array, price: jax.Array, key: jax.Array, i: int
-) -> tuple[_Outlook, dict[str, jax.Array]]:
-    """Round i and, from the state of every action that is tried, the rounds after it.
+def _expect(
+    setup: _Setup, state: State, labels: jax.Array, price: jax.Array, key: jax.Array, i: int
+) -> tuple[_Expected, dict[str, jax.Array]]:
+    """Round i and, from the state after each proposed action, the rounds after it.
 
         Q(s, 0) = α·[correct(s)],    Q(s, a) = V(s') − β·C_a − λ·n·C_a,    V(s) = Σ_a q(a)·Q(s, a)
 
-    with s' the state after a, q the exploring policy, and V = Q(·, 0) after the last round.
+    Here s' is the state after a, q the exploring policy, and V = Q(·, 0) after the last round.
     """
-    settings, estimator = game.settings, ESTIMATORS[game.settings.estimator]
+    settings, estimator = setup.settings, ESTIMATORS[setup.settings.estimator]
     draw, later = jax.random.split(key)
-    seen = call(game.model, game.params, DynaLay.observe, state, price, i)
-    log_probs = floored(seen.log_probs, game.floor)
-    policy = Policy(draw, log_probs, game.epsilon, settings.temperature)
+    seen = call(setup.model, setup.params, DynaLay.observe, state, price, i)
+    log_probs = floored(seen.log_probs, setup.floor)
+    policy = Policy(draw, log_probs, setup.epsilon, settings.temperature)
     proposal = estimator.propose(policy)
-    stop = _stopping(settings, state, labels, price)
+    stop = _stop_reward(settings, state, labels, price)
 
     tries = len(proposal.actions)
     tile = lambda leaf: jnp.concatenate([leaf] * tries)
     tiled = jax.tree.map(tile, (state, labels, price))
-    states, paid = _outcomes(game, tiled[0], proposal.actions.reshape(-1), tiled[2])
-    ahead = _Outlook(_stopping(settings, states, *tiled[1:]), jnp.zeros_like(tiled[2]))
-    if i + 1 < game.model.rounds:
-        goes_on, _ = _play(game, states, tiled[1], tiled[2], later, i + 1)
+    states, paid = _apply_actions(setup, tiled[0], proposal.actions.reshape(-1), tiled[2])
+    ahead = _Expected(_stop_reward(settings, states, *tiled[1:]), jnp.zeros_like(tiled[2]))
+    if i + 1 < setup.model.rounds:
+        next_rounds, _ = _expect(setup, states, tiled[1], tiled[2], later, i + 1)
         stopped = states.action == 0
-        ahead = jax.tree.map(lambda end, more: jnp.where(stopped, end, more), ahead, goes_on)
+        ahead = jax.tree.map(lambda end, more: jnp.where(stopped, end, more), ahead, next_rounds)
     split = lambda leaf: leaf.reshape(tries, -1)
     values = jax.tree.map(lambda now, more: split(now + more), paid, ahead.value)
 
     surrogate = estimator.surrogate(policy, proposal, values.total, stop.total)
     uncertainty = -jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1)
-    objective = settings.gamma * surrogate + game.entropy * uncertainty
-    objective += jnp.sum(proposal.reach * split(ahead.objective), axis=0)
-    rest = 1 - jnp.sum(proposal.reach, axis=0)
-    expected = lambda end, each: rest * end + jnp.sum(proposal.reach * each, axis=0)
+    objective = settings.gamma * surrogate + setup.entropy * uncertainty
+    objective += jnp.sum(proposal.weight * split(ahead.objective), axis=0)
+    rest = 1 - jnp.sum(proposal.weight, axis=0)
+    mean = lambda end, each: rest * end + jnp.sum(proposal.weight * each, axis=0)
     p = jnp.mean(jnp.exp(log_probs), axis=0)
     metrics = {f"action_{action}": p[action] for action in range(len(p))}
     metrics["routing_entropy"] = jnp.mean(uncertainty)
-    return _Outlook(jax.tree.map(expected, stop, values), objective), metrics
+    return _Expected(jax.tree.map(mean, stop, values), objective), metrics
 
 
-def _stopping(settings: Objective, state: State, labels: jax.Array, price: jax.Array) -> Reward:
-    """Reward [b] of no operation."""
+def _stop_reward(settings: Objective, state: State, labels: jax.Array, price: jax.Array) -> Reward:
+    """Reward [b] of action 0."""
     correct = jnp.argmax(state.logits, -1) == labels
     return settings.reward(correct, jnp.zeros_like(price), state.streak, price)
 
 
-def _outcomes(
-    game: _Game, state: State, actions: jax.Array, price: jax.Array
+def _apply_actions(
+    setup: _Setup, state: State, actions: jax.Array, price: jax.Array
 ) -> tuple[State, Reward]:
-    """States after the actions [b], and rewards [b] for what they cost."""
-    iterate = as_mask(actions, len(game.model.widths))
-    swept, sweep = call(game.model, game.frozen, DynaLay.sweep, state, iterate)
-    macs = cost_lib.spent(game.costs, iterate[None], sweep.steps[None])
-    share = macs / cost_lib.budget(game.costs, game.model.max_steps)
-    return swept, game.settings.reward(jnp.zeros_like(iterate[:, 0]), share, swept.streak, price)
+    """States after the actions [b], and the rewards [b] for their costs."""
+    iterate = as_mask(actions, len(setup.model.widths))
+    swept, sweep = call(setup.model, setup.frozen, DynaLay.sweep, state, iterate)
+    macs = spent(setup.costs, iterate[None], sweep.steps[None])
+    share = macs / budget(setup.costs, setup.model.max_steps)
+    return swept, setup.settings.reward(jnp.zeros_like(iterate[:, 0]), share, swept.streak, price)
 
 
 def main_loss(
@@ -213,21 +217,21 @@ def main_loss(
     router: Callable,
     price: jax.Array,
     key: jax.Array,
-    costs: cost_lib.Costs,
+    costs: Costs,
     label_smoothing: float = 0.0,
     probe: Stats | None = None,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Cross-entropy of the routed pass; FPI gradients reach only the layers iterated (Eq. 4).
+    """Cross-entropy of the routed pass; FPI gradients reach only the iterated layers (Eq. 4).
 
     Args:
         model, params, x, labels, price, key, costs: as in `agent_loss`.
-        router: who decides.
+        router: chooses the layers to iterate.
         label_smoothing: in [0, 1).
-        probe: see `model.probes`.
+        probe: see `inspect.probes`.
 
     Returns:
         Scalar loss, and a dict of scalar means: `cross_entropy`, `accuracy`, `macs` (of the whole
-        pass, per sample), `steps` (of iterated samples), `unconverged` (share of solves).
+        pass, for each sample), `steps` (for each solve), `unconverged` (share of the solves).
     """
     logits, trace = call(model, params, DynaLay.__call__, x, router, price, key, probe)
     targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), label_smoothing)
@@ -235,7 +239,7 @@ def main_loss(
     sweeps = trace.sweeps
     solves = jnp.maximum(jnp.sum(sweeps.iterate), 1).astype(jnp.float32)
     over = lambda value: jnp.sum(value).astype(jnp.float32) / solves
-    macs = cost_lib.spent(costs, sweeps.iterate, sweeps.steps)
+    macs = spent(costs, sweeps.iterate, sweeps.steps)
     return loss, {
         "cross_entropy": loss,
         "accuracy": jnp.mean((jnp.argmax(logits, -1) == labels).astype(jnp.float32)),

@@ -1,10 +1,11 @@
-"""Who decides: for every sample, which layers to iterate to their fixed points.
+"""Routers: which layers to iterate for each sample.
 
-A router is called once a round with a key and an `Observation`, and answers with a mask [B, L]:
-True where that layer is iterated for that sample. The agent chooses one layer or none; the others
-run the same weights under other rules, to compare with at equal cost, and, as they would make
-nothing of what came of it, in the first round only. Fields may be traced arrays, so a threshold or
-a rate can change without recompiling.
+    mask = router(key, observation)    bool [B, L], True where the layer is iterated for the sample
+
+A router is called once in each round. The agent chooses one layer or none. The other routers apply
+fixed rules to the same weights, for comparison at equal cost. They do not use what the first round
+changed, so they iterate in the first round only. Fields may be traced arrays: a threshold or a rate
+can change without recompiling.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ import jax.numpy as jnp
 
 
 class Observation(NamedTuple):
-    """What a router may look at.
+    """The input of a router.
 
     Attributes:
         logits: of the current state, [B, classes].
@@ -39,12 +40,12 @@ Router = Callable[[jax.Array, Observation], jax.Array]
 
 
 def _once(mask: jax.Array, seen: Observation) -> jax.Array:
-    """The mask in the first round, nothing in later ones."""
+    """The mask in the first round, all False in later rounds."""
     return mask if seen.round == 0 else jnp.zeros_like(mask)
 
 
 def as_mask(actions: jax.Array, layers: int) -> jax.Array:
-    """Mask [..., layers] of actions [...], 0 (none) … layers."""
+    """Mask [..., layers] of actions [...] from 0 (no layer) to `layers`."""
     return jax.nn.one_hot(actions, layers + 1, dtype=bool)[..., 1:]
 
 
@@ -53,8 +54,8 @@ class Agent:
     """The agent: its most probable action, or a sample of its exploring policy.
 
     Attributes:
-        epsilon: None takes the most probable action. A number in [0, 1] samples p, and with that
-            probability a uniform action (training).
+        epsilon: None takes the most probable action. A number ε in [0, 1] samples from
+            `behaviour`, as in training.
     """
 
     epsilon: float | jax.Array | None = None
@@ -79,7 +80,7 @@ def explore(key: jax.Array, log_probs: jax.Array, epsilon: float | jax.Array) ->
 
 @dataclasses.dataclass(frozen=True)
 class Constant:
-    """The same layers for every sample: () is Model 0, (0,) and (0, 1) Models 1 and 2, None all.
+    """The same layers for every sample; () is the paper's Model 0, (0,) Model 1, (0, 1) Model 2.
 
     Attributes:
         iterated: indices of the layers from 0; None for all layers.
@@ -96,11 +97,11 @@ class Constant:
 
 @dataclasses.dataclass(frozen=True)
 class Random:
-    """Each sample iterates a random set of layers, whatever it looks like.
+    """A random set of layers for each sample.
 
     Attributes:
-        rate: mean number of layers iterated, in [0, L]: the number drawn is one of the two
-            integers beside it, the layers are uniform. 0 is none, 1 one random layer, L all.
+        rate: mean number of layers, in [0, L]. The number for a sample is the integer below or
+            above the rate, and the layers are uniform. 0 is none, 1 one random layer, L all.
     """
 
     rate: float | jax.Array
@@ -117,7 +118,7 @@ class Random:
 
 @dataclasses.dataclass(frozen=True)
 class Confidence:
-    """Iterates given layers where the largest class probability is below a threshold.
+    """Iterates given layers if the largest class probability is below a threshold.
 
     Attributes:
         threshold: in [0, 1].
@@ -134,48 +135,34 @@ class Confidence:
 
 
 @dataclasses.dataclass(frozen=True)
-class Fixed:
-    """Given actions, one a sample: to ask what another route would have done.
-
-    Attributes:
-        actions: int32 [B], 0 … L.
-    """
-
-    actions: jax.Array
-
-    def __call__(self, key: jax.Array, seen: Observation) -> jax.Array:
-        del key
-        return _once(as_mask(self.actions, seen.layers), seen)
-
-
-@dataclasses.dataclass(frozen=True)
 class Warmup:
-    """Training of the main model without an agent, so that every action is good at its job.
+    """Routes for training the main model without an agent, so that every action is trained.
 
     Attributes:
-        straight: share of samples that iterate nothing.
-        everything: share that iterates all layers; the others iterate one, layers in equal shares.
-        layers: how many layers, from the first, are "all layers"; 0 for all there are.
+        straight: share of samples on the straight pass.
+        all_layers: share of samples that iterate all layers. The other samples iterate one layer,
+            each layer for an equal share.
+        layers: number of layers, from the first, that count as all layers; 0 for all L.
     """
 
     straight: float = 0.5
-    everything: float = 0.1
+    all_layers: float = 0.1
     layers: int = 0
 
     def __call__(self, key: jax.Array, seen: Observation) -> jax.Array:
-        # A place in [0, 1) for each sample, evenly spread: the shares of a batch are as asked for,
-        # which is less noise than drawing each sample, and buckets of compaction that fit.
+        # A place in [0, 1) for each sample, evenly spread. The shares of each batch are then exact:
+        # less noise than independent draws, and a good fit for the buckets of compaction.
         batch, layers = seen.logits.shape[0], seen.layers
         place = (jax.random.permutation(key, batch).astype(jnp.float32) + 0.5) / batch
-        one = max(1 - self.straight - self.everything, 1e-6)
+        one = max(1 - self.straight - self.all_layers, 1e-6)
         layer = jnp.floor(layers * place / one).astype(jnp.int32) + 1
         chosen = as_mask(jnp.where(layer <= layers, layer, 0), layers)
         first = jnp.arange(layers) < (self.layers or layers)
-        return _once(chosen | ((place >= 1 - self.everything)[:, None] & first[None]), seen)
+        return _once(chosen | ((place >= 1 - self.all_layers)[:, None] & first[None]), seen)
 
 
 @dataclasses.dataclass(frozen=True)
-class Either:
+class Mixture:
     """One of two routers for each sample, drawn at random in each round.
 
     Attributes:
@@ -195,26 +182,31 @@ class Either:
 
 @dataclasses.dataclass(frozen=True)
 class Switch:
-    """One of several routers, by number, so that one compiled program serves them all.
+    """One of several routers by index, so that one compiled program runs all of them.
 
     Attributes:
-        kind: int32 scalar, may be traced.
+        index: int32 scalar, may be traced.
         choices: routers.
     """
 
-    kind: int | jax.Array
+    index: int | jax.Array
     choices: tuple[Router, ...]
 
     def __call__(self, key: jax.Array, seen: Observation) -> jax.Array:
-        return jax.lax.switch(self.kind, [functools.partial(c, key, seen) for c in self.choices])
+        return jax.lax.switch(self.index, [functools.partial(c, key, seen) for c in self.choices])
 
 
-def everyone(setting: float | jax.Array, layers: int, rounds: int = 1) -> dict[str, Router]:
-    """The routers for evaluation by name; `setting` is the rate or threshold where one is needed.
+def by_name(setting: float | jax.Array, layers: int, rounds: int = 1) -> dict[str, Router]:
+    """The routers for evaluation, by name.
 
-    Names: agent, none, all, random, confidence (iterates all layers of unsure samples), constant_1
-    … constant_L, confidence_1 … confidence_L (that layer), first_1 … first_L (the layers up to it),
-    and constant_1_2, … of several layers, as many as so many rounds can iterate, but not of all.
+    Names: agent, none, all, random, confidence (all layers), constant_1 … constant_L and
+    confidence_1 … confidence_L (one layer), first_1 … first_L (the layers up to this one), and
+    constant_1_2, … (every set of several layers, but not all, that the rounds can iterate).
+
+    Args:
+        setting: rate of "random", threshold of the confidence routers.
+        layers: L.
+        rounds: of the model.
     """
     each = range(layers)
     sizes = range(2, min(rounds + 1, layers))
@@ -228,11 +220,11 @@ def everyone(setting: float | jax.Array, layers: int, rounds: int = 1) -> dict[s
         **{f"constant_{j + 1}": Constant((j,)) for j in each},
         **{f"confidence_{j + 1}": Confidence(setting, (j,)) for j in each},
         **{f"first_{j + 1}": Constant(tuple(range(j + 1))) for j in each},
-        **{fixed(some, layers): Constant(some) for some in several},
+        **{constant_name(some, layers): Constant(some) for some in several},
     }
 
 
-def fixed(iterated: tuple[int, ...], layers: int) -> str:
+def constant_name(iterated: tuple[int, ...], layers: int) -> str:
     """The name of `Constant(iterated)`: "none", "all", or "constant_1", "constant_1_2", …"""
     if len(iterated) in (0, layers):
         return "all" if iterated else "none"

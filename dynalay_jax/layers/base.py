@@ -23,20 +23,21 @@ import jax
 import jax.numpy as jnp
 
 from dynalay_jax.layers.convolution import fast_convolution
+from dynalay_jax.solve import buckets, per_sample
 
 PyTree = Any
 
 
 class Cell(nn.Module):
-    """One FPI layer. Calling it gives what the iteration `step` needs.
+    """One FPI layer: a Linen module whose call returns the inputs (w, u) of the map `step`.
 
     Attributes:
         features: channels (or units) of the layer's state.
-        stride: of the injection; the state has the input's resolution divided by it.
-        window: side of the injection's kernel. A small one leaves it to the iteration to look
-            around, and keeps the straight pass cheap.
-        norm: whether the injected offset is group-normalised. Nothing inside a certified iteration
-            is ever normalised, as that breaks the bound.
+        stride: of the injection; the state has the input's resolution divided by the stride.
+        window: side of the injection's kernel. A small kernel makes the straight pass cheap and
+            leaves the spatial context to the iteration.
+        norm: whether the injected offset is group-normalised. Certified cells never normalise
+            inside the iteration, because that would break the bound.
         dtype: of the computation; parameters are float32.
     """
 
@@ -47,47 +48,47 @@ class Cell(nn.Module):
     dtype: Any = jnp.float32
 
     def __call__(self, below: jax.Array) -> tuple[PyTree, PyTree]:
-        """Shared weights and per-sample injection, from below [B, ...]."""
+        """Shared weights w and per-sample injection u, from the layer below [B, ...]."""
         raise NotImplementedError
 
     @nn.nowrap
     def mix(self, z: jax.Array, w: PyTree) -> jax.Array:
-        """The linear part; mix(0, w) = 0."""
+        """The linear part of `step`; mix(0, w) = 0."""
         raise NotImplementedError
 
     @nn.nowrap
     def respond(self, mixed: jax.Array, w: PyTree, u: PyTree) -> jax.Array:
-        """The rest: activation, offset, gate; pointwise, but for recurrent cells."""
+        """The rest of `step`: activation, offset, gate. Pointwise, except in recurrent cells."""
         raise NotImplementedError
 
     @nn.nowrap
     def step(self, z: jax.Array, w: PyTree, u: PyTree) -> jax.Array:
-        """g(z, u), the map whose fixed point is sought: z → same shape and dtype."""
+        """g(z, u), the map whose fixed point is computed: same shape and dtype as z."""
         return self.respond(self.mix(z, w), w, u)
 
     @nn.nowrap
     def iterate(self, z: jax.Array, w: PyTree, u: PyTree) -> jax.Array:
-        """What solvers iterate: `step`, or a map with its fixed points that gets there sooner.
+        """The map that solvers iterate: `step`, or a faster map with the same fixed points.
 
-        It takes as many multiplications as `step`, so that `cost.Costs` counts either.
+        It costs the same MACs as `step`.
         """
         return self.step(z, w, u)
 
     @nn.nowrap
     def straight(self, w: PyTree, u: PyTree) -> jax.Array:
-        """h = g(0, u), without the multiplications by zero."""
+        """The straight output h = g(0, u), without the multiplications by zero."""
         return self.respond(jnp.zeros_like(jax.tree.leaves(u)[0]), w, u)
 
     @nn.nowrap
     def contraction_factor(self, w: PyTree) -> jax.Array | None:
-        """Certified Euclidean Lipschitz constant of `step` in z, or None where there is none."""
+        """Certified Euclidean Lipschitz constant of `step` in z, or None if there is none."""
         del w
         return None
 
     def _offset(self, below: jax.Array, spread: float = 1.0) -> jax.Array:
-        """Injected offset [B, H, W, features]: convolution, then group normalisation if asked.
+        """Injected offset [B, H, W, features]: convolution, then group normalisation if `norm`.
 
-        `spread` is its standard deviation at the start, for inputs of variance 1.
+        `spread` is its standard deviation at the start, for inputs of variance 1, without `norm`.
         """
         below = below.astype(self.dtype)
         offset = nn.Conv(
@@ -105,7 +106,51 @@ class Cell(nn.Module):
             offset = nn.GroupNorm(groups, dtype=self.dtype, name="norm")(offset)
         return offset
 
+    def _gate_logits(
+        self, below: jax.Array, features: int, spread: float, name: str, bias: float = 0.0
+    ) -> jax.Array:
+        """Logits [B, H, W, features] from windows of the stride's size; arguments: their start."""
+        return nn.Conv(
+            features,
+            (self.stride, self.stride),
+            strides=self.stride,
+            kernel_init=nn.initializers.variance_scaling(spread**2, "fan_in", "normal"),
+            bias_init=nn.initializers.constant(bias),
+            dtype=self.dtype,
+            conv_general_dilated=fast_convolution,
+            name=name,
+        )(below.astype(self.dtype))
+
 
 def norm_groups(features: int) -> int:
-    """Groups of a group normalisation, of about 8 channels each."""
+    """Number of groups of a group normalisation, of about 8 channels each."""
     return math.gcd(features, max(features // 8, 1))
+
+
+def reinject(
+    layer: Cell, below: jax.Array, changed: jax.Array, u: PyTree, min_bucket: int
+) -> PyTree:
+    """The injection of a layer, recomputed for the samples whose layer below changed.
+
+    Args:
+        layer: bound to its parameters.
+        below: activations of the layer below, [B, ...].
+        changed: bool [B].
+        u: the injection before, leaves [B, ...].
+        min_bucket: size of the smallest bucket that the changed samples are gathered into; 0
+            computes all samples and keeps the changed ones.
+
+    Returns:
+        u, with new values where `changed`.
+    """
+    if not min_bucket:
+        return per_sample.select(changed, layer(below)[1], u)
+    module, variables = layer.unbind()
+    variables, u = per_sample.vary_like((variables, u), below, changed)
+
+    def inject(level: int, ids: jax.Array | None, operands: tuple, fixed: tuple) -> PyTree:
+        variables, below = operands
+        return module.apply(variables, buckets.gather(below, ids))[1]
+
+    sizes = buckets.bucket_sizes(len(changed), min_bucket, between=True)
+    return buckets.update(inject, changed, u, (variables, below), sizes)

@@ -19,15 +19,13 @@ class CascadeConv(Cell):
     """Nilpotent: z ← relu(K ∗ z + u), K strictly block triangular over G groups of channels.
 
     A group reads only the groups before it, so the Jacobian J is strictly block triangular and
-    J^G = 0 whatever the weights. There is one fixed point, which iterating g reaches exactly, from
-    h = g(0, u) in G − 1 evaluations. `iterate` goes through the groups in order and lets each read
-    what those before it have just become, as Gauss and Seidel solve linear systems: for as many
-    multiplications as one evaluation of g it is there, from any start, and needs no other to show
-    it. Its Jacobian in z is 0, so that the backward solve of Eq. 5 is exact at once. In a norm that
-    weights the groups steeply enough g contracts by any factor, which is Theorem 1 without a bound
-    on the weights; in the Euclidean norm there is none.
-
-    At the fixed point it is a densely connected network of G layers.
+    J^G = 0 for all weights. There is one fixed point, and iterating g reaches it exactly: from
+    h = g(0, u) in G − 1 evaluations. `iterate` computes the groups in order, each from the new
+    values of those before it (Gauss–Seidel). It reaches the fixed point from any start with the
+    MACs of one evaluation of g. Its Jacobian in z is 0, so the backward solve of Eq. 5 is exact
+    without a step. In a norm with sufficiently different weights for the groups, g contracts by any
+    factor (Theorem 1 without a bound on the weights). In the Euclidean norm there is no such
+    factor. At the fixed point the cell is a densely connected network of G layers.
 
     Attributes:
         groups: G; must divide `features`.
@@ -60,7 +58,7 @@ class CascadeConv(Cell):
 
     @nn.nowrap
     def iterate(self, z: jax.Array, w: PyTree, u: PyTree) -> jax.Array:
-        del z  # no group reads what it was
+        del z  # no group reads its old value
         first, *offsets = jnp.split(u, self.groups, axis=-1)
         done = nn.relu(first)
         for kernel, offset in zip(w, offsets, strict=True):

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from dynalay_jax.layers.base import Cell
-from dynalay_jax.layers.convolution import convolve, fast_convolution
+from dynalay_jax.layers.convolution import convolve
 
 PyTree = Any
 
@@ -22,19 +22,18 @@ class ConcaveConv(Cell):
     """Positive concave gated convolution: z ← m ⊙ tanh(relu(K ∗ z + u)), K ≥ 0, m in [0, 1].
 
     The map is monotone and bounded, so the iterates from z = 0 (and from h = g(0, u)) rise to its
-    least fixed point. With offsets u > 0 it contracts in Thompson's metric and has one fixed point;
-    there is no Euclidean contraction factor, which is why signals can cross the whole image.
+    least fixed point. With offsets u > 0 it contracts in Thompson's metric and has one fixed point.
+    It has no Euclidean contraction factor, so signals can cross the whole image.
 
     Attributes:
         gain: row sum of K at the start. Above 1, activity spreads through open gates.
-        own: share of a channel's row sum that starts on the channel itself, so that what it says
-            spreads over the image before it mixes with the others.
+        own: share of a channel's row sum that starts on the channel itself. A large share spreads
+            a channel over the image before it mixes with the others.
         offset: standard deviation of the offsets at the start, for inputs of variance 1 and without
-            `norm`. Small ones are quiet: what spreads from a few places is not drowned by what
-            starts everywhere.
+            `norm`. Small offsets let activity from a few places dominate the background.
         gate: standard deviation of the gates' logits at the start, for inputs of variance 1.
-        hard_gates: whether gates are piecewise linear in their logits: 0 from -3 down, 1 from 3 up.
-            A sigmoid's never shut wholly, and what leaks grows wherever activity spreads.
+        hard_gates: whether gates are piecewise linear in their logits: 0 below -3, 1 above 3.
+            A sigmoid gate never closes completely, and its leak grows where activity spreads.
 
     References:
         Gabor, Piotrowski and Cavalcante, Positive Concave Deep Equilibrium Models, ICML 2024;
@@ -49,34 +48,26 @@ class ConcaveConv(Cell):
 
     @nn.compact
     def __call__(self, below: jax.Array) -> tuple[PyTree, PyTree]:
-        # K is a square: an update of Adam's changes its entries, all of them small, by a share of
-        # their value. A step of |raw| would be larger than the entry itself.
+        # K is a square, so an update by Adam changes small entries by a fraction of their value.
+        # With K = |raw|, an update would be larger than the entry itself.
         channels = self.features
         mean = self.gain / 9 * self._mixed()
         raw = self.param("kernel", self._positive, (3, 3, channels, channels), mean)
         return jnp.square(raw), self._injection(below)
 
     def _injection(self, below: jax.Array) -> PyTree:
-        gate = nn.Conv(
-            self.features,
-            (self.stride, self.stride),
-            strides=self.stride,
-            kernel_init=nn.initializers.variance_scaling(self.gate**2, "fan_in", "normal"),
-            dtype=self.dtype,
-            conv_general_dilated=fast_convolution,
-            name="gate",
-        )(below.astype(self.dtype))
-        opened = nn.hard_sigmoid(gate) if self.hard_gates else nn.sigmoid(gate)
-        return {"offset": self._offset(below, self.offset), "gate": opened}
+        logits = self._gate_logits(below, self.features, self.gate, "gate")
+        gate = nn.hard_sigmoid(logits) if self.hard_gates else nn.sigmoid(logits)
+        return {"offset": self._offset(below, self.offset), "gate": gate}
 
     @nn.nowrap
     def _mixed(self) -> jax.Array:
-        """How channels are mixed at the start, [C, C]: `own` within each, the rest evenly."""
+        """Mean channel mixing at the start, [C, C]: `own` on the diagonal, the rest uniform."""
         return (1 - self.own) / self.features + self.own * jnp.eye(self.features)
 
     @nn.nowrap
     def _positive(self, key: jax.Array, shape: tuple[int, ...], mean: Any) -> jax.Array:
-        """Roots of uniform entries with these means."""
+        """Square roots of uniform entries with the given means."""
         spread = jax.random.uniform(key, shape, jnp.float32, 0.0, 2.0)
         return jnp.sqrt(spread * jnp.broadcast_to(mean, shape))
 
@@ -93,12 +84,11 @@ class ConcaveConv(Cell):
 class SeparableConcaveConv(ConcaveConv):
     """Positive concave cell with a separable kernel: z ← m ⊙ tanh(relu(P (D ∗ z) + u)), P, D ≥ 0.
 
-    D moves what a channel says to its neighbours, 3×3 in each channel by itself, and P, 1×1, mixes
-    the channels: a ConcaveConv whose kernel is D P, at (9 + C) / 9C of its MACs, with all of its
-    properties.
+    D is depthwise, 3×3, and P, 1×1, mixes the channels. This is a ConcaveConv with the kernel D P,
+    at (9 + C) / 9C of its MACs and with all of its properties.
 
     Attributes:
-        gain, own, offset, gate, hard_gates: as of ConcaveConv; `own` is the share of P's diagonal.
+        gain, own, offset, gate, hard_gates: as in ConcaveConv; `own` is the share of P's diagonal.
 
     References:
         Sifre and Mallat, Rigid-Motion Scattering for Texture Classification, 2014.

@@ -1,4 +1,10 @@
-"""Convolutions whose gradients are fast on CPU: of batches, in loops and branches, of patches."""
+"""Convolutions with fast gradients on CPU, also inside loops and branches.
+
+    (z ∗ K)[i, j] = Σ_{a,b} z[i + a, j + b] K[a, b]
+
+Values and gradients are those of `lax.conv_general_dilated`, up to rounding. Only the layouts and
+chunks differ, for which XLA's CPU backend has fast code.
+"""
 
 from collections.abc import Callable, Sequence
 import functools
@@ -10,18 +16,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-# At a time in the gradient of a kernel: so many samples, and of small images so many pixels. XLA's
-# CPU backend lays the windows of the whole batch out in memory. Of 128 samples of 16×16 that takes
-# up to twice as long as in chunks of 16, which stay in the processor's cache, but of 128 of 4×4
-# half as long (jaxlib 0.10.2).
+# Chunks in the gradient of a kernel: this number of samples, and at least this number of pixels.
+# XLA's CPU backend copies the windows of the whole batch to memory. For 128 samples of 16×16 this
+# takes up to twice the time of chunks of 16, which fit the processor's cache; for 128 samples of
+# 4×4 it takes half the time of chunks (jaxlib 0.10.2).
 _CHUNK, _CHUNK_PIXELS = 16, 2048
 
 
 def convolve(z: jax.Array, kernel: jax.Array, groups: int = 1) -> jax.Array:
     """z [B, H, W, C] ∗ kernel [h, w, C / groups, C'], stride 1, zero padding to the same size.
 
-    There is one group, with reverse-mode derivatives only (no `jax.jvp`), or as many groups as
-    channels on either side.
+    Args:
+        z, kernel: as above; the kernel is converted to z's dtype.
+        groups: 1, with reverse-mode derivatives only (no `jax.jvp`), or C = C' for a depthwise
+            convolution.
     """
     kernel = kernel.astype(z.dtype)
     return _convolve(z, kernel) if groups == 1 else _depthwise(z, kernel)
@@ -30,11 +38,11 @@ def convolve(z: jax.Array, kernel: jax.Array, groups: int = 1) -> jax.Array:
 def fast_convolution(
     x: jax.Array, kernel: jax.Array, strides: Sequence[int], padding: Any, **rest: Any
 ) -> jax.Array:
-    """`lax.conv_general_dilated`, as `convolve` or one matrix product where it can be.
+    """`lax.conv_general_dilated`, computed as `convolve` or one matrix product where possible.
 
-    For `nn.Conv(conv_general_dilated=…)` without dilation and groups. Where the windows tile the
-    image it is a product: XLA's CPU backend takes twice as long for the gradients of such a
-    convolution (jaxlib 0.10.2). Without precision asked for, there are no forward-mode derivatives.
+    For `nn.Conv(conv_general_dilated=…)` without dilation and groups. If the windows tile the
+    image, it is a matrix product: XLA's CPU backend takes twice as long for the gradients of such
+    a convolution (jaxlib 0.10.2). Without a set precision, there are no forward-mode derivatives.
 
     Args:
         x: [B, H, W, C].
@@ -45,7 +53,7 @@ def fast_convolution(
     if padding == "SAME" and [*strides] == window and not any(map(operator.mod, image, window)):
         (rows, columns), (h, w) = map(operator.floordiv, image, window), window
         patches = x.reshape(batch, rows, h, columns, w, channels).swapaxes(2, 3)
-        # Of two dimensions: XLA's CPU backend is a third faster forward than with more.
+        # With two dimensions the forward pass on CPU is a third faster than with more.
         flat = patches.reshape(-1, h * w * channels)
         product = jnp.dot(flat, kernel.reshape(-1, features), precision=rest["precision"])
         return product.reshape(batch, rows, columns, features)
@@ -73,9 +81,9 @@ def _convolution(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _strided(x: jax.Array, kernel: jax.Array, strides: tuple[int, ...]) -> jax.Array:
-    """Its gradients on CPU are those of a product with the windows, one beside the other.
+    """On CPU its gradients are those of a matrix product with all windows.
 
-    In a branch or loop XLA's own take ten times as long there (jaxlib 0.10.2).
+    XLA's own gradients take ten times as long in a branch or loop on CPU (jaxlib 0.10.2).
     """
     return _convolution(x, kernel, "SAME", strides=strides)
 
@@ -103,7 +111,7 @@ def _windows_product(x: jax.Array, kernel: jax.Array, strides: tuple[int, ...]) 
     x = jnp.pad(x, ((0, 0), *padded, (0, 0)))
 
     def cut(*start: int) -> jax.Array:
-        """Of all windows the pixel at `start`."""
+        """The pixel at `start` of all windows."""
         along = lambda i, n, stride: slice(i, i + (n - 1) * stride + 1, stride)
         return x[:, *map(along, start, count, strides)]
 
@@ -115,11 +123,11 @@ def _windows_product(x: jax.Array, kernel: jax.Array, strides: tuple[int, ...]) 
 
 @jax.custom_jvp
 def _depthwise(z: jax.Array, kernel: jax.Array) -> jax.Array:
-    """z ∗ kernel [h, w, 1, C], a channel at a time.
+    """z ∗ kernel [h, w, 1, C], each channel separately.
 
-    A sum of shifted images on CPU, where XLA's own depthwise convolution takes 10 to 20 times as
-    long (jaxlib 0.10.2). Its tangents are two such products, so that the platform's choice is not
-    differentiated, for which JAX would keep what the gradients of all choices need.
+    On CPU a sum of shifted images; XLA's own depthwise convolution takes 10 to 20 times as long
+    (jaxlib 0.10.2). The tangents are two such products, so that JAX does not differentiate the
+    choice of platform and store what the gradients of all platforms need.
     """
     return _depthwise_product(z, kernel)
 
@@ -146,10 +154,10 @@ def _shifted(z: jax.Array, kernel: jax.Array) -> jax.Array:
 
 @jax.custom_vjp
 def _convolve(z: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Its gradients are written out as convolutions in the same layouts.
+    """A convolution whose gradients are convolutions in the same layouts.
 
-    JAX's own transposes have other layouts, for which XLA's CPU backend has only naive code inside
-    loops: the backward solve was 20 times slower (jaxlib 0.10.2).
+    JAX's own transposes have other layouts, for which XLA's CPU backend has only slow code inside
+    loops: the backward solve took 20 times as long (jaxlib 0.10.2).
     """
     return _convolution(z, kernel, "SAME")
 
@@ -162,7 +170,7 @@ def _convolve_backward(saved: tuple, v: jax.Array) -> tuple[jax.Array, jax.Array
     z, kernel = saved
     (*image, _), window = z.shape[1:], kernel.shape[:2]
     padding = jax.lax.padtype_to_pads(image, window, (1, 1), "SAME")
-    # Of even kernels the other side is padded going back.
+    # With even kernels, the gradient pads the other side.
     swapped = [(after, before) for before, after in padding]
     dz = _convolution(v, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), swapped)
     whole = functools.partial(_kernel_cotangent, padding)
@@ -179,7 +187,7 @@ def _kernel_cotangent(padding: Any, z: jax.Array, v: jax.Array) -> jax.Array:
 
 
 def _sum_over_chunks(function: Callable, size: int, *batches: jax.Array) -> jax.Array:
-    """Σ function(chunk) over chunks of the batches; the last one is filled up with zeros."""
+    """Σ function(chunk) over chunks of the batches; the last chunk is padded with zeros."""
 
     def chunks(x: jax.Array) -> jax.Array:
         x = jnp.pad(x, ((0, -len(x) % size), *[(0, 0)] * (x.ndim - 1)))

@@ -15,11 +15,11 @@ PyTree = Any
 
 
 class FreeConv(Cell):
-    """Convolution with group normalisation inside: z ← relu(norm(K ∗ z + u)). Promises nothing.
+    """Convolution with group normalisation inside: z ← relu(norm(K ∗ z + u)). No guarantee.
 
-    The cell of deep equilibrium models. To converge it needs a damped or accelerated solver, and
-    often `jacobian_regularization` in the loss, which the training harness does not add. A solve
-    that did not converge says so in its status.
+    The cell of deep equilibrium models. It needs a damped or accelerated solver to converge, and
+    often `jacobian_regularization` in the loss (the training harness does not add it). The status
+    of a solve reports whether it converged.
 
     References:
         Bai, Koltun and Kolter, Multiscale Deep Equilibrium Models, NeurIPS 2020.

@@ -1,8 +1,10 @@
-"""Contractions by construction (Eq. 6) and certified bounds on how much a linear map expands.
+"""Contractions by construction (Eq. 6) and certified bounds on the norm of linear maps.
 
-The paper's orthogonal over-parameterisation is read as W = κ·Q(V): Q(V) the orthogonal factor of
-a free matrix V, κ < 1. With 1-Lipschitz activations z ← φ(W z + u) then contracts with the factor
-κ, so Theorem 1 (Banach) holds by construction and the distance to the fixed point is bounded.
+    W = κ·Q(V),    Q(V) the orthogonal factor of a free matrix V,    κ < 1
+
+This is how the library reads the paper's orthogonal over-parameterisation. With a 1-Lipschitz
+activation φ, z ← φ(W z + u) contracts by the factor κ. So Theorem 1 (Banach) holds by construction,
+and the distance to the fixed point is bounded.
 """
 
 import functools
@@ -16,23 +18,23 @@ from dynalay_jax.solve import per_sample
 _METHODS = ("newton_schulz", "cayley")
 
 
-def contractive(v: jax.Array, k: jax.Array, most: float = 0.99) -> jax.Array:
-    """κ·Q(V) of Eq. 6, with κ = sigmoid(k)·most.
+def contractive(v: jax.Array, k: jax.Array, max_factor: float = 0.99) -> jax.Array:
+    """κ·Q(V) of Eq. 6, with κ = sigmoid(k)·max_factor.
 
     Args:
         v: free matrix [m, n].
         k: free scalar.
-        most: bound on κ, in (0, 1).
+        max_factor: bound on κ, in (0, 1).
 
     Returns:
-        Matrix [m, n] of v's dtype with all its singular values equal to κ.
+        Matrix [m, n] of v's dtype; all its singular values are κ.
 
     Raises:
-        ValueError: v is not a matrix, or `most` is outside (0, 1).
+        ValueError: v is not a matrix, or `max_factor` is outside (0, 1).
     """
-    if not 0 < most < 1:
-        raise ValueError(f"most: expected a number in (0, 1), got {most}.")
-    return orthogonal(v) * (jax.nn.sigmoid(k) * most).astype(v.dtype)
+    if not 0 < max_factor < 1:
+        raise ValueError(f"max_factor: expected a number in (0, 1), got {max_factor}.")
+    return orthogonal(v) * (jax.nn.sigmoid(k) * max_factor).astype(v.dtype)
 
 
 def orthogonal(v: jax.Array, method: str = "newton_schulz", steps: int | None = None) -> jax.Array:
@@ -40,15 +42,15 @@ def orthogonal(v: jax.Array, method: str = "newton_schulz", steps: int | None = 
 
     Args:
         v: matrix [m, n], floating point.
-        method: "newton_schulz" iterates Q ← Q (3 I − QᵀQ) / 2 (Björck) towards the polar factor of
-            V, the nearest orthogonal matrix; V must have full rank. "cayley" maps the
-            skew-symmetric part of V by (I − A)(I + A)⁻¹; it takes any V and is exact up to
+        method: "newton_schulz" iterates Q ← Q (3 I − QᵀQ) / 2 (Björck), which converges to the
+            polar factor of V, the nearest orthogonal matrix. V must have full rank. "cayley" maps
+            the skew-symmetric part A of V to (I − A)(I + A)⁻¹. It takes any V and is exact up to
             rounding, but needs a linear solve.
         steps: Newton–Schulz iterations; None takes 30, enough in float32 for a condition number of
             V up to about 10⁴.
 
     Returns:
-        Matrix [m, n] of v's dtype; differentiable in v. NaN from "newton_schulz" where v = 0.
+        Matrix [m, n] of v's dtype; differentiable in v. NaN from "newton_schulz" if v = 0.
 
     Raises:
         ValueError: unknown method, or v is not a matrix.
@@ -72,7 +74,7 @@ def _newton_schulz(v: jax.Array, steps: int) -> jax.Array:
     # Converges for singular values in (0, √3): divide by a bound on the largest.
     q = v / jax.lax.stop_gradient(dense_bound(v))
     dot = functools.partial(jnp.matmul, precision="highest")
-    # A loop is traced and compiled once, not so many times.
+    # A loop, so that its body is traced and compiled once.
     return jax.lax.fori_loop(0, steps, lambda _, q: 1.5 * q - 0.5 * dot(q, dot(q.T, q)), q)
 
 
@@ -90,9 +92,9 @@ def _cayley(v: jax.Array) -> jax.Array:
 def dense_bound(w: jax.Array, iterations: int = 6) -> jax.Array:
     """Certified upper bound on the largest singular value of a matrix.
 
-    Gram iteration: ‖W‖ ≤ ‖(WᵀW)^(2^k)‖_F^(2^-(k+1)), which falls to ‖W‖ superlinearly in k. Power
-    iteration, the usual choice, approaches ‖W‖ from below and certifies nothing. Computed in
-    float32 or better and rounded up by the accumulated rounding error.
+    Gram iteration: ‖W‖ ≤ ‖(WᵀW)^(2^k)‖_F^(2^-(k+1)), which falls to ‖W‖ superlinearly in k. (Power
+    iteration, the usual choice, approaches ‖W‖ from below and is no bound.) Computed in float32 or
+    better and rounded up by the accumulated rounding error.
 
     Args:
         w: matrix [m, n].
@@ -121,7 +123,7 @@ def dense_bound(w: jax.Array, iterations: int = 6) -> jax.Array:
         bound = bound * norm ** (0.5**i)
         gram = gram / norm
         gram = jnp.matmul(gram.T, gram, precision="highest")
-    # What rounding can have taken from the products, relative to ‖WᵀW‖_F ≥ ‖W‖_F² / √short.
+    # A bound on the rounding error of the products, relative to ‖WᵀW‖_F ≥ ‖W‖_F² / √short.
     slack = 1 + 2 * long * math.sqrt(short) * float(jnp.finfo(w.dtype).eps)
     return bound * _frobenius(gram) ** (0.5 ** (iterations + 1)) * slack
 
@@ -166,7 +168,7 @@ def conv_bound(kernel: jax.Array, iterations: int = 6) -> jax.Array:
 
 
 def depthwise_bound(kernel: jax.Array) -> jax.Array:
-    """Certified bound on the ℓ2 norm of a depthwise convolution: a channel's largest ℓ1 norm.
+    """Certified bound on the ℓ2 norm of a depthwise convolution: the largest ℓ1 norm of a channel.
 
     Young's inequality, ‖k ∗ z‖₂ ≤ ‖k‖₁ ‖z‖₂; any stride and image size, zero or circular padding.
 

@@ -14,28 +14,28 @@ import jax.numpy as jnp
 
 from dynalay_jax.layers import norm_bounds
 from dynalay_jax.layers.base import Cell
-from dynalay_jax.layers.convolution import convolve, fast_convolution
+from dynalay_jax.layers.convolution import convolve
 
 PyTree = Any
 
 
 class LSTM(Cell):
-    """Long short-term memory along the width axis; the fixed point is over all positions at once.
+    """Long short-term memory along the width axis, with its output fed back to its input.
 
-    Straight, it is an ordinary LSTM; iterated, a stack of ever more LSTMs of the same weights, each
-    of which reads the one below and the input. z [B, rows, T, features] at a position depends on
-    the injection u up to there; u on what is below up to there if `window` is 1 and `norm` False,
-    as sequences want them. Q is orthogonal and κ < 1 (Eq. 6), but the LSTM itself may expand:
-    nothing is certified.
+    The straight output is that of an ordinary LSTM. Each iteration adds one more LSTM with the same
+    weights, which reads the one below and the injection. The fixed point is over all positions
+    at once. z [B, rows, T, features] at a position depends on the injection u up to that position.
+    With `window` 1 and `norm` False, u depends on the layer below up to that position, so the layer
+    is causal. Q is orthogonal and κ < 1 (Eq. 6), but the LSTM may expand: nothing is certified.
 
     Attributes:
-        most: bound on the feedback's norm κ.
+        max_factor: bound on the norm κ of the feedback.
 
     References:
         Hochreiter and Schmidhuber, Long Short-Term Memory, Neural Computation 9(8), 1997.
     """
 
-    most: float = 0.99
+    max_factor: float = 0.99
 
     @nn.compact
     def __call__(self, below: jax.Array) -> tuple[PyTree, PyTree]:
@@ -44,11 +44,11 @@ class LSTM(Cell):
         w = {
             "input": self.param("input", nn.initializers.lecun_normal(), (size, gates)),
             "recurrent": self.param("recurrent", orthogonal, (size, gates)),
-            "bias": self.param("bias", _remember, (gates,)),
+            "bias": self.param("bias", _forget_bias, (gates,)),
             "feedback": norm_bounds.contractive(
                 self.param("v", orthogonal, (size, size)),
                 self.param("k", nn.initializers.zeros, ()),
-                self.most,
+                self.max_factor,
             ),
         }
         return w, self._offset(below)
@@ -64,7 +64,7 @@ class LSTM(Cell):
         )
         driven = (mixed + u) @ kernel + jnp.broadcast_to(bias, (*u.shape[:-1], len(bias)))
 
-        def turn(carry: tuple, driven: jax.Array) -> tuple[tuple, jax.Array]:
+        def advance(carry: tuple, driven: jax.Array) -> tuple[tuple, jax.Array]:
             h, c = carry
             gates = (driven + h @ recurrent).astype(jnp.float32)
             i, f, g, o = jnp.split(gates, 4, axis=-1)
@@ -73,38 +73,38 @@ class LSTM(Cell):
             return (h, c), h
 
         h = jnp.zeros_like(u[:, :, 0])
-        # The memory adds up over all positions: in float32 whatever the rest is in.
+        # The memory adds up over all positions, so it is float32 for every dtype.
         start = h, h.astype(jnp.float32)
-        _, hs = jax.lax.scan(turn, start, jnp.moveaxis(driven, 2, 0))
+        _, hs = jax.lax.scan(advance, start, jnp.moveaxis(driven, 2, 0))
         return jnp.moveaxis(hs, 0, 2)
 
 
-def _remember(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-    """Biases of 0, of the forget gate 1 (Jozefowicz et al., ICML 2015)."""
+def _forget_bias(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+    """Zeros, with ones for the forget gate (Jozefowicz et al., ICML 2015)."""
     del key
     return jnp.zeros(shape, dtype).at[shape[0] // 4 : shape[0] // 2].set(1)
 
 
 class ScanConv(Cell):
-    """Nilpotent: a linear recurrence along the width axis, and a read-out of it.
+    """Nilpotent: a linear recurrence along the width axis, and a read-out of its memory.
 
-    Half of the channels are the memory s, the others the read-out r. Position t of the memory reads
-    position t - 1 alone, and the read-out reads the memory, so the Jacobian J is strictly block
-    triangular: over T positions J^(T + 1) = 0 whatever the weights. There is one fixed point, and
-    from any start the iteration reaches it exactly: from h = g(0, u), whose first memory is right
-    already, in T evaluations, and one more shows that nothing changes (so give it
-    max_steps ≥ T + 1). The backward solve of Eq. 5 is exact in as many. In a norm that weighs later
-    positions, and the read-out, sufficiently less, the step contracts by any factor, which is
-    Theorem 1 without a bound on the weights; in the Euclidean norm there is none.
+    Half of the channels are the memory s, the other half the read-out r. Position t of the memory
+    reads only position t - 1, and the read-out reads the memory, so the Jacobian J is strictly
+    block triangular: over T positions J^(T + 1) = 0 for all weights. There is one fixed point, and
+    the iteration reaches it exactly from any start. From h = g(0, u) it takes T evaluations, and
+    one more to measure that nothing changes, so set max_steps ≥ T + 1. The backward solve of Eq. 5
+    is exact in the same number of steps. In a norm with sufficiently smaller weights for later
+    positions and the read-out, the step contracts by any factor (Theorem 1 without a bound on the
+    weights). In the Euclidean norm there is no such factor.
 
-    A transition near -1 turns the memory's sign, which parity needs: with those in (0, 1) of most
-    linear recurrences it is out of reach. Rows of an image are sequences of their own.
+    A transition near -1 flips the sign of the memory. Parity needs this; linear recurrences with
+    transitions in (0, 1) cannot learn it. Each row of an image is a separate sequence.
 
     Attributes:
         gate: standard deviation of the transitions' logits at the start, for inputs of variance 1.
-            A large one starts channels as sign patterns of what is below.
-        keep: bias of those logits at the start, so that most transitions keep the memory. As the
-            forget gate's in LSTMs, it decides whether anything is learnt over long distances.
+            With a large value, channels start as sign patterns of the layer below.
+        keep: bias of these logits at the start. A large value makes most transitions keep the
+            memory, like a forget-gate bias; long-distance learning depends on it.
 
     References:
         Grazzi et al., Unlocking State-Tracking in Linear RNNs Through Negative Eigenvalues, ICLR
@@ -120,18 +120,8 @@ class ScanConv(Cell):
         if self.features % 2:
             raise ValueError(f"widths: expected even numbers for scan cells, got {self.features}.")
         half = self.features // 2
-        logits = nn.Conv(
-            half,
-            (self.stride, self.stride),
-            strides=self.stride,
-            kernel_init=nn.initializers.variance_scaling(self.gate**2, "fan_in", "normal"),
-            bias_init=nn.initializers.constant(self.keep),
-            dtype=self.dtype,
-            conv_general_dilated=fast_convolution,
-            name="transition",
-        )(below.astype(self.dtype))
-        transition = jnp.tanh(logits)
-        # The memory before the first position, without which nothing in (s, r) marks the beginning.
+        transition = jnp.tanh(self._gate_logits(below, half, self.gate, "transition", self.keep))
+        # The memory before the first position, which marks the beginning of the sequence.
         first = self.param("first", nn.initializers.ones, (half,)).astype(self.dtype)
         offset = self._offset(below)
         offset = offset.at[:, :, 0, :half].add(transition[:, :, 0] * first)

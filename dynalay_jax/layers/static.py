@@ -18,7 +18,7 @@ PyTree = Any
 
 
 class StaticCell(Cell):
-    """A layer that depends on what is below it alone."""
+    """A layer whose output depends only on the layer below."""
 
     @nn.nowrap
     def mix(self, z: jax.Array, w: PyTree) -> jax.Array:
@@ -32,7 +32,7 @@ class StaticCell(Cell):
 
 
 class PlainConv(StaticCell):
-    """A layer of the paper's plain CNN, as `cascade` has it: h = relu(norm(K ∗ below))."""
+    """A layer of the paper's plain CNN: h = relu(norm(K ∗ below)), the straight `cascade` cell."""
 
     @nn.compact
     def __call__(self, below: jax.Array) -> tuple[PyTree, PyTree]:
@@ -45,7 +45,7 @@ class PlainConv(StaticCell):
 
 
 class GatedConv(StaticCell, ConcaveConv):
-    """A layer of plain `concave` cells: h = m ⊙ tanh(relu(norm(K ∗ below))), m in [0, 1]."""
+    """The straight `concave` cell: h = m ⊙ tanh(relu(norm(K ∗ below))), m in [0, 1]."""
 
     @nn.compact
     def __call__(self, below: jax.Array) -> tuple[PyTree, PyTree]:
@@ -55,9 +55,8 @@ class GatedConv(StaticCell, ConcaveConv):
 class ResidualConv(PlainConv):
     """A basic residual block: h = relu(below + norm(K₂ ∗ relu(norm(K₁ ∗ below)))).
 
-    Where the resolution falls or the width grows, every `stride`-th position of `below` is added,
-    and to new channels nothing: the shortcut without parameters (option A). `window` is the side of
-    both kernels.
+    The shortcut has no parameters (option A): it takes every `stride`-th position of `below` and
+    pads new channels with zeros. `window` is the side of both kernels.
 
     References:
         He et al., Deep Residual Learning for Image Recognition, CVPR 2016, with group instead of

@@ -4,10 +4,10 @@ At z = f(z, θ) the implicit function theorem gives (Eq. 5)
 
     ∂z/∂θ = (I − J)⁻¹ ∂f/∂θ,  J = ∂f/∂z.
 
-Going back, a cotangent v becomes (∂f/∂θ)ᵀ w with w = v + Jᵀ w: another fixed point, of a linear
-map, solved by the same loop as the forward one. The reverse-mode adjoints differ only in how far
-they solve it: `Implicit` to a tolerance, `Phantom` for a few damped steps, `JacobianFree` not at
-all (w = v). `ImplicitJVP` solves the tangent equation ż = J ż + (∂f/∂θ) θ̇ instead and serves
+In reverse mode, a cotangent v becomes (∂f/∂θ)ᵀ w with w = v + Jᵀ w: the fixed point of a linear
+map, which the loop of the forward solve computes. The reverse-mode adjoints differ in how exactly
+they solve it: `Implicit` to a tolerance, `Phantom` with a few damped steps, `JacobianFree` not at
+all (w = v). `ImplicitJVP` solves the tangent equation ż = J ż + (∂f/∂θ) θ̇ and also supports
 forward mode. `Unrolled` differentiates the iterations themselves.
 """
 
@@ -28,9 +28,9 @@ PyTree = Any
 class ImplicitJVP(ImplicitSettings, Adjoint):
     """Implicit differentiation in forward mode: `jax.jvp`, `jacfwd`, `hessian`.
 
-    A `custom_jvp` rule: the tangent equation is solved matrix-free, in every sample by itself, and
-    its transpose serves reverse mode too. Skipped samples pass the tangent of `z0` on. The linear
-    solves run masked, without compaction, and take no `probe`.
+    A `custom_jvp` rule: the tangent equation is solved matrix-free, separately for each sample.
+    Its transpose provides reverse mode. Skipped samples pass on the tangent of `z0`. The linear
+    solves run without compaction and take no `probe`.
 
     Args and Raises are those of `Implicit`.
     """
@@ -47,20 +47,21 @@ class ImplicitJVP(ImplicitSettings, Adjoint):
 class Implicit(ImplicitSettings, Reverse):
     """Implicit differentiation, the default: w = v + Jᵀ w solved matrix-free (Eq. 5).
 
-    A `custom_vjp` rule with memory O(state), whatever the number of steps. Every sample is solved
-    by itself, compacted where the forward solve is; skipped samples pass their cotangent to `z0`,
-    the others give z0 none. The derivative is that of a fixed point: for a sample that stopped
-    short of one it is as far off as the sample is. `probe=` of `fixed_point` reads the backward
-    solve's account.
+    A `custom_vjp` rule. Its memory is O(state), whatever the number of steps. Each sample is solved
+    separately, with the compaction of the forward solve. Skipped samples pass their cotangent to
+    `z0`; the other samples give z0 a zero cotangent. The derivative is that of an exact fixed
+    point: if a sample stopped early, its gradient has an error of the same order. Use `probe=` of
+    `fixed_point` to read the report of the backward solve.
 
     Args:
-        solver: of the linear solve; None takes the forward one, as Jᵀ has J's eigenvalues.
+        solver: of the linear solve; None takes the forward solver, as Jᵀ has J's eigenvalues.
         tol: residual of the linear solve relative to the cotangent, ‖v + Jᵀw − w‖ / ‖v‖; None
-            takes the forward `tol`. What rounding allows is enough: four machine epsilons of the
-            state's dtype, relative to v or w.
-        max_steps: its budget a sample; None takes the forward one, but at least 100.
-        on_failure: what becomes of a sample whose linear solve does not converge: "nan" makes its
-            gradient NaN, "jacobian_free" falls back to w = v for that sample.
+            takes the forward `tol`. A tolerance below the rounding error is raised to four machine
+            epsilons of the state's dtype, relative to v or w.
+        max_steps: budget of the linear solve for each sample; None takes the forward budget, but
+            at least 100.
+        on_failure: for samples whose linear solve does not converge: "nan" makes their gradient
+            NaN, "jacobian_free" falls back to w = v.
 
     Raises:
         TypeError, ValueError: a field of the wrong type or out of its range.
@@ -85,8 +86,8 @@ class Implicit(ImplicitSettings, Reverse):
 class Phantom(Reverse):
     """Phantom gradient: `steps` damped steps on w = v + Jᵀ w from w = 0, at the fixed point.
 
-    Cheaper than `Implicit` and biased; what unrolling `steps` damped iterations at the fixed point
-    gives, without their memory.
+    Cheaper than `Implicit`, and biased. Equal to the gradient of `steps` unrolled damped iterations
+    at the fixed point, without their memory.
 
     Args:
         steps: ≥ 1.
@@ -127,7 +128,7 @@ class Phantom(Reverse):
 class JacobianFree(Reverse):
     """Jacobian-free backpropagation: w = v, one vector–Jacobian product of f at the fixed point.
 
-    The cheapest and most biased; a descent direction where f contracts strongly.
+    The cheapest and the most biased; a descent direction if f contracts strongly.
 
     References:
         Fung et al., JFB: Jacobian-Free Backpropagation for Implicit Networks, AAAI 2022.
@@ -143,12 +144,12 @@ class JacobianFree(Reverse):
 class Unrolled(Adjoint):
     """Differentiates the iterations themselves, in forward and reverse mode, z0 included.
 
-    Exact for the value that was computed, converged or not. `max_steps` must be known at trace
-    time, and compaction is not available.
+    The gradient is exact for the computed value, converged or not. `max_steps` must be known at
+    trace time, and there is no compaction.
 
     Args:
         checkpoint: False stores every step: memory O(max_steps · activations of f). True stores
-            the state of √max_steps steps and computes the others again.
+            the state of √max_steps steps and recomputes the others.
     """
 
     forward_mode = True
@@ -163,13 +164,6 @@ class Unrolled(Adjoint):
                 "max_steps: expected a number known at trace time with adjoint=Unrolled(), got a "
                 "traced value. Pass a Python integer, or differentiate with adjoint=Implicit()."
             )
-        f = problem.at(operands)
-        solution = loop.unroll(
-            f,
-            z0,
-            problem.solver,
-            operands.limits,
-            problem.length,
-            self.checkpoint,
-        )
+        f, limits = problem.at(operands), operands.limits
+        solution = loop.unroll(f, z0, problem.solver, limits, problem.length, self.checkpoint)
         return solution._replace(stats=jax.lax.stop_gradient(solution.stats))

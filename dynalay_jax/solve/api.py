@@ -1,7 +1,9 @@
-"""The primitive: z = f(z) for every sample of a batch by itself, with implicit gradients.
+"""The primitive: solves z = f(z) separately for every sample of a batch, with implicit gradients.
 
-`Solution.value` is h* of the paper's FPI layer, h* = g(h*, u), reached by iterating until
-‖f(z) − z‖ / (‖f(z)‖ + atol) ≤ tol; its gradient is Eq. 5, by the `adjoint`.
+    iterate until ‖f(z) − z‖ / (‖f(z)‖ + atol) ≤ tol
+
+`Solution.value` is h* = g(h*, u) of the paper's FPI layer. Its gradient is Eq. 5, computed by the
+`adjoint`.
 """
 
 from collections.abc import Callable
@@ -39,43 +41,44 @@ def fixed_point(
     compact: bool | Compaction = False,
     probe: Stats | None = None,
 ) -> Solution:
-    """Solves z = f(z, *args), each sample until it has converged, and differentiates it.
+    """Solves z = f(z, *args) for each sample until it converges. Differentiable.
 
-    Samples stop by themselves: each has its own tolerance, budget, residual and status, and what
-    happens to one has no effect on another. Call it under `jax.jit`. f is traced once (again for
-    the bucket sizes of `compact`, and for mesh axes of a `shard_map` that z0 does not vary over);
-    it may close over traced values of any dtype. Where f does not read z, one evaluation is the
-    fixed point, with residual 0, and its gradient is autodiff's, by any solver and adjoint.
+    Each sample has its own tolerance, budget, residual and status, and does not affect the other
+    samples. Call this function under `jax.jit`. f is traced once, and again for each bucket size of
+    `compact` and for mesh axes of a `shard_map` that z0 does not vary over. f may close over traced
+    values of any dtype. If f does not read z, one evaluation is the fixed point, with residual 0,
+    and its gradient is that of autodiff, for any solver and adjoint.
 
     Args:
-        f: `f(z, *args)` returns a pytree like z. With `batched`, sample i of the result may depend
-            on sample i of z alone.
-        z0: start; pytree of floating-point arrays. With `batched`, axis 0 of every leaf is the
+        f: `f(z, *args)` returns a pytree like z. If `batched`, sample i of the result may depend
+            only on sample i of z.
+        z0: start; pytree of floating-point arrays. If `batched`, axis 0 of every leaf is the
             sample axis, of size B ≥ 0.
-        *args: pytrees of arrays, handed to f; differentiable where their dtype is.
+        *args: pytrees of arrays, passed to f. Floating-point leaves are differentiable.
         solver: `Picard`, `Anderson` or `Broyden`.
         adjoint: `Implicit`, `JacobianFree`, `Phantom`, `ImplicitJVP` or `Unrolled`.
         tol: relative residual at which a sample has converged, ≥ 0; scalar or [B], may be traced.
-        max_steps: evaluations of f that a sample may take, ≥ 0; scalar or int [B], may be traced.
+        max_steps: most evaluations of f for a sample, ≥ 0; scalar or int [B], may be traced.
             0 skips the sample.
-        atol: added to ‖f(z)‖ in the relative residual, ≥ 0, so that a fixed point at zero can be
-            reached; choose it well below the size of the states that matter. Scalar or [B], may be
-            traced.
-        batched: False takes z0 as one state: lanes are scalars, and a norm goes over all of it.
-        mask: bool, scalar or [B]; samples where it is False are skipped: returned as in z0.
-        compact: True or a `Compaction` gathers the samples still running into ever smaller
-            batches, so that early finishers save time, forward and backward. What f needs of each
-            sample must then come through `*args`, and it may draw no random numbers of z's shape.
-        probe: a `backward_probe`; its cotangent is the account of the backward solve.
+        atol: added to ‖f(z)‖ in the relative residual, ≥ 0, so that a solve can converge to a
+            fixed point at zero. Choose it well below the norm of your states. Scalar or [B], may
+            be traced.
+        batched: False takes z0 as one state: settings and stats are scalars, and norms are over
+            the whole state.
+        mask: bool, scalar or [B]. Samples with False are skipped: their value is that of z0.
+        compact: True or a `Compaction` gathers the running samples into smaller and smaller
+            batches, forward and backward, so that early finishers save time. Data of each sample
+            must then come through `*args`, and f must not draw random numbers of z's shape.
+        probe: a `backward_probe`; its cotangent is the report of the backward solve.
 
     Returns:
         `Solution(value, stats)`. `value` is f(z) of the finite evaluation with the smallest
-        residual: the last one where the sample converged, z0 where it was skipped.
+        residual: the last evaluation if the sample converged, z0 if it was skipped.
 
     Raises:
-        TypeError: an argument of the wrong type, or f changes a dtype of z.
-        ValueError: an argument with the wrong shape or value, or f changes the structure or a
-            shape of z. Both at trace time; values that are traced are not looked at.
+        TypeError: an argument has the wrong type, or f changes a dtype of z.
+        ValueError: an argument has the wrong shape or value, or f changes the structure or a shape
+            of z. Both errors come at trace time; traced values are not checked.
 
     References:
         Eq. 5 of DynaLay (arXiv 2312.12781); Bai et al., Deep Equilibrium Models, NeurIPS 2019.
@@ -100,7 +103,7 @@ def fixed_point(
     if probe is not None and adjoint.forward_mode:
         raise ValueError(
             f"probe: expected None with adjoint={type(adjoint).__name__}(), which has no backward "
-            "solve to report on; use adjoint=Implicit()."
+            "solve to report. Use adjoint=Implicit()."
         )
     compaction = _compaction(compact, batched, adjoint, z0)
 
@@ -117,7 +120,7 @@ def fixed_point(
 
 
 def backward_probe(batch: int | None) -> Stats:
-    """A dummy argument through which `jax.grad` returns the account of a backward solve.
+    """A dummy argument: its gradient is the report of a backward solve.
 
         def loss(theta, probe):
             return jnp.sum(fixed_point(f, z0, theta, probe=probe).value)
@@ -125,7 +128,7 @@ def backward_probe(batch: int | None) -> Stats:
         grad, backward = jax.grad(loss, argnums=(0, 1))(theta, backward_probe(batch))
         backward.steps, backward.residual, backward.status   # float32 [B]
 
-    Give every solve a probe of its own: cotangents add up. Map or shard it as z0.
+    Use one probe for each solve, because cotangents add up. Map or shard it like z0.
 
     Args:
         batch: B; None for a solve with `batched=False`.
@@ -145,16 +148,16 @@ def _compaction(
     compaction = Compaction() if compact is True else compact
     validate.instance("compact", compaction, Compaction, ("True", "False", "Compaction()"))
     if not batched:
-        raise ValueError("compact: expected False with batched=False; a single state has no batch.")
+        raise ValueError("compact: expected False with batched=False: a single state has no batch.")
     if isinstance(adjoint, Unrolled):
         raise ValueError(
-            "compact: expected False with adjoint=Unrolled(), whose loop keeps its batch; use "
-            "adjoint=Implicit() or drop compact."
+            "compact: expected False with adjoint=Unrolled(), whose loop cannot change its batch "
+            "size. Use adjoint=Implicit(), or remove compact."
         )
     if not isinstance(jax.tree.leaves(z0)[0].shape[0], int):
         raise ValueError(
-            "compact: expected a batch size known at trace time, got a symbolic one; bucket sizes "
-            "are part of the program. Export with a fixed batch size, or drop compact."
+            "compact: expected a batch size known at trace time, got a symbolic one. Bucket sizes "
+            "are part of the program. Export with a fixed batch size, or remove compact."
         )
     validate.unsharded_samples(z0)
     return compaction

@@ -1,7 +1,7 @@
-"""Something computed for some samples alone, with static shapes: they are gathered into a bucket.
+"""Computes something for some samples only, with static shapes: gathers them into a bucket.
 
-A batch costs as much as all of its samples, whoever needs it. So there are programs for a few
-smaller sizes, and the smallest that holds the samples concerned is the one that runs.
+A batch costs the same however many of its samples are needed. So programs are compiled for a few
+smaller sizes, and the smallest bucket that holds all needed samples runs.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,10 +17,10 @@ PyTree = Any
 
 
 def bucket_sizes(batch: int, min_bucket: int, between: bool = False) -> tuple[int, ...]:
-    """Sizes of the buckets: batch, batch/2, ..., none below `min_bucket` but the batch itself.
+    """Bucket sizes, largest first: batch, batch/2, ...; none but the first below `min_bucket`.
 
-    With `between`, also those of three quarters of each: above the smallest, a bucket is then at
-    most half as large again as it has to be, instead of twice, for one more program each.
+    With `between` also three quarters of each size. A bucket is then at most 1.5 times as large as
+    needed instead of twice, at the price of one more program for each size.
     """
     sizes = [batch]
     while (half := (sizes[-1] + 1) // 2) >= min_bucket and half < sizes[-1]:
@@ -32,13 +32,13 @@ def bucket_sizes(batch: int, min_bucket: int, between: bool = False) -> tuple[in
 
 
 def smallest(sizes: Sequence[int], count: jax.Array) -> jax.Array:
-    """Index, int32, of the smallest of the falling sizes that holds so many."""
-    held = jnp.asarray(sizes[1:], jnp.int32) >= count
-    return jnp.sum(held, dtype=jnp.int32)
+    """Index, int32, of the smallest bucket that holds `count` lanes; sizes are largest first."""
+    fits = jnp.asarray(sizes[1:], jnp.int32) >= count
+    return jnp.sum(fits, dtype=jnp.int32)
 
 
 def gather(tree: PyTree, ids: jax.Array | None) -> PyTree:
-    """Lanes `ids` of every leaf; all of them where that is None."""
+    """Lanes `ids` of every leaf; all lanes if `ids` is None."""
     if ids is None:
         return tree
     return jax.tree.map(lambda x: jnp.take(x, ids, axis=0, mode="clip"), tree)
@@ -52,22 +52,21 @@ def update(
     sizes: Sequence[int],
     fixed: PyTree = (),
 ) -> PyTree:
-    """`old`, with new values in the lanes that `run`.
+    """`old`, with new values in the lanes of the mask `run`.
 
-    With several buckets nothing is computed where no lane runs; going back, what is needed of the
-    values is computed again; and there are no forward-mode derivatives.
+    With several buckets, nothing is computed if no lane runs, the backward pass recomputes the
+    values it needs, and there are no forward-mode derivatives.
 
     Args:
-        compute: `compute(level, ids, operands, fixed)` gives the lanes `ids`, of bucket number
-            `level`; with ids None, of the full batch, which is level 0. It closes over nothing
-            traced.
+        compute: `compute(level, ids, operands, fixed)` returns the lanes `ids` in bucket number
+            `level`; level 0 is the full batch, with ids None. It closes over nothing traced.
         run: bool [B].
-        old: pytree with the lanes on axis 0, and the type of what `compute` gives.
-        operands: what new values are differentiated with respect to, of floating point. In a
-            `shard_map` they vary over all axes that `run` does, as a sum of cotangents over devices
-            must not be in a branch.
+        old: pytree with the lanes on axis 0, of the same type as what `compute` returns.
+        operands: floating-point inputs that have derivatives. In a `shard_map` they must vary over
+            all axes that `run` varies over: a sum of cotangents over devices must not be in a
+            branch.
         sizes: of the buckets, from `bucket_sizes`.
-        fixed: what else they depend on, without derivative, of any dtype.
+        fixed: further inputs of any dtype, without derivative.
 
     Returns:
         A pytree like old.
@@ -75,7 +74,7 @@ def update(
     if len(sizes) == 1:
         return per_sample.select(run, compute(0, None, operands, fixed), old)
     batch, count = len(run), jnp.sum(run, dtype=jnp.int32)
-    # Those that run come first. Past them there is nobody: such places are not written to.
+    # The lanes that run come first. Places past them get an index out of bounds, which drops them.
     order, place = jnp.argsort(~run, stable=True), jnp.arange(batch)
     order = jnp.where(place < count, order, batch + place)
 
@@ -88,23 +87,23 @@ def update(
         return jax.tree.map(put, old, compute(level, ids, operands, rest))
 
     branches = [functools.partial(in_bucket, level) for level in range(len(sizes))]
-    nobody = lambda fixed, old, operands: old
+    unchanged = lambda fixed, old, operands: old
     level = smallest((*sizes, 0), count)
-    return _switch([*branches, nobody], level, (run, order, fixed), (old, operands))
+    return _switch([*branches, unchanged], level, (run, order, fixed), (old, operands))
 
 
 def _switch(
     branches: Sequence[Callable], level: jax.Array, fixed: tuple, operands: tuple
 ) -> PyTree:
-    """`lax.switch`, with a gradient that computes the branch taken again.
+    """`lax.switch` whose backward pass recomputes the branch taken.
 
-    JAX's own has every branch store what the gradients of all of them need, zeros but for its own.
+    JAX's own lets every branch store what the gradients of all branches need, mostly zeros.
 
     Args:
         branches: functions of (fixed, *operands).
         level: the branch to take.
-        fixed: what has no derivative.
-        operands: with derivative, in reverse mode only.
+        fixed: inputs without derivative.
+        operands: inputs with derivative, in reverse mode only.
     """
 
     @jax.custom_vjp

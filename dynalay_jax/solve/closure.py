@@ -1,11 +1,13 @@
-"""f as a pure function: traced once, everything it closes over turned into an operand.
+"""Closure conversion: f is traced once, and every value that f closes over becomes an operand.
 
-`custom_jvp` and `custom_vjp` accept no tracers through a closure, and a model written as
-`lambda z: apply(params, z, u)` closes over little else. `jax.closure_convert` hoists floats only;
-a jaxpr has them all (integers and typed keys too) as its constants.
+    f(*args) = call(consts, *args)
+
+`custom_jvp` and `custom_vjp` accept no tracers through a closure, but models are often written as
+`lambda z: apply(params, z, u)`. `jax.closure_convert` converts floating-point values only. The
+constants of a jaxpr hold them all, integers and typed keys included.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -14,16 +16,16 @@ import jax.extend.core as jex
 PyTree = Any
 
 
-class Hoisted(NamedTuple):
-    """A function in closed form.
+class Converted(NamedTuple):
+    """A function that closes over nothing.
 
     Attributes:
-        call: `call(consts, *args)` computes `f(*args)`, for arguments with the shapes and dtypes
-            it was traced with, and closes over no tracer. It never calls f again.
+        call: `call(consts, *args)` computes `f(*args)`, for arguments with the shapes and dtypes of
+            the trace. It closes over no tracer and never calls f again.
         consts: the values that f closed over.
-        jaxpr: what f was traced to, the constants among its inputs.
+        jaxpr: the trace of f, with the constants among its inputs.
         types: the types of f's output leaves, as `jax.typeof` gives them.
-        reads_first: whether f reads its first argument; False only where it certainly does not.
+        reads_first: False if f certainly does not read its first argument.
     """
 
     call: Callable
@@ -33,14 +35,15 @@ class Hoisted(NamedTuple):
     reads_first: bool
 
 
-def hoist(f: Callable, *example: PyTree) -> Hoisted:
-    """Traces `f` once, with `example` as its arguments, and splits it from what it closes over."""
+def convert(f: Callable, *example: PyTree) -> Converted:
+    """Traces `f` once, with `example` as its arguments."""
     traced, out = jax.make_jaxpr(f, return_shape=True)(*example)
     consts, out_tree = list(traced.consts), jax.tree.structure(out)
-    # Once more, with the constants as inputs: what is kept must not hold on to tracers.
-    evaluate = lambda consts, leaves: jex.jaxpr_as_fun(jex.ClosedJaxpr(traced.jaxpr, consts))(
-        *leaves
-    )
+
+    def evaluate(consts: list[Any], leaves: list[Any]) -> list[Any]:
+        return jex.jaxpr_as_fun(jex.ClosedJaxpr(traced.jaxpr, consts))(*leaves)
+
+    # Traced again with the constants as inputs, so that the result holds on to no tracers.
     closed = jax.make_jaxpr(evaluate)(consts, jax.tree.leaves(example))
 
     def call(consts: list[Any], *args: PyTree) -> PyTree:
@@ -49,7 +52,7 @@ def hoist(f: Callable, *example: PyTree) -> Hoisted:
 
     types = [aval.strip_weak_type() for aval in traced.out_avals]
     first = closed.jaxpr.invars[len(consts) :][: len(jax.tree.leaves(example[0]))]
-    return Hoisted(call, consts, closed.jaxpr, types, _reaches_output(closed.jaxpr, first))
+    return Converted(call, consts, closed.jaxpr, types, _reaches_output(closed.jaxpr, first))
 
 
 def _reaches_output(jaxpr: jex.Jaxpr, variables: list[Any]) -> bool:
@@ -60,3 +63,12 @@ def _reaches_output(jaxpr: jex.Jaxpr, variables: list[Any]) -> bool:
         if any(map(is_reached, eqn.invars)):
             reached.update(eqn.outvars)
     return any(map(is_reached, jaxpr.outvars))
+
+
+def inner_jaxprs(eqn: Any) -> Iterator[jex.Jaxpr]:
+    """The jaxprs among an equation's parameters: the bodies of jit, scan, cond, custom_jvp, ..."""
+    is_jaxpr = lambda x: hasattr(x, "eqns") or hasattr(x, "jaxpr")
+    for value in jax.tree.leaves(list(eqn.params.values()), is_leaf=is_jaxpr):
+        inner: Any = getattr(value, "jaxpr", value)
+        if hasattr(inner, "eqns"):
+            yield inner

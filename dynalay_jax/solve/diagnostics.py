@@ -1,7 +1,7 @@
-"""What the Jacobian J = ∂f/∂z at the fixed point says: how stable it is, and a penalty on it.
+"""Stability of a fixed point from its Jacobian J = ∂f/∂z, a penalty on J, and an error bound.
 
-Plain iteration converges near z* where the spectral radius of J is below 1; both solves, forward
-and backward, take about log(tol) / log(radius) steps.
+Plain iteration converges near z* if the spectral radius ρ of J is below 1. The forward and the
+backward solve then take about log(tol) / log(ρ) steps.
 """
 
 from collections.abc import Callable
@@ -23,21 +23,21 @@ def jacobian_regularization(
     samples: int = 1,
     batched: bool = True,
 ) -> jax.Array:
-    """Hutchinson estimate of ‖J‖_F² / n, to be added to a loss: it keeps the fixed point stable.
+    """Hutchinson estimate of ‖J‖_F² / n. Add it to a loss to keep the fixed point stable.
 
-    E‖εᵀJ‖² over random signs ε is ‖J‖_F² = tr(J Jᵀ); one vector–Jacobian product a sample.
+    E‖εᵀJ‖² over random signs ε is ‖J‖_F² = tr(J Jᵀ). Each draw takes one vector–Jacobian product.
 
     Args:
         f: `f(z, *args)`, as given to `fixed_point`.
-        z: where J is taken, usually `sol.value`.
+        z: the point of J, usually `sol.value`.
         *args: f's further arguments.
         key: typed PRNG key.
         samples: draws of ε, ≥ 1.
         batched: whether axis 0 of z's leaves holds samples.
 
     Returns:
-        [B], scalar if not batched; float32 or float64. n is the size of one sample's state, in
-        real numbers.
+        [B], scalar if not batched; float32 or float64. n is the number of real numbers in one
+        sample's state.
 
     Raises:
         TypeError, ValueError: samples is no integer, or below 1.
@@ -54,7 +54,7 @@ def jacobian_regularization(
         (row,) = pull(_random_like(z, key, _signs))
         return per_sample.square_norm(row)
 
-    # vmap, not a loop: the pull-back's residuals are shared.
+    # vmap, not a loop: all draws share the residuals of the vector–Jacobian product.
     total = jnp.mean(jax.vmap(estimate)(jax.random.split(key, samples)), axis=0)
     per_entry = total / _entries(z)
     return per_entry if batched else per_entry[0]
@@ -70,19 +70,19 @@ def spectral_radius(
 ) -> jax.Array:
     """Estimate of max |eigenvalue of J|, for real eigenvalues and complex pairs.
 
-    Orthogonal iteration on two vectors: the dominant eigenvalue, or the dominant complex pair, is
-    in the limit an eigenvalue of the 2 × 2 matrix H = QᵀJQ. Power iteration on one vector turns
-    for ever with a complex pair and settles on nothing. Where J Q is not close to Q H, as with more
-    than two eigenvalues of nearly the same modulus, it is the mean growth of ‖Jᵏ q‖ over the last
-    half of the steps, ‖Jᵏ‖^(1/k) in the limit, with an error of about 1/steps.
+    Orthogonal iteration on two vectors Q: in the limit, the dominant eigenvalue or complex pair is
+    that of the 2 × 2 matrix H = QᵀJQ. (Power iteration on one vector does not converge for a
+    complex pair.) If J Q is not close to Q H, as with more than two eigenvalues of nearly the same
+    modulus, the estimate is the mean growth of ‖Jᵏ q‖ over the last half of the steps. This tends
+    to ‖Jᵏ‖^(1/k), with an error of about 1/steps.
 
     Args:
         f: `f(z, *args)`, as given to `fixed_point`.
-        z: where J is taken, usually `sol.value`.
+        z: the point of J, usually `sol.value`.
         *args: f's further arguments.
         key: typed PRNG key.
-        steps: iterations, ≥ 1, of two Jacobian–vector products each; the error of the first way
-            falls by the ratio of the next eigenvalue's modulus to the dominant one a step.
+        steps: iterations, ≥ 1, of two Jacobian–vector products each. In each step the error of
+            the first estimate falls by the ratio of the next eigenvalue's modulus to the dominant.
         batched: whether axis 0 of z's leaves holds samples.
 
     Returns:
@@ -109,16 +109,16 @@ def spectral_radius(
     (a, b), growth = jax.lax.scan(step, start, None, length=steps)
     ja, jb = push(a), push(b)
     h = [[per_sample.inner(x, y) for y in (ja, jb)] for x in (a, b)]
-    astray = [
+    outside = [
         per_sample.square_norm(per_sample.difference(jx, _combination(a, h[0][i], b, h[1][i])))
         for i, jx in enumerate((ja, jb))
     ]
-    invariant = astray[0] + astray[1] < 1e-4 * (
+    invariant = outside[0] + outside[1] < 1e-4 * (
         per_sample.square_norm(ja) + per_sample.square_norm(jb)
     )
-    nothing = per_sample.square_norm(ja) == 0
+    zero = per_sample.square_norm(ja) == 0
     radius = jnp.where(
-        invariant | nothing,
+        invariant | zero,
         _radius_2x2(*h[0], *h[1]),
         jnp.exp(jnp.mean(growth[steps // 2 :], axis=0)),
     )
@@ -138,9 +138,9 @@ def _radius_2x2(a: jax.Array, b: jax.Array, c: jax.Array, d: jax.Array) -> jax.A
 
 
 def _orthonormal(a: PyTree, b: PyTree) -> tuple[PyTree, PyTree]:
-    """Gram–Schmidt in every lane; what is zero up to rounding becomes zero."""
+    """Gram–Schmidt in every lane; a vector that is zero up to rounding becomes zero."""
     a, before = _normalize(a), per_sample.norm(b)
-    for _ in range(2):  # once more for rounding
+    for _ in range(2):  # twice, against rounding errors
         b = per_sample.difference(b, per_sample.scale(a, per_sample.inner(a, b)))
     left = per_sample.norm(b)
     noise = left <= 10 * jnp.finfo(left.dtype).eps * before
@@ -163,7 +163,7 @@ def _signs(key: jax.Array, shape: tuple, dtype: jnp.dtype) -> jax.Array:
 def _random_like(z: PyTree, key: jax.Array, draw: Callable) -> PyTree:
     leaves, tree = jax.tree.flatten(z)
     keys = jax.random.split(key, len(leaves))
-    # Adding a zero made from z gives the draw z's mesh axes.
+    # Adding a zero computed from z gives the draw the mesh axes of z.
     fresh = [
         draw(k, x.shape, x.dtype) + per_sample.fill(x, 0) for k, x in zip(keys, leaves, strict=True)
     ]
@@ -171,15 +171,15 @@ def _random_like(z: PyTree, key: jax.Array, draw: Callable) -> PyTree:
 
 
 def error_bound(residual: jax.Array | float, contraction: jax.Array | float) -> jax.Array:
-    """Distance to the fixed point, ‖z − z*‖ ≤ ‖f(z) − z‖ / (1 − κ), where f contracts.
+    """Banach's bound on the distance to the fixed point: ‖z − z*‖ ≤ ‖f(z) − z‖ / (1 − κ).
 
     Args:
         residual: ‖f(z) − z‖, or a relative residual for a relative bound; any shape. The value
-            that `fixed_point` returns is f(z), which is closer still by the factor κ.
+            that `fixed_point` returns is f(z), whose distance is smaller by the factor κ.
         contraction: κ, Lipschitz constant of f; broadcast against `residual`.
 
     Returns:
-        The bound; `inf` where κ ≥ 1 (there is none) or κ is NaN.
+        The bound; `inf` if κ ≥ 1 (no bound exists) or κ is NaN.
 
     References:
         Banach, Fundamenta Mathematicae 3, 1922.

@@ -1,7 +1,9 @@
-"""The derivative rules of a solve, which the adjoints of `adjoints` share.
+"""The derivative rules of a solve, shared by the classes in `adjoints`.
 
-`with_tangent` is the `custom_jvp` rule of the tangent equation, `Reverse` the `custom_vjp` rule of
-the adjoint one; `ImplicitSettings` says how either is solved.
+    tangent    ż = J ż + (∂f/∂θ) θ̇             a `custom_jvp` rule, `with_tangent`
+    adjoint    w = Jᵀ w + v,  θ̄ = (∂f/∂θ)ᵀ w    a `custom_vjp` rule, `Reverse`
+
+`ImplicitSettings` holds how either linear system is solved.
 """
 
 import abc
@@ -27,7 +29,7 @@ class Adjoint(abc.ABC):
     """Base class: how `fixed_point` is differentiated.
 
     Attributes:
-        forward_mode: whether `jax.jvp` goes through it; no backward solve can then be reported on.
+        forward_mode: whether `jax.jvp` works. There is then no backward solve to report.
     """
 
     forward_mode: ClassVar[bool] = False
@@ -36,13 +38,14 @@ class Adjoint(abc.ABC):
     def solve(
         self, problem: Problem, z0: PyTree, operands: Operands, probe: Stats | None
     ) -> Solution:
-        """Solves the problem in a way that carries this adjoint's derivative.
+        """Solves the problem, with this adjoint's derivative.
 
         Args:
-            problem: f, hoisted.
-            z0: start, canonical as `lanes.canonical` makes it.
+            problem: f, closed and traced.
+            z0: start, canonical as `per_sample.canonical` makes it.
             operands: all else that the solution depends on.
-            probe: None, or `Stats` of float32 [B] whose cotangent is to be the backward account.
+            probe: None, or `Stats` of float32 [B] whose cotangent is the report on the backward
+                solve.
 
         Returns:
             Solution with the lanes on axis 0.
@@ -51,7 +54,7 @@ class Adjoint(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class ImplicitSettings:
-    """How the linear system of an implicit derivative is solved; `Implicit` documents it."""
+    """How the linear system of an implicit derivative is solved; see `Implicit`."""
 
     solver: Solver | None = None
     tol: float | None = None
@@ -84,7 +87,7 @@ class ImplicitSettings:
         operands: Operands,
         compact: bool,
     ) -> tuple[PyTree, Stats]:
-        """x = A x + b by these settings, those of the forward solve where they are None."""
+        """x = A x + b with these settings; None means the setting of the forward solve."""
         dtypes = [jnp.finfo(x.dtype) for x in jax.tree.leaves(zeros)]
         epsilon = 4 * max(float(dtype.eps) for dtype in dtypes)
         limits = operands.limits
@@ -111,7 +114,7 @@ def with_tangent(problem: Problem, settings: ImplicitSettings) -> Callable:
     @jax.custom_jvp
     def solve(z0: PyTree, operands: Operands) -> Solution:
         value, stats = problem.solve(z0, operands)
-        # As floats: the float0 tangent of an integer has no mesh axes, which shard_map objects to.
+        # As floats: the float0 tangent of an integer lacks mesh axes, and shard_map refuses it.
         return Solution(value, stats_as_float(stats))
 
     @solve.defjvp
@@ -143,16 +146,16 @@ def with_tangent(problem: Problem, settings: ImplicitSettings) -> Callable:
 
 
 class Reverse(Adjoint):
-    """A `custom_vjp` rule that solves w = v + Jᵀ w, as far as `adjoint_state` does."""
+    """A `custom_vjp` rule with w = v + Jᵀ w; `adjoint_state` solves or approximates it."""
 
     @abc.abstractmethod
     def adjoint_state(
         self, problem: Problem, at: PyTree, operands: Operands, v: PyTree, run: jax.Array
     ) -> tuple[PyTree, Stats]:
-        """w, zero outside `run` as v is, and the account of the backward solve.
+        """w, zero outside `run` as v is, and the `Stats` of the backward solve.
 
         Args:
-            problem: gives f.
+            problem: holds f.
             at: the fixed point, where J is taken.
             operands: of f.
             v: cotangent of the fixed point, zero outside `run`.
@@ -163,7 +166,7 @@ class Reverse(Adjoint):
         self, problem: Problem, z0: PyTree, operands: Operands, probe: Stats | None
     ) -> Solution:
         settings = self if isinstance(self, ImplicitSettings) else ImplicitSettings()
-        # What the second derivative differentiates.
+        # Second derivatives differentiate this one.
         primal = with_tangent(problem, settings)
 
         @jax.custom_vjp
@@ -178,13 +181,13 @@ class Reverse(Adjoint):
             (value, stats), operands, probe = saved
             run = stats.status != Status.SKIPPED
             zeros = per_sample.fill(value, 0)
-            pulled, account = self._pulled(problem, value, operands, cotangent.value, run)
+            pulled, report = self._pulled(problem, value, operands, cotangent.value, run)
             d_args, d_consts = pulled
             d_consts = (d_consts, *[None] * (len(operands.consts) - 1))
-            # A skipped sample is returned as it came: its cotangent goes to z0.
+            # A skipped sample is returned unchanged: its cotangent goes to z0.
             d_z0 = per_sample.select(run, zeros, cotangent.value)
             none: Any = None  # settings have no derivative
-            return d_z0, Operands(d_args, d_consts, none), None if probe is None else account
+            return d_z0, Operands(d_args, d_consts, none), None if probe is None else report
 
         solve.defvjp(forward, backward)
         return solve(z0, operands, probe)
@@ -192,30 +195,25 @@ class Reverse(Adjoint):
     def _pulled(
         self, problem: Problem, value: PyTree, operands: Operands, v: PyTree, run: jax.Array
     ) -> tuple[PyTree, Stats]:
-        """Cotangents of f's arguments and of what it closed over, and the account as float32.
+        """Cotangents of f's arguments and closed-over values, and the report in float32.
 
-        Args:
-            problem: gives f.
-            value: its fixed point.
-            operands: of f.
-            v: cotangent of the fixed point.
-            run: the lanes that were iterated, bool [B].
+        Args are those of `adjoint_state`; value may be not finite, and v nonzero outside `run`.
         """
         given = operands.smooth()
         may_branch = len(problem.sizes) > 1 and not operands.shared(run)
 
-        def somebody() -> tuple[PyTree, Stats]:
+        def pull_back() -> tuple[PyTree, Stats]:
             at = per_sample.finite_or_zero(value)
             v_run = per_sample.select(run, v, per_sample.fill(value, 0))
             w, stats = self.adjoint_state(problem, at, operands, v_run, run)
             pulled = _pull(problem, at, operands, w, run, may_branch)
             return pulled, stats_as_float(stats)
 
-        def nobody() -> tuple[PyTree, Stats]:
-            account = per_sample.vary_like(stats_as_float(unmeasured(run, 0)), value, run)
-            return per_sample.fill(given, 0), account
+        def no_lane_ran() -> tuple[PyTree, Stats]:
+            report = per_sample.vary_like(stats_as_float(unmeasured(run, 0)), value, run)
+            return per_sample.fill(given, 0), report
 
-        return jax.lax.cond(jnp.any(run), somebody, nobody) if may_branch else somebody()
+        return jax.lax.cond(jnp.any(run), pull_back, no_lane_ran) if may_branch else pull_back()
 
 
 def _pull(
@@ -226,16 +224,14 @@ def _pull(
     run: jax.Array,
     may_branch: bool,
 ) -> PyTree:
-    """Cotangents of `operands.smooth()`, from those of its values at `at`.
+    """(∂f/∂θ)ᵀ w at `at`: the cotangents of `operands.smooth()`.
 
-    Evaluating f there and the product with its weights cost a step each, so the lanes in `run`,
-    outside of which w is 0, are gathered into the smallest bucket that holds them.
+    Evaluating f and the product with its weights cost about a step each. So the lanes in `run` are
+    gathered into the smallest bucket that holds them; w is 0 in the others.
 
     Args:
-        problem: gives f.
-        at: where it is differentiated.
-        operands: of f.
-        w, run: as in `adjoint_state`.
+        problem, at, operands, run: as in `Reverse.adjoint_state`.
+        w: its result.
         may_branch: False takes all lanes.
     """
 
@@ -259,13 +255,13 @@ def _pull(
 
 
 def stats_as_float(stats: Stats) -> Stats:
-    """`Stats` as float32, the form in which they travel as a cotangent."""
+    """`Stats` as float32, the dtype of a cotangent."""
     as_float = lambda x: jax.lax.stop_gradient(x.astype(jnp.float32))
     return jax.tree.map(as_float, stats)
 
 
 def unmeasured(run: jax.Array, steps: int) -> Stats:
-    """Account of a backward pass that makes no claim to convergence: MAX_STEPS, residual inf."""
+    """`Stats` of a backward pass that measures no convergence: MAX_STEPS, residual inf."""
     pick = lambda a, b, dtype: jnp.where(run, jnp.asarray(a, dtype), jnp.asarray(b, dtype))
     return Stats(
         steps=pick(steps, 0, jnp.int32),

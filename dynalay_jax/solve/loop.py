@@ -1,9 +1,11 @@
-"""The loop: which samples still think, and the one `while_loop` in which they do.
+"""The one masked `while_loop`: every lane iterates until its own stopping rule holds.
 
-A finished sample is frozen, but it still rides along: a batch costs as much as its slowest sample.
-Compaction lets early finishers save time with static shapes: loop at size B until at most B/2
-samples are active, gather those into a bucket of B/2, go on there, halve again, scatter back.
-The plain masked loop is the same with a single bucket.
+    stop when ‖f(z) − z‖ / (weight · ‖f(z)‖ + floor) ≤ tol, or after max_steps evaluations of f
+
+A finished lane is frozen, but still computed: a batch costs as much as its slowest lane. Compaction
+saves that time with static shapes. It loops at size B until at most B/2 lanes run, gathers those
+into a bucket of B/2, continues there, halves again, and scatters back. The plain masked loop is the
+same with a single bucket.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,18 +22,18 @@ from dynalay_jax.solve.solvers import Solver
 
 PyTree = Any
 Map = Callable[[PyTree], PyTree]
-# bind(level, ids) gives f for bucket number `level`: its lane j is lane ids[j] of the full batch;
-# level 0 is the full batch itself, with ids None.
+# bind(level, ids) returns f for bucket number `level`; its lane j is lane ids[j] of the full batch.
+# Level 0 is the full batch itself, with ids None.
 Bind = Callable[[int, jax.Array | None], Map]
 
 _RUNNING = -1
 
 
 class Limits(NamedTuple):
-    """When a lane stops.
+    """When each lane stops.
 
     Attributes:
-        tol: relative residual at which it has converged, float [B].
+        tol: relative residual at which the lane has converged, float [B].
         max_steps: budget of evaluations, int32 [B]; 0 skips the lane.
         mask: bool [B]; False skips the lane.
         floor, weight: of the `relative_residual` that is compared to tol, float [B].
@@ -45,9 +47,9 @@ class Limits(NamedTuple):
 
 
 class _Loop(NamedTuple):
-    """Loop carry; all but `k` have the lanes on axis 0."""
+    """Loop carry; every field but `k` has the lanes on axis 0."""
 
-    k: jax.Array  # evaluations so far of the lanes still running, int32
+    k: jax.Array  # evaluations of the running lanes so far, int32 scalar
     z: PyTree  # where f is evaluated next
     state: PyTree  # the solver's
     best: PyTree  # f(z) of the evaluation with the smallest residual so far
@@ -67,14 +69,14 @@ def solve(
     limits: Limits,
     sizes: Sequence[int],
 ) -> Solution:
-    """Solves z = f(z) in every lane by itself, without derivatives.
+    """Solves z = f(z) in every lane separately, without derivatives.
 
     Args:
-        bind: gives f for the full batch and for each bucket.
+        bind: returns f for the full batch and for each bucket.
         z0: start, a pytree with the lanes on axis 0 and the type of f's output.
-        solver: makes the next iterate.
+        solver: computes the next iterate.
         limits: when each lane stops.
-        sizes: of the buckets, from `bucket_sizes`; a single one runs one masked loop.
+        sizes: of the buckets, from `bucket_sizes`; a single size runs one masked loop.
 
     Returns:
         Solution with the lanes on axis 0.
@@ -84,13 +86,13 @@ def solve(
         return _finish(start())
     return jax.lax.cond(
         jnp.any(limits.mask & (limits.max_steps > 0)),
-        lambda: _finish(_cascade(bind, solver, start(), sizes)),
+        lambda: _finish(_run_in_buckets(bind, solver, start(), sizes)),
         lambda: _finish(start()),
     )
 
 
-def _cascade(bind: Bind, solver: Solver, full: _Loop, sizes: Sequence[int]) -> _Loop:
-    """Runs all lanes until they are done, in ever smaller buckets."""
+def _run_in_buckets(bind: Bind, solver: Solver, full: _Loop, sizes: Sequence[int]) -> _Loop:
+    """Runs all lanes until they are done, in smaller and smaller buckets."""
 
     def advance(level: int, leave: int, full: _Loop) -> _Loop:
         if level == 0:
@@ -106,7 +108,7 @@ def _cascade(bind: Bind, solver: Solver, full: _Loop, sizes: Sequence[int]) -> _
 
     for level in range(len(sizes)):
         leave = sizes[level + 1] if level + 1 < len(sizes) else 0
-        # A level that has nobody to wait for is not even bound: to linearise f costs a step.
+        # A level without work is not even bound, because linearising f costs a step.
         full = jax.lax.cond(
             _more_than(leave, full),
             functools.partial(advance, level, leave),
@@ -124,11 +126,11 @@ def unroll(
     length: int,
     checkpoint: bool,
 ) -> Solution:
-    """The masked loop of `solve` as a scan of static length, which autodiff can go through.
+    """The masked loop of `solve` as a scan of static length, which autodiff can differentiate.
 
-    With `checkpoint`, √length carries are kept and the rest is computed again going back. All
-    `length` steps are made: skipping the last ones where no lane is running would put collectives
-    (the sum of a weight's gradient over a mesh) where devices disagree, and hang.
+    With `checkpoint`, √length carries are stored and the backward pass recomputes the others. All
+    `length` steps are made, even if no lane runs any more: devices of a mesh may disagree on that,
+    and a collective (the sum of a weight's gradient) that only some of them reach would hang.
     """
 
     def body(carry: _Loop, _: None) -> tuple[_Loop, None]:
@@ -145,7 +147,7 @@ def unroll(
     def chunk(carry: _Loop, _: None) -> tuple[_Loop, None]:
         return jax.lax.scan(remat(body), carry, None, length=inner)
 
-    # The last chunk may run past `length`: by then every budget is spent.
+    # The last chunk may run past `length`, when every budget is spent.
     return _finish(jax.lax.scan(remat(chunk), carry, None, length=-(-length // inner))[0])
 
 
@@ -154,20 +156,20 @@ def relative_residual(
 ) -> jax.Array:
     """‖f(z) − z‖ / (weight · ‖f(z)‖ + floor) of every lane, [B].
 
-    With weight 1 and floor atol that is Eq. 13 of MIND over Body. Not finite where f(z) is not, or
-    is too large to square.
+    With weight 1 and floor atol this is Eq. 13 of MIND over Body. It is not finite if f(z) is not
+    finite or too large to square.
     """
     z, fz = per_sample.widen(jax.lax.stop_gradient((z, fz)))
     change, norm = per_sample.norm(per_sample.difference(fz, z)), per_sample.norm(fz)
     residual = jnp.where(change == 0, 0, change / (weight * norm + floor))
-    # Where ‖f(z)‖ overflows the quotient would be 0, as if it had converged.
+    # If ‖f(z)‖ overflows, the quotient would be 0, as if the lane had converged.
     return jnp.where(jnp.isfinite(norm), residual, jnp.inf)
 
 
 def _start(z0: PyTree, solver: Solver, limits: Limits) -> _Loop:
     tol, max_steps, mask, floor, weight = limits
-    # Seeded from data, so that the carry has the mesh axes of the loop's own output: `never` is
-    # False, with the type of all that decides a lane's course.
+    # Built from data, so that the carry has the mesh axes of the loop's output: `never` is False,
+    # with the combined type of everything that a lane depends on.
     norm = per_sample.square_norm(jax.lax.stop_gradient(z0))
     never = (norm < 0) & (tol < 0) & (max_steps < 0) & (floor < 0) & (weight < 0) & mask
     z0 = per_sample.select(never, z0, z0)
@@ -194,25 +196,25 @@ def _run(f: Map, solver: Solver, carry: _Loop, leave: int) -> _Loop:
 
 
 def _more_than(leave: int, carry: _Loop) -> jax.Array:
-    """Whether more than so many lanes are running."""
+    """Whether more than `leave` lanes are running."""
     running = carry.status == _RUNNING
     return jnp.any(running) if leave == 0 else jnp.sum(running, dtype=jnp.int32) > leave
 
 
 def _advance(f: Map, solver: Solver, c: _Loop) -> _Loop:
-    """One evaluation of f, and what follows from it for every lane that is running."""
-    active = c.status == _RUNNING
+    """One evaluation of f, and the update of every lane that is running."""
+    running = c.status == _RUNNING
     fz = f(c.z)
     residual = relative_residual(c.z, fz, c.floor, c.weight)
-    steps = c.steps + active.astype(jnp.int32)
+    steps = c.steps + running.astype(jnp.int32)
 
-    # Comparisons with NaN are False: such a residual is never better and never converged.
+    # Comparisons with NaN are False: such a residual is never better and never small enough.
     finite = jnp.isfinite(residual)
-    better = active & (residual < c.residual)
+    better = running & (residual < c.residual)
     outcome = jnp.where(steps >= c.max_steps, jnp.int32(Status.MAX_STEPS), jnp.int32(_RUNNING))
     outcome = jnp.where(residual <= c.tol, jnp.int32(Status.CONVERGED), outcome)
     outcome = jnp.where(finite, outcome, jnp.int32(Status.DIVERGED))
-    status = jnp.where(active, outcome, c.status)
+    status = jnp.where(running, outcome, c.status)
 
     z, state = solver.step(c.z, fz, c.state, c.k)
     return c._replace(

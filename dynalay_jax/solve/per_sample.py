@@ -1,7 +1,7 @@
-"""Arithmetic on pytrees of real leaves that all have the samples ("lanes") on axis 0.
+"""Arithmetic on pytrees of real leaves that have the samples on axis 0, one sample a lane.
 
-Every reduction here stays inside its lane, so that one bad sample harms no other, and
-accumulates in float32 or better, so that a bfloat16 state gets a float32 residual.
+Every reduction stays inside its lane, so a sample that diverges does not affect the others. It
+accumulates in float32 or better, so a bfloat16 state gets a float32 residual.
 """
 
 from collections.abc import Callable
@@ -35,9 +35,9 @@ def as_complex(tree: PyTree, like: PyTree) -> PyTree:
 def canonical(
     f: Callable[..., PyTree], z: PyTree, batched: bool
 ) -> tuple[Callable[..., PyTree], PyTree, Callable[[PyTree], PyTree]]:
-    """f and z on a batch of lanes with real leaves, and the function that undoes it for a state.
+    """f and z with lanes and real leaves, and the function that converts a state back.
 
-    A single state becomes a batch of one lane, a complex leaf a pair of reals.
+    A single state becomes a batch of one lane; a complex leaf becomes a pair of real numbers.
     """
 
     def enter(z: PyTree) -> PyTree:
@@ -53,8 +53,8 @@ def canonical(
 def vary_like(tree: PyTree, *others: PyTree) -> PyTree:
     """`tree`, made to vary over the mesh axes of a `shard_map` that any of `others` varies over.
 
-    A loop's carry must have the type that its body returns. Nothing of this is left once XLA has
-    simplified it, not even what `others` were computed from.
+    A loop's carry must have the type that its body returns. XLA removes these operations, including
+    the computation of `others`.
     """
     never = jnp.zeros((), jnp.bool_)
     for leaf in jax.tree.leaves(others):
@@ -96,8 +96,8 @@ def select(mask: jax.Array, on_true: PyTree, on_false: PyTree) -> PyTree:
 def fill(like: PyTree, value: float) -> PyTree:
     """Constant arrays with the type of `like`, mesh axes included.
 
-    `jnp.full_like` would give a loop carry that does not vary over the axes of an enclosing
-    `shard_map`, while the loop body's output does. XLA folds the select away.
+    A loop carry from `jnp.full_like` would not vary over the axes of an enclosing `shard_map`, but
+    the output of the loop body does. XLA removes the select.
     """
     constant = lambda x: jnp.where(x == x, *[jnp.asarray(value, x.dtype)] * 2)
     return jax.tree.map(constant, like)
@@ -106,20 +106,20 @@ def fill(like: PyTree, value: float) -> PyTree:
 def scale(tree: PyTree, factor: jax.Array) -> PyTree:
     """Multiplies lane i of every leaf by `factor[i]`, keeping the leaves' dtypes.
 
-    In the factor's dtype: it may be out of the range of a float16 leaf.
+    The product is in the factor's dtype, which may exceed the range of a float16 leaf.
     """
     product = lambda x: (x.astype(factor.dtype) * expand(factor, x.ndim)).astype(x.dtype)
     return jax.tree.map(product, tree)
 
 
 def divide(tree: PyTree, divisor: jax.Array) -> PyTree:
-    """Divides lane i of every leaf by `divisor[i]`; its reciprocal might underflow."""
+    """Divides lane i of every leaf by `divisor[i]`, whose reciprocal might underflow."""
     quotient = lambda x: (x.astype(divisor.dtype) / expand(divisor, x.ndim)).astype(x.dtype)
     return jax.tree.map(quotient, tree)
 
 
 def finite_or_zero(tree: PyTree) -> PyTree:
-    """Zeros in the lanes that are not finite: 0 · NaN would reach what the lanes share."""
+    """Zeros in the lanes that are not finite, as 0 · NaN would reach shared weights."""
     return select(jnp.isfinite(square_norm(tree)), tree, fill(tree, 0))
 
 
@@ -132,7 +132,6 @@ def _sum(terms: PyTree, axis: int = 1) -> jax.Array:
 def square_norm(tree: PyTree) -> jax.Array:
     """‖tree‖² of every lane, [B]."""
     dtype = accumulation_dtype(tree)
-
     return _sum(jax.tree.map(lambda x: jnp.square(x.astype(dtype)), tree))
 
 
@@ -175,7 +174,6 @@ def remember(store: PyTree, entry: PyTree, slot: jax.Array) -> PyTree:
 def project(store: PyTree, state: PyTree) -> jax.Array:
     """Inner products of a `history` [B, m, ...] with a state [B, ...]: [B, m]."""
     dtype = accumulation_dtype(state)
-
     product = lambda s, x: s.astype(dtype) * jnp.expand_dims(x.astype(dtype), 1)
     return _sum(jax.tree.map(product, store, state), axis=2)
 
@@ -184,8 +182,8 @@ def combine(store: PyTree, weights: jax.Array) -> PyTree:
     """Weighted sum over a `history` [B, m, ...] with weights [B, m]: [B, ...]."""
 
     def total(s: jax.Array) -> jax.Array:
-        # A dot, not a sum of products: XLA would fuse what makes the weights into it, and compute
-        # that again for every entry of the state.
+        # A dot, not a sum of products: XLA would fuse the computation of the weights into a sum,
+        # and repeat it for every entry of the state.
         wide = s.astype(weights.dtype)
         return jnp.einsum("bm,bm...->b...", weights, wide, precision="highest").astype(s.dtype)
 

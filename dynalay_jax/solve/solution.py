@@ -1,4 +1,4 @@
-"""What a solve returns: the fixed point, and how each sample got there."""
+"""The result of a solve: the fixed point, and steps, residual and status of each sample."""
 
 import enum
 from typing import Any, NamedTuple
@@ -12,8 +12,8 @@ class Status(enum.IntEnum):
     Attributes:
         CONVERGED: the relative residual fell to `tol`.
         MAX_STEPS: the sample's budget ran out first.
-        DIVERGED: `f` returned a value that is not finite (or whose norm is not).
-        SKIPPED: the sample was masked out or had a budget of 0: `f` was not spent on it.
+        DIVERGED: `f` returned a value that is not finite, or whose norm overflows.
+        SKIPPED: the sample was masked out or had a budget of 0.
     """
 
     CONVERGED = 0
@@ -23,13 +23,13 @@ class Status(enum.IntEnum):
 
 
 class Stats(NamedTuple):
-    """Per-sample account of a solve.
+    """What a solve reports of each sample. Scalars instead of [B] if not batched.
 
     Attributes:
-        steps: evaluations of `f` spent on the sample. int32 [B], scalar if not batched.
+        steps: evaluations of `f` for the sample, int32 [B].
         residual: relative residual ‖f(z) − z‖ / (‖f(z)‖ + atol) of the evaluation whose output
-            f(z) is returned; `inf` where none was finite or none was made. float32 [B].
-        status: a `Status`. int32 [B].
+            f(z) is returned, float32 [B]; `inf` if no evaluation was finite or none was made.
+        status: `Status`, int32 [B].
     """
 
     steps: jax.Array

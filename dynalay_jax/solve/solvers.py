@@ -1,12 +1,12 @@
-"""Solvers of z = f(z): from an evaluation f(z) to the next iterate, in every lane by itself.
+"""Solvers of z = f(z): from an evaluation f(z) to the next iterate, in every lane separately.
 
 A solver is a frozen dataclass (hashable by value, so that an equal solver never re-traces) with
 
-    init(z)             -> state         before the first evaluation
+    init(z)               -> state       before the first evaluation
     step(z, fz, state, k) -> (z, state)  after evaluation number k = 0, 1, ... gave fz = f(z)
 
-`z` is a pytree with the samples on axis 0 of every leaf; so is every leaf of the state, which
-lets the active set gather lanes out of it. `k` is one int32 for all lanes.
+`z` is a pytree with the samples on axis 0 of every leaf. Every leaf of the state has them on axis 0
+too, so that compaction can gather lanes. `k` is one int32 scalar for all lanes.
 """
 
 import abc
@@ -32,7 +32,7 @@ class Solver(abc.ABC):
             z: start, leaves [B, ...].
 
         Returns:
-            Pytree of arrays, every leaf with the lanes on axis 0; made from z (`lanes.fill`).
+            Pytree of arrays with the lanes on axis 0, built from z with `per_sample.fill`.
         """
 
     @abc.abstractmethod
@@ -52,9 +52,10 @@ class Solver(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class Picard(Solver):
-    """z ← z + damping·(f(z) − z); with damping 1 plain iteration, the paper's choice.
+    """z ← z + damping·(f(z) − z). Damping 1 is plain iteration, as in the paper.
 
-    Converges where f contracts; damping < 1 also tames eigenvalues of the Jacobian near −1.
+    Converges if f contracts. With damping < 1 it also converges for Jacobians with eigenvalues
+    near or below −1.
 
     Args:
         damping: in (0, 1].
@@ -82,13 +83,14 @@ class Anderson(Solver):
     """Anderson acceleration (type II): least squares over the last `memory` secant pairs.
 
     With g = f(z) − z and the differences ΔZ, ΔG of past iterates and residuals,
-    γ = argmin ‖g − ΔG γ‖² + ridge·‖γ‖² and z ← z + damping·g − (ΔZ + damping·ΔG) γ. Each pair
-    is stored divided by ‖Δg‖, which leaves the step as it is and makes `ridge` relative.
+    γ = argmin ‖g − ΔG γ‖² + ridge·‖γ‖² and z ← z + damping·g − (ΔZ + damping·ΔG) γ. Each pair is
+    stored divided by ‖Δg‖, which does not change the step and makes `ridge` relative.
 
     Args:
-        memory: secant pairs kept, ≥ 1; the state takes 2·memory + 2 times the memory of z.
-        ridge: relative regularisation of the normal equations, ≥ 0, at least the machine epsilon of
-            the accumulation dtype; None takes ten times that (1e-6 in float32, 2e-15 in float64).
+        memory: number of secant pairs, ≥ 1; the state takes 2·memory + 2 times the memory of z.
+        ridge: relative regularisation of the normal equations, ≥ 0. The machine epsilon of the
+            accumulation dtype is the least; None takes ten times that (1e-6 in float32, 2e-15 in
+            float64).
         damping: mixing factor in (0, 1].
 
     Raises:
@@ -111,7 +113,7 @@ class Anderson(Solver):
 
     def init(self, z: PyTree) -> PyTree:
         past = per_sample.history(z, self.memory)
-        # Gram matrix of the stored Δg, one row and column of it new at every step.
+        # Gram matrix of the stored Δg. Each step replaces one row and one column.
         gram = per_sample.history(
             jnp.repeat(per_sample.square_norm(z)[:, None], self.memory, 1), self.memory
         )
@@ -122,7 +124,7 @@ class Anderson(Solver):
         g = per_sample.difference(fz, z)
         dz, dg = per_sample.difference(z, last_z), per_sample.difference(g, last_g)
         norm = per_sample.norm(dg)
-        # At k = 0 there is no pair yet; a pair with Δg = 0 says nothing. Both stay zero columns.
+        # Zero columns for pairs without information: at k = 0, and where Δg = 0.
         inverse = jnp.where((norm > 0) & (k > 0), 1 / jnp.where(norm > 0, norm, 1), 0)
         slot = (k - 1) % self.memory
         past_dz = per_sample.remember(past_dz, per_sample.scale(dz, inverse), slot)
@@ -149,11 +151,11 @@ class Anderson(Solver):
 class Broyden(Solver):
     """Broyden's good method for f(z) − z = 0, its inverse Jacobian kept as −I + Σ uᵢ vᵢᵀ.
 
-    The first step is Picard's. When `memory` pairs are stored it starts afresh: later pairs are
-    built on the earlier ones, so that dropping the oldest would leave an inconsistent inverse.
+    The first step is Picard's. After `memory` pairs it restarts from −I: later pairs depend on the
+    earlier ones, so dropping only the oldest would leave an inconsistent inverse.
 
     Args:
-        memory: rank-one pairs kept, ≥ 1; the state takes 2·memory + 2 times the memory of z.
+        memory: number of rank-one pairs, ≥ 1; the state takes 2·memory + 2 times the memory of z.
 
     Raises:
         TypeError, ValueError: memory is no integer, or below 1.
@@ -199,9 +201,9 @@ class Broyden(Solver):
 def _solve_positive(matrix: jax.Array, rhs: jax.Array) -> jax.Array:
     """Solves small positive definite systems, [B, m, m] and [B, m], by Gauss–Jordan elimination.
 
-    Positive definite systems need no pivots, and m is small: this fuses into the loop body, where
-    a LAPACK call a step would cost more than the rest of it (and crashed XLA's CPU backend beside
-    a bfloat16 state, jax 0.10 to 0.12).
+    Positive definite systems need no pivoting, and m is small. The elimination fuses into the loop
+    body. A LAPACK call in each step would cost more than the rest of the step, and crashed XLA's
+    CPU backend with a bfloat16 state (jax 0.10 to 0.12).
     """
     table = jnp.concatenate([matrix, rhs[:, :, None]], axis=2)
     for i in range(rhs.shape[1]):

@@ -1,7 +1,7 @@
-"""Maps that do not read their state: f(z) is the fixed point, wherever z is.
+"""Maps that do not read their state: f(z) is the fixed point, for every z.
 
-One evaluation is the solve. With J = 0 the adjoint equation w = v + Jᵀ w has nothing to solve, and
-the gradient is what autodiff makes of the evaluation, as of any function.
+One evaluation solves the problem. As J = 0, the adjoint equation w = v + Jᵀ w is solved by w = v,
+and the gradient is that of one ordinary evaluation by autodiff.
 """
 
 from typing import Any
@@ -23,11 +23,9 @@ def solve(
     """The solution of a problem with `reads_state` False.
 
     Args:
-        problem: f, hoisted.
-        z0: start, canonical; returned where a lane is skipped.
-        operands: all else that the solution depends on.
-        probe: None, or `Stats` of float32 [B] whose cotangent is to be the backward account.
-        forward_mode: whether to allow forward-mode derivatives, which takes the full batch.
+        problem, operands, probe: as in `Adjoint.solve`.
+        z0: start, canonical; the value of skipped lanes.
+        forward_mode: whether to allow forward-mode derivatives, which need the full batch.
 
     Returns:
         Solution with the lanes on axis 0.
@@ -41,14 +39,14 @@ def solve(
         evaluate = problem.maps[level]
         return evaluate(consts, buckets.gather(z, ids), *problem.gather(args, ids))
 
-    # In a branch there is no forward mode, nor a sum of cotangents over devices.
+    # A branch allows no forward mode and no sum of cotangents over devices.
     full = forward_mode or operands.shared(run)
     sizes = problem.sizes[:1] if full else problem.sizes
-    # What f does not read needs no derivative either.
+    # These have no derivative.
     fixed = jax.lax.stop_gradient((operands, z0))
     value = buckets.update(compute, run, z0, operands.smooth(), sizes, fixed)
     if probe is not None:
-        value = _accounted(value, run, probe)
+        value = _with_report(value, run, probe)
     finite = jnp.isfinite(per_sample.square_norm(jax.lax.stop_gradient(value)))
     outcome = jnp.where(finite, Status.CONVERGED, Status.DIVERGED)
     stats = Stats(
@@ -60,16 +58,16 @@ def solve(
 
 
 @jax.custom_vjp
-def _accounted(value: PyTree, run: jax.Array, probe: Stats) -> PyTree:
-    """`value`; going back, the probe's cotangent says that there was nothing to solve."""
+def _with_report(value: PyTree, run: jax.Array, probe: Stats) -> PyTree:
+    """`value`; the probe's cotangent reports a backward solve of 0 steps."""
     return value
 
 
-def _accounted_forward(value: PyTree, run: jax.Array, probe: Stats) -> tuple[PyTree, jax.Array]:
+def _report_forward(value: PyTree, run: jax.Array, probe: Stats) -> tuple[PyTree, jax.Array]:
     return value, run
 
 
-def _accounted_backward(run: jax.Array, v: PyTree) -> tuple[PyTree, None, Stats]:
+def _report_backward(run: jax.Array, v: PyTree) -> tuple[PyTree, None, Stats]:
     peak = per_sample.largest(v)
     outcome = jnp.where(jnp.isfinite(peak), Status.CONVERGED, Status.DIVERGED)
     status = jnp.where(run & (peak != 0), outcome, Status.SKIPPED)
@@ -77,4 +75,4 @@ def _accounted_backward(run: jax.Array, v: PyTree) -> tuple[PyTree, None, Stats]
     return v, None, stats_as_float(Stats(jnp.zeros_like(status), residual, status))
 
 
-_accounted.defvjp(_accounted_forward, _accounted_backward)
+_with_report.defvjp(_report_forward, _report_backward)

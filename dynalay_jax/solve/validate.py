@@ -1,4 +1,7 @@
-"""Checks of `fixed_point`'s arguments, at trace time: what was expected, what came, the cure."""
+"""Checks of `fixed_point`'s arguments at trace time.
+
+Each message names the argument, what was expected, what it got, and the cure.
+"""
 
 from collections.abc import Callable
 import difflib
@@ -31,8 +34,8 @@ def state(z0: PyTree, batched: bool) -> PyTree:
             raise TypeError(f"{name}: expected an array, got {type(leaf).__name__}.")
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
             raise TypeError(
-                f"{name}: expected a floating-point array, as only such a state can converge, got "
-                f"{jnp.result_type(leaf)}. Convert it, or pass it through *args."
+                f"{name}: expected a floating-point array, got {jnp.result_type(leaf)}. Convert "
+                "the array, or pass it through *args."
             )
         if batched and jnp.ndim(leaf) == 0:
             raise ValueError(
@@ -51,23 +54,24 @@ def state(z0: PyTree, batched: bool) -> PyTree:
 
 
 def arguments(args: tuple) -> None:
-    """Raises TypeError where a leaf of `args` is no array or number."""
+    """Raises TypeError if a leaf of `args` is no array or number."""
     for path, leaf in jax.tree.leaves_with_path(args):
         if not jex.valid_jaxtype(leaf):
             raise TypeError(
                 f"args{jax.tree_util.keystr(path)}: expected an array or a number, got "
-                f"{type(leaf).__name__}. Let f close over what is not data."
+                f"{type(leaf).__name__}. Let f close over anything that is not data."
             )
 
 
 def instance(name: str, value: Any, kind: type, known: tuple[str, ...]) -> None:
-    """Raises TypeError unless `value` is an instance of `kind`; `known` says how to make one."""
+    """Raises TypeError unless `value` is an instance of `kind`; `known` lists examples."""
     if not isinstance(value, kind):
         wish = value.__name__ if isinstance(value, type) else str(value)
         close = difflib.get_close_matches(wish.lower(), [k.lower() for k in known], 1, 0.3)
         cure = next((k for k in known if k.lower() in close), known[0])
         raise TypeError(
-            f"{name}: expected one of {', '.join(known)}, got {value!r}. Pass {name}={cure}, say."
+            f"{name}: expected one of {', '.join(known)}, got {value!r}. "
+            f"Did you mean {name}={cure}?"
         )
 
 
@@ -94,35 +98,36 @@ def _setting(name: str, value: Any, kind: type, good: Callable, expected: str) -
 
 
 def concrete(value: Any) -> np.ndarray | None:
-    """The value as numpy, where it can be seen at trace time; None where it cannot."""
+    """The value as a numpy array, or None if it is not known at trace time."""
     if isinstance(value, jax.core.Tracer) or not getattr(value, "is_fully_addressable", True):
         return None
     return np.asarray(value)
 
 
 def per_sample(name: str, value: Any, shape: tuple, dtype: Any) -> jax.Array:
-    """A scalar or one value a sample, as an array of shape `shape`.
+    """A scalar, or one value for each sample, as an array of shape `shape`.
 
     Args:
         name: of the argument, for messages.
-        value: what the caller passed.
+        value: the argument.
         shape: (B,), or () for a single state.
-        dtype: what to convert to: floating (from real numbers), int32 or bool.
+        dtype: floating (also from integers), int32 or bool.
 
     Raises:
-        TypeError: of another kind of dtype.
-        ValueError: of another shape; or negative, NaN or too large, where that can be seen.
+        TypeError: the value has another kind of dtype.
+        ValueError: the value has another shape; or it is known at trace time and negative, NaN or
+            too large.
     """
     if isinstance(value, int) and not isinstance(value, bool):
-        value = np.asarray(value)  # jax would overflow on a large one before it can be named
+        value = np.asarray(value)  # jax overflows on a large one, without the argument's name
     kinds = {"b": (jnp.bool_,), "i": (jnp.integer,), "f": (jnp.floating, jnp.integer)}
     kind = np.dtype(dtype).kind
-    came = jnp.result_type(value) if jex.valid_jaxtype(value) else type(value).__name__
-    if not any(jex.valid_jaxtype(value) and jnp.issubdtype(came, k) for k in kinds[kind]):
-        wanted = {"b": "booleans", "i": "integers", "f": "real numbers"}[kind]
-        raise TypeError(f"{name}: expected {wanted}, got {came}.")
+    got = jnp.result_type(value) if jex.valid_jaxtype(value) else type(value).__name__
+    if not any(jex.valid_jaxtype(value) and jnp.issubdtype(got, k) for k in kinds[kind]):
+        expected = {"b": "booleans", "i": "integers", "f": "real numbers"}[kind]
+        raise TypeError(f"{name}: expected {expected}, got {got}.")
     if jnp.shape(value) not in ((), shape):
-        allowed = "a scalar" + (f" or one value a sample, shape {shape}" if shape else "")
+        allowed = "a scalar" + (f" or one value for each sample, shape {shape}" if shape else "")
         cure = "" if shape else " Pass batched=True if axis 0 of z0 holds samples."
         raise ValueError(f"{name}: expected {allowed}, got shape {jnp.shape(value)}.{cure}")
     seen = concrete(value)
@@ -136,31 +141,31 @@ def per_sample(name: str, value: Any, shape: tuple, dtype: Any) -> jax.Array:
 
 
 def unsharded_samples(z0: PyTree) -> None:
-    """Raises ValueError where the sample axis is sharded over an explicit mesh."""
+    """Raises ValueError if the sample axis is sharded over an explicit mesh."""
     for path, leaf in jax.tree.leaves_with_path(z0):
         spec = jax.typeof(leaf).sharding.spec
         if len(spec) and spec[0] is not None:
             raise ValueError(
                 f"compact: expected the sample axis on one device, got "
                 f"z0{jax.tree_util.keystr(path)} sharded as {spec}. "
-                "Solve inside jax.shard_map: each device then compacts its own."
+                "Solve inside jax.shard_map: each device then compacts its own samples."
             )
 
 
 def probe(value: Any, shape: tuple) -> None:
     """Raises TypeError or ValueError unless `value` is None or a `backward_probe` for `shape`."""
-    wanted = f"backward_probe({shape[0] if shape else None})"
+    expected = f"backward_probe({shape[0] if shape else None})"
     if value is None:
         return
     if not isinstance(value, Stats):
-        raise TypeError(f"probe: expected None or {wanted}, got {value!r}.")
+        raise TypeError(f"probe: expected None or {expected}, got {value!r}.")
     for leaf in value:
         if jnp.shape(leaf) != shape:
-            raise ValueError(f"probe: expected {wanted}, got one of shape {jnp.shape(leaf)}.")
+            raise ValueError(f"probe: expected {expected}, got one of shape {jnp.shape(leaf)}.")
 
 
 def same_type(f: Callable) -> Callable:
-    """f, checked to return what it was given: structure, shapes and dtypes.
+    """f, with a check that it keeps the structure, shapes and dtypes of z.
 
     Raises:
         ValueError: the structure or a shape changed.
@@ -169,11 +174,11 @@ def same_type(f: Callable) -> Callable:
 
     def checked(z: PyTree, *args: PyTree) -> PyTree:
         fz = f(z, *args)
-        came: Any = jax.tree.structure(fz)
-        wanted: Any = jax.tree.structure(z)
-        if came != wanted:
+        got: Any = jax.tree.structure(fz)
+        expected: Any = jax.tree.structure(z)
+        if got != expected:
             raise ValueError(
-                f"f: expected it to return the structure of z0, {wanted}, got {came}. "
+                f"f: expected it to keep the structure of z0, {expected}, got {got}. "
                 "f(z, *args) must return the next z and nothing else."
             )
         for (path, a), b in zip(jax.tree.leaves_with_path(z), jax.tree.leaves(fz), strict=True):
@@ -181,7 +186,7 @@ def same_type(f: Callable) -> Callable:
             if jnp.shape(b) != a.shape:
                 raise ValueError(
                     f"f: expected it to keep the shape of z0{leaf}, {a.shape}, got {jnp.shape(b)}. "
-                    "A fixed point needs equal shapes in and out; check for broadcasting in f."
+                    "Check for broadcasting in f."
                 )
             if jnp.result_type(b) != a.dtype:
                 raise TypeError(

@@ -59,10 +59,10 @@ def test_reinforce_learns_nothing_from_the_greedy_action():
 def test_proposals_are_actions_and_say_how_much_each_counts(name, tried):
     log_probs = jax.nn.log_softmax(jax.random.normal(KEY, (50, 4)))
     proposal = ESTIMATORS[name].propose(Policy(KEY, log_probs, 0.2, 1.0))
-    assert proposal.actions.shape == proposal.reach.shape == (tried, 50)
+    assert proposal.actions.shape == proposal.weight.shape == (tried, 50)
     assert int(proposal.actions.min()) >= 0 and int(proposal.actions.max()) == 3
-    total = proposal.reach.sum(0)
+    total = proposal.weight.sum(0)
     expected = 1.0
-    if name == "full_information":  # the rest is no operation's
+    if name == "full_information":  # the rest is action 0's
         expected = 1 - (0.8 * np.exp(log_probs[:, 0]) + 0.2 / 4)
     assert np.asarray(total) == pytest.approx(np.broadcast_to(expected, 50), rel=1e-5)

@@ -9,10 +9,11 @@ import pytest
 import dynalay_jax
 from dynalay_jax import fixed_point
 from dynalay_jax.adaptive import macs, routers
-from dynalay_jax.adaptive.inspect import call, certificate, costs, init, shapes
-from dynalay_jax.adaptive.model import DynaLay, probes
+from dynalay_jax.adaptive.inspect import call, costs, init, probes, shapes
+from dynalay_jax.adaptive.model import DynaLay
 from dynalay_jax.layers.registry import CELLS, STATIC
 from dynalay_jax.solve.solution import Status
+import problems
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
 
@@ -33,7 +34,7 @@ def built(**fields):
 @functools.cache
 def routed(model):
     return jax.jit(lambda params, x, actions: model.apply(
-        params, x, routers.Fixed(actions), 0.1, KEY))  # fmt: skip
+        params, x, problems.route(actions), 0.1, KEY))  # fmt: skip
 
 
 @functools.cache
@@ -41,12 +42,17 @@ def begun(model):
     return jax.jit(lambda params: call(model, params, DynaLay.begin, X))
 
 
-def run(actions=ACTIONS, x=X, **fields):
+@functools.cache
+def swept(model):
+    return jax.jit(lambda params, *args: call(model, params, DynaLay.sweep, *args))
+
+
+def run(actions=ACTIONS, **fields):
     model, params = built(**fields)
-    return routed(model)(params, x, actions)
+    return routed(model)(params, X, actions)
 
 
-def test_no_operation_is_the_straight_pass():
+def test_action_0_is_the_straight_pass():
     model, params = built()
     logits, trace = run(jnp.zeros(6, jnp.int32))
     straight = begun(model)(params).logits
@@ -71,8 +77,7 @@ def test_every_sample_gets_its_own_route():
 def test_iterated_layer_is_at_its_fixed_point_and_those_above_ran_again():
     model, params = built()
     state = begun(model)(params)
-    sweep = jax.jit(lambda params, *args: call(model, params, DynaLay.sweep, *args))
-    after, _ = sweep(params, state, routers.as_mask(jnp.full(6, 2), 3))
+    after, _ = swept(model)(params, state, routers.as_mask(jnp.full(6, 2), 3))
 
     def by_hand(m):
         w, u = m.layers[1](state.hs[1])
@@ -94,52 +99,56 @@ def test_compaction_changes_nothing():
     assert jnp.array_equal(plain[1].sweeps.steps, compact[1].sweeps.steps)
 
 
+@functools.cache
+def differentiated(**fields):
+    """Compiled gradients in parameters and probe, as a function of the actions [rounds, B]."""
+    model, params = built(tol=1e-6, max_steps=80, **fields)
+
+    def loss(params, probe, actions):
+        logits, _ = model.apply(params, X, problems.route(*actions), 0.1, KEY, probe)
+        return jnp.sum(jnp.sin(logits))
+
+    gradient = jax.jit(jax.grad(loss, (0, 1)))
+    return lambda *actions: gradient(params, probes(model, 6), jnp.array(actions))
+
+
+def assert_gradients_close(got, wanted, tol):
+    for (path, a), b in zip(jax.tree.leaves_with_path(got), jax.tree.leaves(wanted), strict=True):
+        assert jnp.allclose(a, b, atol=tol * float(jnp.abs(b).max() + 1e-6)), path
+
+
 def test_gradients_reach_only_iterated_cells():
     """Eq. 4: a sample contributes an FPI gradient only to the layer that it chose."""
-    model, params = built()
-
-    def loss(params, actions):
-        return jnp.sum(jnp.sin(routed(model)(params, X, actions)[0]))
-
-    grads = jax.grad(loss)(params, jnp.full(6, 2))["params"]
+    grads = differentiated()([2] * 6)[0]["params"]
     size = lambda name: float(jnp.abs(grads[name]["kernel"]).max())
     assert size("layers_1") > 0
     assert size("layers_0") == size("layers_2") == 0
-    everything = jax.tree.leaves(grads["agent"])
-    assert all(float(jnp.abs(leaf).max()) == 0 for leaf in everything)
+    assert not any(leaf.any() for leaf in jax.tree.leaves(grads["agent"]))
 
 
-def test_backward_solves_are_accounted_for():
-    model, params = built()
-    loss = lambda params, probe: jnp.sum(
-        jnp.sin(model.apply(params, X, routers.Fixed(ACTIONS), 0.1, KEY, probe)[0])
-    )
-    backward = jax.jit(jax.grad(loss, 1))(params, probes(model, 6))
+def test_probes_report_every_backward_solve():
+    _, backward = differentiated()(ACTIONS)
     iterated = routers.as_mask(ACTIONS, 3).T[None]
     assert ((backward.steps > 0) == iterated).all()
     assert ((backward.status == Status.CONVERGED) == iterated).all()
     assert float(jnp.where(iterated, backward.residual, 0.0).max()) < 1e-3
-    assert probes(model.clone(adjoint=dynalay_jax.Unrolled()), 6) is None
 
 
 def test_implicit_gradient_is_that_of_unrolling():
-    fields = dict(tol=1e-6, max_steps=80)
-    grads = []
-    for adjoint in ("Implicit", "Unrolled"):
-        model, params = built(adjoint=getattr(dynalay_jax, adjoint)(), **fields)
-        loss = lambda params, model=model: jnp.sum(jnp.sin(routed(model)(params, X, ACTIONS)[0]))
-        grads.append(jax.grad(loss)(params)["params"])
-    implicit, unrolled = (g | {"agent": None} for g in grads)
-    for (path, a), b in zip(
-        jax.tree.leaves_with_path(implicit), jax.tree.leaves(unrolled), strict=True
-    ):
-        assert jnp.allclose(a, b, atol=2e-3 * float(jnp.abs(b).max() + 1e-6)), path
+    implicit, unrolled = (f(ACTIONS)[0] for f in (differentiated(), differentiated(
+        adjoint=dynalay_jax.Unrolled())))  # fmt: skip
+    assert_gradients_close(implicit, unrolled, 2e-3)
+
+
+def test_gradients_of_two_rounds_are_the_same_compacted():
+    actions = [1, 0, 2, 3, 1, 2], [2, 0, 1, 0, 3, 0]
+    plain, compacted = (differentiated(rounds=2, compact=size)(*actions)[0] for size in (0, 1))
+    assert_gradients_close(compacted, plain, 1e-4)
 
 
 def test_later_rounds_go_on_from_the_new_activations():
-    model, params = built(rounds=2)
-    state = begun(model)(params)
-    sweep = jax.jit(lambda state, mask: call(model, params, DynaLay.sweep, state, mask))
+    model, params = built()
+    state, sweep = begun(model)(params), functools.partial(swept(model), params)
     mask = lambda *actions: routers.as_mask(jnp.array(actions), 3)
     first, _ = sweep(state, mask(2, 2, 2, 1, 3, 0))
     second, done = sweep(first, mask(2, 3, 1, 1, 1, 0))
@@ -153,52 +162,12 @@ def test_later_rounds_go_on_from_the_new_activations():
     assert jnp.allclose(second.logits[5], state.logits[5], atol=1e-5)
 
 
-def test_gradients_of_two_rounds_are_the_same_compacted():
-    class Script:
-        def __call__(self, key, seen):
-            actions = jnp.array([[1, 0, 2, 3, 1, 2], [2, 0, 1, 0, 3, 0]])
-            return routers.as_mask(actions[seen.round], 3)
-
-    def gradient(compact):
-        model, params = built(rounds=2, compact=compact, tol=1e-6, max_steps=80)
-        loss = lambda params: jnp.sum(jnp.sin(model.apply(params, X, Script(), 0.1, KEY)[0]))
-        return jax.jit(jax.grad(loss))(params)["params"]
-
-    plain, compacted = gradient(0), gradient(1)
-    close = lambda a, b: bool(jnp.allclose(a, b, atol=1e-4 * float(jnp.abs(a).max() + 1e-6)))
-    assert jax.tree.all(jax.tree.map(close, plain, compacted))
-
-
-def test_no_operation_ends_a_samples_thinking():
-    class Script:
-        def __call__(self, key, seen):
-            action = jnp.array([1, 0]) if seen.round == 0 else jnp.array([2, 2])
-            return routers.as_mask(action, 3)
-
-    model, params = built(rounds=2)
-    run = jax.jit(lambda params, x: model.apply(params, x, Script(), 0.1, KEY))
-    _, trace = run(params, X[:2])
+def test_action_0_ends_the_rounds_of_a_sample():
+    model, params = built(rounds=2, widths=(8, 8), strides=(1, 2))
+    router = problems.route(jnp.array([1, 0]), jnp.array([2, 2]))
+    _, trace = jax.jit(lambda params, x: model.apply(params, x, router, 0.1, KEY))(params, X[:2])
     assert trace.sweeps.iterate[:, :, :2].any(-1).tolist() == [[True, False], [True, False]]
-    assert trace.log_probs.shape == (2, 2, 4)
-
-
-@pytest.mark.parametrize("residuals", [False, True])
-def test_costs_are_counted_from_shapes(residuals):
-    model, _ = built(residual_features=residuals)
-    counted = costs(model, SHAPE)
-    # Injection: a 3×3 and, for the gate, a convolution of the stride's size.
-    assert counted.inject[0] == 64 * (9 + 1) * 3 * 8
-    assert counted.inject[1] == 16 * (9 + 4) * 8 * 8
-    assert counted.step == (64 * 9 * 64, 16 * 9 * 64, 16 * 9 * 256)
-    assert counted.head == 2 * 16 * 5
-    net = counted.agent - (sum(counted.step) + sum(counted.inject)) * residuals
-    assert 0 < net < 60_000
-
-
-def test_shared_weights_cost_a_sample_nothing():
-    counted = costs(built(cell="orthogonal")[0], SHAPE)
-    assert counted.inject[0] == 64 * 9 * 3 * 8
-    assert counted.step[0] == 64 * (9 * 8 + 64)
+    assert trace.log_probs.shape == (2, 2, 3)
 
 
 def test_trace_and_cost_agree_with_what_was_done():
@@ -212,18 +181,13 @@ def test_trace_and_cost_agree_with_what_was_done():
     assert spent[2] == pytest.approx(float(expected))
 
 
-def test_certificate_says_what_each_cell_promises():
-    model, params = built(cell="bounded")
-    assert certificate(model, params, X[:1]) == pytest.approx([0.99] * 3, abs=1e-3)
-    model, params = built()
-    assert certificate(model, params, X[:1]) == [None] * 3
-
-
-@pytest.mark.parametrize("cell", [name for name in CELLS | STATIC if name != "dense"])
+@pytest.mark.parametrize("cell", CELLS | STATIC)
 def test_every_cell_makes_a_model(cell):
-    logits, trace = run(ACTIONS % 2, cell=cell, stem=4, widths=(8,), strides=(2,))
-    assert logits.shape == (6, 5) and bool(jnp.isfinite(logits).all())
-    assert trace.sweeps.steps.any() == (cell in CELLS)
+    shape = (3,) if cell == "dense" else SHAPE
+    model = DynaLay(classes=5, widths=(8, 8), strides=(1, 1), cell=cell, rounds=2)
+    run = lambda params, x: model.apply(params, x, routers.Constant(), 0.1, KEY)
+    logits, trace = jax.eval_shape(run, shapes(model, shape), jnp.zeros((6, *shape)))
+    assert logits.shape == (6, 5) and trace.sweeps.steps.shape == (2, 6, 2)
 
 
 def test_static_cells_are_not_swept():
@@ -239,26 +203,13 @@ def test_static_cells_are_not_swept():
     assert macs.macs(routed, params) == macs.macs(straight, params) + asked
 
 
-def test_dense_cells_take_vectors():
-    model = DynaLay(classes=3, widths=(8, 8), strides=(1, 1), cell="dense")
-    params = init(model, KEY, (5,))
-    run = jax.jit(lambda params, x: model.apply(params, x, routers.Constant(), 0.1, KEY))
-    logits, _ = run(params, jnp.ones((2, 5)))
-    assert logits.shape == (2, 3)
-
-
 def test_bfloat16_computes_in_it_and_answers_in_float32():
-    model, params = built(dtype=jnp.bfloat16, tol=1e-2)
-    state = begun(model)(params)
+    model = built()[0].clone(dtype=jnp.bfloat16)
+    params = shapes(model, SHAPE)
+    state = jax.eval_shape(lambda params: call(model, params, DynaLay.begin, X), params)
     assert {h.dtype for h in state.hs} == {jnp.dtype("bfloat16")}
     assert state.logits.dtype == jnp.float32
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
-
-
-def test_shapes_are_those_of_init():
-    model, params = built()
-    same = lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype)
-    assert jax.tree.all(jax.tree.map(same, shapes(model, SHAPE), params))
 
 
 @pytest.mark.parametrize(

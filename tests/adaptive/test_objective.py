@@ -13,6 +13,7 @@ from dynalay_jax.adaptive.estimators import ESTIMATORS
 from dynalay_jax.adaptive.inspect import costs, init
 from dynalay_jax.adaptive.model import DynaLay
 from dynalay_jax.adaptive.objective import Objective
+import problems
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
 
@@ -52,7 +53,7 @@ def test_full_information_is_the_expected_reward():
     model, params, counted = built()
     loss, metrics = agent_loss(params)
     log_probs, table = None, []
-    routed = jax.jit(lambda actions: model.apply(params, X, routers.Fixed(actions), PRICE, KEY))
+    routed = jax.jit(lambda actions: model.apply(params, X, problems.route(actions), PRICE, KEY))
     for action in range(3):
         logits, trace = routed(jnp.full(32, action))
         macs = cost.spent(counted, trace.sweeps.iterate, trace.sweeps.steps)

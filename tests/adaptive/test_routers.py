@@ -70,14 +70,9 @@ def test_confidence_iterates_only_the_unsure():
     assert not routers.Confidence(0.5)(KEY, observed).any()
 
 
-def test_fixed_actions():
-    mask = routers.Fixed(jnp.array([0, 2]))(KEY, seen(seen().log_probs[:2]))
-    assert mask.tolist() == [[False] * 3, [False, True, False]]
-
-
 @pytest.mark.parametrize("straight", [0.5, 0.8])
 def test_warmup_shares_are_those_of_the_batch(straight):
-    router = routers.Warmup(straight=straight, everything=0.2)
+    router = routers.Warmup(straight=straight, all_layers=0.2)
     mask, other = (np.asarray(router(jax.random.key(i), seen())) for i in range(2))
     number = mask.sum(-1)
     shares = [(number == n).mean() for n in range(4)]
@@ -89,14 +84,14 @@ def test_warmup_shares_are_those_of_the_batch(straight):
 
 
 def test_warmup_can_iterate_the_first_layers_alone():
-    mask = routers.Warmup(straight=0.25, everything=0.75, layers=2)(KEY, seen())
+    mask = routers.Warmup(straight=0.25, all_layers=0.75, layers=2)(KEY, seen())
     iterated = mask.any(-1)
     assert float(iterated.mean()) == pytest.approx(0.75, abs=0.02)
     assert (mask[iterated] == jnp.array([[True, True, False]])).all()
 
 
-def test_either_takes_the_first_for_its_share():
-    mask = routers.Either(0.25, routers.Constant(), routers.Constant(()))(KEY, seen())
+def test_mixture_takes_the_first_router_for_its_share():
+    mask = routers.Mixture(0.25, routers.Constant(), routers.Constant(()))(KEY, seen())
     assert float(mask.mean()) == pytest.approx(0.25, abs=0.03)
 
 
@@ -106,12 +101,11 @@ def test_either_takes_the_first_for_its_share():
         routers.Constant(),
         routers.Random(2.0),
         routers.Confidence(1.0),
-        routers.Fixed(jnp.ones((8,), jnp.int32)),
         routers.Warmup(straight=0.0),
     ],
     ids=lambda router: type(router).__name__,
 )
-def test_only_the_agent_looks_again(router):
+def test_only_the_agent_iterates_in_later_rounds(router):
     first = routers.Observation(jnp.zeros((8, 4)), jnp.zeros((8, LAYERS + 1)), 0)
     assert router(KEY, first).any(-1).all()
     assert not router(KEY, first._replace(round=1)).any()
@@ -121,24 +115,24 @@ def test_only_the_agent_looks_again(router):
 
 @pytest.mark.parametrize("layers", [1, 2, 4])
 def test_every_set_of_layers_has_a_name(layers):
-    everyone = routers.everyone(0.5, layers, rounds=2)
+    named = routers.by_name(0.5, layers, rounds=2)
     for size in {*range(min(layers, 2) + 1), layers}:
         for some in itertools.combinations(range(layers), size):
-            router = everyone[routers.fixed(some, layers)]
+            router = named[routers.constant_name(some, layers)]
             assert router in (routers.Constant(some), routers.Constant())
             if router == routers.Constant():
                 assert size == layers
-    assert "constant_1_2" not in routers.everyone(0.5, layers)
+    assert "constant_1_2" not in routers.by_name(0.5, layers)
 
 
 def test_one_program_serves_every_router():
-    everyone = routers.everyone(0.7, LAYERS)
+    named = routers.by_name(0.7, LAYERS)
 
     @jax.jit
     def program(kind, setting):
-        choices = tuple(routers.everyone(setting, LAYERS).values())
+        choices = tuple(routers.by_name(setting, LAYERS).values())
         return routers.Switch(kind, choices)(KEY, seen())
 
-    for kind, router in enumerate(everyone.values()):
+    for kind, router in enumerate(named.values()):
         assert (program(kind, 0.7) == router(KEY, seen())).all()
     assert program._cache_size() == 1

@@ -54,11 +54,11 @@ def test_orthogonal_is_differentiable(x64, method):
 
 
 def test_contractive_map_has_every_singular_value_at_kappa():
-    w = norm_bounds.contractive(draw(6, 6), jnp.float32(2.0), most=0.95)
+    w = norm_bounds.contractive(draw(6, 6), jnp.float32(2.0), max_factor=0.95)
     kappa = 0.95 / (1 + np.exp(-2.0))
     np.testing.assert_allclose(np.linalg.svd(w, compute_uv=False), kappa, rtol=1e-4)
-    with pytest.raises(ValueError, match="most"):
-        norm_bounds.contractive(draw(2, 2), jnp.float32(0.0), most=1.0)
+    with pytest.raises(ValueError, match="max_factor"):
+        norm_bounds.contractive(draw(2, 2), jnp.float32(0.0), max_factor=1.0)
 
 
 def test_error_bound_holds_and_is_tight():
@@ -76,7 +76,7 @@ def test_error_bound_holds_and_is_tight():
 
 def test_contraction_bounds_the_steps():
     """log(tol) / log(κ) steps suffice, as Theorem 1 promises."""
-    w = norm_bounds.contractive(draw(16, 16), jnp.float32(1.0), most=0.9)
+    w = norm_bounds.contractive(draw(16, 16), jnp.float32(1.0), max_factor=0.9)
     x = draw(8, 16, seed=2)
     kappa = 0.9 / (1 + np.exp(-1.0))
     sol = fixed_point(lambda z, w, x: jnp.tanh(z @ w + x), jnp.zeros((8, 16)), w, x, tol=1e-5)

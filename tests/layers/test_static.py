@@ -1,7 +1,5 @@
 """Static cells: nothing to iterate, and the straight passes that they are said to be."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,27 +8,17 @@ import pytest
 from dynalay_jax import fixed_point
 from dynalay_jax.adaptive.inspect import costs
 from dynalay_jax.adaptive.model import DynaLay
-from dynalay_jax.layers.registry import CELLS, STATIC
+from dynalay_jax.layers.registry import STATIC
+import problems
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
-
-FEATURES = 16
-BELOW = jax.random.normal(jax.random.key(0), (4, 6, 6, 3))
-
-
-@functools.cache
-def built(name, **fields):
-    """Cell, its parameters by name, and (w, u) of a random input of 4 samples."""
-    cell = (CELLS | STATIC)[name](features=FEATURES, **fields)
-    params = jax.jit(cell.init)(jax.random.key(1), BELOW)
-    return cell, params["params"], jax.jit(cell.apply)(params, BELOW)
 
 
 @pytest.mark.parametrize("name", STATIC)
 def test_iterating_changes_nothing(name):
-    cell, _, (w, u) = built(name, stride=2)
+    cell, _, _, (w, u) = problems.built_cell(name, stride=2)
     straight = cell.straight(w, u)
-    assert straight.shape == (4, 3, 3, FEATURES) and float(straight.max()) > 0
+    assert straight.shape == (4, 3, 3, 16) and float(straight.max()) > 0
     assert jnp.array_equal(cell.step(straight + 1, w, u), straight)
     assert cell.contraction_factor(w) == 0
     solution = fixed_point(cell.step, straight + 1, w, u, tol=0.0, max_steps=9)
@@ -44,43 +32,43 @@ def test_iterating_changes_nothing(name):
     [("plain", "cascade", {"kernel_1", "kernel_2", "kernel_3"}), ("gated", "concave", {"kernel"})],
 )
 def test_straight_pass_is_that_of_the_cell_without_its_kernels(static, iterated, kernels):
-    cell, params, (w, u) = built(static)
-    other, others, (other_w, other_u) = built(iterated)
-    assert others.keys() - params.keys() == kernels
+    cell, params, _, (w, u) = problems.built_cell(static)
+    other, others, _, (other_w, other_u) = problems.built_cell(iterated)
+    assert others["params"].keys() - params["params"].keys() == kernels
     assert jnp.array_equal(cell.straight(w, u), other.straight(other_w, other_u))
 
 
 @pytest.mark.parametrize("name", STATIC)
 @pytest.mark.parametrize("norm", [True, False])
 def test_gradients_reach_every_parameter(name, norm):
-    cell, params, _ = built(name, norm=norm)
+    cell, params, below, _ = problems.built_cell(name, norm=norm)
 
     def loss(params):
-        return jnp.sum(jnp.sin(cell.straight(*cell.apply({"params": params}, BELOW))))
+        return jnp.sum(jnp.sin(cell.straight(*cell.apply(params, below))))
 
-    for path, grad in jax.tree.leaves_with_path(jax.grad(loss)(params)):
+    for path, grad in jax.tree.leaves_with_path(jax.jit(jax.grad(loss))(params)):
         assert float(jnp.abs(grad).max()) > 0, path
 
 
 @pytest.mark.parametrize("name", STATIC)
 def test_bfloat16_states_keep_float32_parameters(name):
-    cell, params, (w, u) = built(name, dtype=jnp.bfloat16)
+    cell, params, _, (w, u) = problems.built_cell(name, dtype=jnp.bfloat16)
     assert cell.straight(w, u).dtype == jnp.bfloat16
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
 
 
 def test_shortcut_is_every_other_position_and_no_new_channels():
-    cell, params, _ = built("residual", stride=2, norm=False)
-    nothing = {"params": {**params, "Conv_0": jax.tree.map(jnp.zeros_like, params["Conv_0"])}}
-    out = cell.straight(*cell.apply(nothing, BELOW))
-    assert jnp.array_equal(out[..., :3], jax.nn.relu(BELOW[:, ::2, ::2]))
+    cell, params, below, _ = problems.built_cell("residual", stride=2, norm=False)
+    muted = {"Conv_0": jax.tree.map(jnp.zeros_like, params["params"]["Conv_0"])}
+    out = cell.straight(*cell.apply({"params": params["params"] | muted}, below))
+    assert jnp.array_equal(out[..., :3], jax.nn.relu(below[:, ::2, ::2]))
     assert not out[..., 3:].any()
 
 
 def test_residual_layers_do_not_narrow():
     cell = STATIC["residual"](features=2)
     with pytest.raises(ValueError, match="at least as wide as the 3 channels below them, got 2"):
-        cell.init(jax.random.key(0), BELOW)
+        cell.init(jax.random.key(0), jnp.zeros((1, 6, 6, 3)))
 
 
 def test_resnet20_costs_what_is_known():

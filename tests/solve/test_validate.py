@@ -39,7 +39,7 @@ CASES = {
     "f changes structure": (
         lambda: fixed_point(lambda z: (z, z), Z),
         ValueError,
-        r"f: expected it to return the structure of z0, .*, got .*must return the next z",
+        r"f: expected it to keep the structure of z0, .*, got .*must return the next z",
     ),
     "f changes the shape of a leaf": (
         lambda: fixed_point(lambda z: {"a": z["a"], "b": z["b"][:2]}, {"a": Z, "b": Z}),
@@ -72,7 +72,7 @@ CASES = {
     "mask of another shape": (
         lambda: fixed_point(half, Z, mask=jnp.ones(3, bool)),
         ValueError,
-        r"mask: expected a scalar or one value a sample, shape \(4,\), got shape \(3,\)",
+        r"mask: expected a scalar or one value for each sample, shape \(4,\), got shape \(3,\)",
     ),
     "mask of numbers": (
         lambda: fixed_point(half, Z, mask=jnp.ones(4)),
@@ -115,12 +115,12 @@ CASES = {
     "solver by name": (
         lambda: fixed_point(half, Z, solver="anderson"),
         TypeError,
-        r"Picard\(\), Anderson\(\), Broyden\(\), got 'anderson'. Pass solver=Anderson\(\)",
+        r"Picard\(\), Anderson\(\), Broyden\(\), got 'anderson'. Did you mean solver=Anderson\(\)",
     ),
     "solver not instantiated": (
         lambda: fixed_point(half, Z, solver=Anderson),
         TypeError,
-        r"Pass solver=Anderson\(\)",
+        r"Did you mean solver=Anderson\(\)",
     ),
     "adjoint by name": (
         lambda: fixed_point(half, Z, adjoint="implicit"),

@@ -146,7 +146,7 @@ class Rounds(NamedTuple):
 def rounds(report: Reports, split: str, first: int, second: int) -> Rounds:
     """Of iterating layer `first` and then layer `second`, indices from 0."""
     layers = count_layers(report)
-    of = lambda *some: report(split, routers.fixed(tuple(sorted(some)), layers)).each
+    of = lambda *some: report(split, routers.constant_name(tuple(sorted(some)), layers)).each
     none, one = of(), of(first)
     both = of(first, second) if second > first else of(second)
     total = both["cost"] if second > first else one["cost"] + both["cost"]
