@@ -34,7 +34,10 @@ class Outcomes(NamedTuple):
 def outcomes(report: Reports, rounds: int) -> Outcomes:
     """Of every route of this number of rounds, on the test split."""
     layers = count_layers(report)
-    each = [report("test", routers.constant_name(route, layers)).each for route in _routes(layers, rounds)]
+    each = [
+        report("test", routers.constant_name(route, layers)).each
+        for route in _routes(layers, rounds)
+    ]
     return Outcomes(*(np.stack([one[key] for one in each], axis=1) for key in Outcomes._fields))
 
 
