@@ -69,6 +69,7 @@ def summarise(report: Reports, hardness: np.ndarray | None, router: str = "agent
     right = straight.each["correct"]
     steps, residual = own.each["steps"], own.each["residual"]
     iterated = ~np.isnan(residual)
+    layers = range(1, len(own.actions))
     mean = lambda values: float(np.mean(values)) if len(values) else None
     out = {
         "test_examples": len(right),
@@ -76,9 +77,7 @@ def summarise(report: Reports, hardness: np.ndarray | None, router: str = "agent
         "straight_accuracy": straight.accuracy,
         "layer_accuracies": routes.outcomes(report, 1).correct.mean(0)[1:].tolist(),
         # Of the layers up to the second, the third, …, without the last.
-        "first_accuracies": [
-            report("test", f"first_{layer}").accuracy for layer in range(2, len(own.actions) - 1)
-        ],
+        "first_accuracies": [report("test", f"first_{layer}").accuracy for layer in layers[1:-1]],
         "all_layers_accuracy": all_layers.accuracy,
         "random_accuracy": random["accuracy"],
         "confidence_accuracy": unsure["accuracy"],
@@ -93,6 +92,9 @@ def summarise(report: Reports, hardness: np.ndarray | None, router: str = "agent
         "median_residual": float(np.median(residual[iterated])) if iterated.any() else None,
         "converged": mean(own.each["converged"][iterated]),
         "test_loss": own.loss,
+        "straight_loss": straight.loss,
+        "layer_losses": [report("test", f"constant_{layer}").loss for layer in layers],
+        "all_layers_loss": all_layers.loss,
     }
     if hardness is not None:
         out["difficulty_spearman"] = difficulty.correlation(hardness, steps)
