@@ -43,6 +43,12 @@ def of_records(found: Records, timed: Sequence[Mapping[str, Any]]) -> dict[str, 
     for config, rows in agents.groupby("config", sort=False):
         own, nets = rows.iloc[0].dropna(), runs[(runs.config == config) & (runs.router == "none")]
         drawn[f"{config}_price_curve"] = costs(own, nets)
+        choices = f"The agent's choices by price: {config}, seed {own['seed']}"
+        drawn[f"{config}_price_actions"] = painted(
+            choices, cost_curves.actions_by_price, own["curve"]
+        )
+        if "corruption" in own:
+            drawn[f"{config}_corruption"] = records.corruption(own["corruption"])
         for study in own.index[own.index.str.startswith("extrapolate_")]:
             drawn[f"{config}_{study}"] = larger(own, study, nets)
     drawn |= {

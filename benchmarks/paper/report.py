@@ -63,8 +63,11 @@ def page(records: Records, answers: Mapping[str, Any], images: Path) -> str:
     ran = [(name, len(found[0]["runs"]), found[0]["ran"]) for name, found in records.items()]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(Path(__file__).with_name("report.html").read_text())
-    ledger = html(answers["ledger"], "text")
-    return template.render(ledger=ledger, parts=parts, runs=ran, images=images.name)
+    columns = ["whose", "claim", "the paper", "verdict"], ["claim", "measured", "note"]
+    verdict, details = (html(answers["ledger"][names], "text") for names in columns)
+    return template.render(
+        verdict=verdict, details=details, parts=parts, runs=ran, images=images.name
+    )
 
 
 def main() -> None:
