@@ -56,27 +56,15 @@ def best_route(report: Reports, budget: float) -> str:
     return max(single_routes(report), key=at)
 
 
-class Sums(NamedTuple):
-    """Sums over the least sure 0, 1, … n samples, by route.
-
-    Attributes:
-        right: number of correct samples, int [n + 1].
-        spent: cost, float [n + 1].
-    """
-
-    right: dict[str, np.ndarray]
-    spent: dict[str, np.ndarray]
+# By route, numbers of correct samples and costs: sums over the least sure 0, 1, … n samples.
+Sums = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def sums(report: Reports, split: str, routes: Sequence[str]) -> Sums:
-    """The sums for "none" and these routes on a split."""
-    each = {route: report(split, route).each for route in ("none", *routes)}
-    order = np.argsort(each["none"]["straight_confidence"], kind="stable")
-    of = lambda key: {
-        route: np.concatenate([[0], np.cumsum(outcome[key][order])])
-        for route, outcome in each.items()
-    }
-    return Sums(of("correct"), of("cost"))
+    """The sums for "none" and these routes on a split, arrays [n + 1]."""
+    order = np.argsort(report(split, "none").each["straight_confidence"], kind="stable")
+    of = lambda route, key: np.cumsum([0, *report(split, route).each[key][order]])
+    return {route: (of(route, "correct"), of(route, "cost")) for route in ("none", *routes)}
 
 
 def two_thresholds(
@@ -94,13 +82,14 @@ def two_thresholds(
     Returns:
         `cost`, mean, `accuracy`, and `shares` of the samples on either route.
     """
-    straight, count = table.right["none"], len(table.right["none"]) - 1
-    right, spent = ({n: part[n] for n in (first, second)} for part in table)
-    most = int(np.searchsorted(spent[first], budget * count, side="right")) - 1
+    straight = table["none"][0]
+    (right, spent), (then_right, then_spent) = table[first], table[second]
+    count = len(straight) - 1
+    most = int(np.searchsorted(spent, budget * count, side="right")) - 1
     begin = min(round(share * count), most)
-    costs = spent[first][begin] + spent[second][begin:] - spent[second][begin]
-    gains = right[second][begin:] - straight[begin:]
-    total = straight[-1] + right[first][begin] - right[second][begin] + gains
+    costs = spent[begin] + then_spent[begin:] - then_spent[begin]
+    gains = then_right[begin:] - straight[begin:]
+    total = straight[-1] + right[begin] - then_right[begin] + gains
     paid = min(budget * count, costs[-1])
     return {
         "cost": float(paid / count),
