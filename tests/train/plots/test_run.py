@@ -24,6 +24,16 @@ def figures(monkeypatch):
     return kept
 
 
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """The figures of sample records."""
+    kept = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", lambda figure, path: kept.update({path.stem: figure}))
+        draw(write(tmp_path_factory.mktemp("runs") / "digits-3"))
+    return kept
+
+
 def test_draws_all(tmp_path):
     files = draw(write(tmp_path))
     assert files == [tmp_path / "figures" / f"{name}.png" for name in NAMES]
@@ -32,78 +42,61 @@ def test_draws_all(tmp_path):
             assert image.size == (900, 600)
 
 
-def test_lines(tmp_path, figures):
-    draw(write(tmp_path))
-    loss = lines(figures["loss"])
+def test_lines(drawn):
+    loss = lines(drawn["loss"])
     total = "training, minus the reward"
     assert list(loss) == ["training, cross-entropy", total, "validation, agent's routes"]
     np.testing.assert_allclose(loss[total], [(s, 1 / s) for s in range(1, 91)])
     on_routes = loss["validation, agent's routes"]
     np.testing.assert_allclose(on_routes, [(30, np.nan), (60, 1.5), (90, 1.5)])
-    accuracy = lines(figures["accuracy"])
+    accuracy = lines(drawn["accuracy"])
     assert list(accuracy) == ["agent", "straight pass", "all layers"]
     # In the first phase the agent is as it began: a gap, not a line that means nothing.
     np.testing.assert_allclose(accuracy["agent"], [(30, np.nan), (60, 0.55), (90, 0.55)])
-    assert list(lines(figures["reward"])) == [
+    assert list(lines(drawn["reward"])) == [
         "reward", "being right, α", "− cost, β·C", "− price, λ·n·C"
     ]  # fmt: skip
-    begins, _ = figures["reward"].axes[0].get_xlim()
+    begins, _ = drawn["reward"].axes[0].get_xlim()
     assert begins > 25, "not before there is a reward, in the second phase"
-    areas = figures["selection"].axes[0].collections
+    areas = drawn["selection"].axes[0].collections
     assert [area.get_label() for area in areas] == ["straight pass", "layer 1", "layer 2"]
     tops = [area.get_paths()[0].vertices[:, 1].max() for area in areas]
     np.testing.assert_allclose(tops, [0.5, 0.8, 1.0])
-    (entropy,) = figures["selection"].axes[1].lines
+    (entropy,) = drawn["selection"].axes[1].lines
     np.testing.assert_allclose(entropy.get_xydata(), [(step, 0.7) for step in range(31, 91)])
-    for figure in figures.values():
+    for figure in drawn.values():
         labels = [text.get_text() for text in figure.legends[0].get_texts()]
         assert len(labels) == len(set(labels)) >= 3
         assert figure.get_suptitle() and figure.axes[0].get_ylabel() and figure.axes[0].get_xlabel()
 
 
-def test_phases_are_named(tmp_path, figures):
-    draw(write(tmp_path))
-    texts = figures["loss"].axes[0].texts
+def test_the_run_and_its_phases_are_named(drawn):
+    assert drawn["loss"].get_suptitle() == "digits-3: Loss"
+    texts = drawn["loss"].axes[0].texts
     names = [text.get_text().replace("\n", " ") for text in texts]
     assert names == ["model warm-up", "agent warm-up", "joint"]
     assert [text.xy[0] for text in texts] == [16.0, 46.0, 75.5]
 
 
-def test_price_curve(tmp_path, figures):
-    draw(write(tmp_path))
-    axes = figures["price_curve"].axes[0]
-    curve = lines(figures["price_curve"])
+def test_price_curve(drawn):
+    axes = drawn["price_curve"].axes[0]
+    curve = lines(drawn["price_curve"])
     assert list(curve) == ["random", "agent, by price λ", "straight pass", "all layers"]
     np.testing.assert_allclose(curve["agent, by price λ"][:, 0], [1.8, 1.0, 0.1, 0.1])
     np.testing.assert_allclose(curve["random"][:, 0], [0.9, 1.7])
     assert [text.get_text() for text in axes.texts] == ["0", "0.1", "1"], "no room for 2"
 
 
-def test_routers_at_the_agents_cost_are_points_beside_its_curve(tmp_path, figures):
-    point = {"mean_cost": 0.9, "accuracy": 0.64}
-    draw(write(tmp_path, curve=CURVE | {"routers": CURVE["routers"] | {"two thresholds": point}}))
-    np.testing.assert_allclose(lines(figures["price_curve"])["two thresholds"], [[0.9, 0.64]])
-
-
-def test_titles_name_the_run(tmp_path, figures):
-    draw(write(tmp_path / "digits-3"))
-    assert figures["loss"].get_suptitle() == "digits-3: Loss"
-
-
-def test_actions_by_price(tmp_path, figures):
-    draw(write(tmp_path))
-    shares, accuracy = figures["price_actions"].axes
+def test_actions_by_price(drawn):
+    shares, accuracy = drawn["price_actions"].axes
     assert [text.get_text() for text in shares.get_xticklabels()] == ["0", "0.1", "1", "2"]
-    assert [bars.get_label() for bars in shares.containers] == [
-        "straight pass",
-        "layer 1",
-        "layer 2",
-    ]
+    labels = [bars.get_label() for bars in shares.containers]
+    assert labels == ["straight pass", "layer 1", "layer 2"]
     heights = [[bar.get_height() for bar in bars] for bars in shares.containers]
     np.testing.assert_allclose(heights[0], [0.1, 0.5, 0.9, 1.0])
     np.testing.assert_allclose([bar.get_y() for bar in shares.containers[2]], [0.4, 0.8, 1, 1])
     np.testing.assert_allclose(accuracy.lines[0].get_ydata(), [0.67, 0.66, 0.62, 0.6201])
-    labels = [text.get_text() for text in figures["price_actions"].legends[0].get_texts()]
+    labels = [text.get_text() for text in drawn["price_actions"].legends[0].get_texts()]
     assert labels[-1] == "accuracy (right)"
 
 
@@ -116,12 +109,15 @@ def test_no_accuracy_is_above_1(tmp_path, figures):
         assert low < accuracy < high < 1.01
 
 
-def test_halting_routers_are_in_the_curve_if_they_were_compared(tmp_path, figures):
+def test_the_curve_has_the_routers_that_were_compared(tmp_path, figures):
+    point = {"mean_cost": 0.9, "accuracy": 0.64}
+    routers = CURVE["routers"] | {"two thresholds": point}
+    workdir = write(tmp_path, curve=CURVE | {"routers": routers})
     points = [{"mean_cost": 3.0, "accuracy": 0.65}, {"mean_cost": 0.0, "accuracy": 0.6}]
-    workdir = write(tmp_path)
     (workdir / "early_exit.json").write_text(json.dumps({"pondernet": points, "act": points[1:]}))
     draw(workdir)
     curve = lines(figures["price_curve"])
+    np.testing.assert_allclose(curve["two thresholds"], [[0.9, 0.64]])
     np.testing.assert_allclose(curve["PonderNet"], [(0.0, 0.6), (3.0, 0.65)])
     assert "ACT" in curve and "Q-exit" not in curve
 
@@ -145,7 +141,7 @@ def test_nothing_overlaps(tmp_path, figures):
         assert not any(a.overlaps(b) for i, a in enumerate(texts) for b in texts[:i])
 
 
-def test_missing_records(tmp_path):
+def test_missing_records(tmp_path, figures):
     """A phase turned off, a run that has just begun, values that are not finite."""
     names = lambda workdir: [file.stem for file in draw(workdir)]
     assert names(write(tmp_path / "a", phases=("model warm-up",), curve=None)) == NAMES[:2]
