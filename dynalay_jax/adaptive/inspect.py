@@ -92,7 +92,8 @@ def certificate(model: DynaLay, params: Any, x: jax.Array) -> list[float | None]
     """The certified contraction factor κ of each layer, or None if the cell has none.
 
     Args:
-        model, params: the model.
+        model: the model.
+        params: of `init`.
         x: one input, [1, ...].
     """
 

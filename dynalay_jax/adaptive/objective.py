@@ -45,7 +45,9 @@ class Objective:
     """Settings of reward, loss and estimator.
 
     Attributes:
-        alpha, beta, gamma: of Eqs. 2 and 3.
+        alpha: reward of a right answer, α of Eq. 2.
+        beta: weight of the cost, β of Eq. 2.
+        gamma: weight of the expected reward in the loss, γ of Eq. 3.
         estimator: name in `ESTIMATORS`.
         fraction: share of a batch for which actions are compared.
         temperature: of the gumbel estimator.
@@ -101,7 +103,8 @@ def agent_loss(
     """−γ·E_p[R] − entropy bonus, with gradient for the agent alone.
 
     Args:
-        model, params: the model.
+        model: the model.
+        params: of `init`.
         x: inputs [b, ...].
         labels: int32 [b].
         price: λ, float32 [b].
@@ -224,8 +227,14 @@ def main_loss(
     """Cross-entropy of the routed pass; FPI gradients reach only the iterated layers (Eq. 4).
 
     Args:
-        model, params, x, labels, price, key, costs: as in `agent_loss`.
+        model: the model.
+        params: of `init`.
+        x: inputs [b, ...].
+        labels: int32 [b].
         router: chooses the layers to iterate.
+        price: λ, float32 [b].
+        key: for routers that draw at random.
+        costs: of the model.
         label_smoothing: in [0, 1).
         probe: see `inspect.probes`.
 

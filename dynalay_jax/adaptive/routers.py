@@ -167,7 +167,8 @@ class Mixture:
 
     Attributes:
         share: probability of the first.
-        first, second: routers.
+        first: router of that share.
+        second: router of the other samples.
     """
 
     share: float

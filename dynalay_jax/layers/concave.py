@@ -85,10 +85,8 @@ class SeparableConcaveConv(ConcaveConv):
     """Positive concave cell with a separable kernel: z ← m ⊙ tanh(relu(P (D ∗ z) + u)), P, D ≥ 0.
 
     D is depthwise, 3×3, and P, 1×1, mixes the channels. This is a ConcaveConv with the kernel D P,
-    at (9 + C) / 9C of its MACs and with all of its properties.
-
-    Attributes:
-        gain, own, offset, gate, hard_gates: as in ConcaveConv; `own` is the share of P's diagonal.
+    at (9 + C) / 9C of its MACs and with all of its properties. Its attributes are those of
+    ConcaveConv; `own` is the share of P's diagonal.
 
     References:
         Sifre and Mallat, Rigid-Motion Scattering for Texture Classification, 2014.
