@@ -1,9 +1,9 @@
-"""Models made as large as others: their widths and depths, found by counting.
+"""Finds the widths and depths at which a model has a given number of parameters or MACs.
 
     widen(config, macs, 2.5 * macs(config))
 
-Parameters and multiply-accumulates (MACs) are counted from shapes: no data are loaded, nothing is
-computed.
+Parameters and multiply-accumulates (MACs) are counted from shapes: no data are loaded and nothing
+is computed.
 """
 
 import bisect
@@ -17,13 +17,14 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from configs import _schema
 from dynalay_jax.adaptive import macs as cost
 from dynalay_jax.adaptive.model import DynaLay
 
 Measure = Callable[[ConfigDict], float]
-# Widths are multiples of it, which every cell takes.
+# Widths are multiples of this number, which every cell accepts.
 _UNIT = 4
-# A model further off than this share of what was asked is no match.
+# Largest relative distance to the target.
 _TOLERANCE = 0.05
 
 
@@ -33,7 +34,7 @@ def parameters(config: ConfigDict) -> int:
 
 
 def macs(config: ConfigDict) -> float:
-    """MACs of the straight pass of the config's model, an example."""
+    """MACs of the straight pass of the config's model, for one example."""
     return _macs(*_model(config))
 
 
@@ -43,14 +44,14 @@ def widen(config: ConfigDict, measure: Measure, target: float) -> None:
     Args:
         config: changed in place.
         measure: `parameters` or `macs`.
-        target: what it is to be.
+        target: its value after the change.
 
     Raises:
-        ValueError: no width comes within 5 % of it.
+        ValueError: no width comes within 5 % of the target.
     """
     widths = lambda percent: _scaled(config, percent / 100)
     count = lambda percent: measure(widths(percent))
-    # Measures grow with a power from 1 to 2 of the scale, but for rounding.
+    # Apart from rounding, measures grow with a power from 1 to 2 of the scale.
     ends = target / measure(config), math.sqrt(target / measure(config))
     percents = range(1 + int(90 * min(ends)), 2 + int(110 * max(ends)))
     above = bisect.bisect_left(percents, target, key=count)
@@ -58,28 +59,28 @@ def widen(config: ConfigDict, measure: Measure, target: float) -> None:
     best = min(beside, key=lambda percent: abs(count(percent) - target))
     if abs(count(best) - target) > _TOLERANCE * target:
         raise ValueError(
-            f"expected a model of {target:.3g} {measure.__name__}, to within 5 %; the nearest of "
-            f"this kind has {count(best):.3g}. Ask for another number."
+            f"--config: expected a variant that exists within 5 % of {target:.3g} "
+            f"{measure.__name__}; the nearest has {count(best):.3g}. Choose another number."
         )
     config.model = widths(best).model
 
 
 def deepen(config: ConfigDict, measure: Measure, target: float) -> None:
-    """Follows every layer by k ≥ 1 more of its width and window, and scales widths for the rest.
+    """Repeats every layer k ≥ 1 times, with its width and window, then scales the widths.
 
-    k is that which comes nearest to the target at the config's widths. Arguments and errors are
-    those of `widen`.
+    At the config's own widths, k comes nearest to the target. Arguments and errors are those of
+    `widen`.
     """
-    # Each of the k adds the same.
+    # Each repetition adds the same.
     base, more = measure(config), measure(_lengthened(config, 1)) - measure(config)
     config.model = _lengthened(config, max(1, round((target - base) / more))).model
     widen(config, measure, target)
 
 
 def _scaled(config: ConfigDict, scale: float) -> ConfigDict:
-    """Widths rounded to multiples of the unit, later ones up sooner.
+    """Scaled widths, rounded to multiples of the unit; later ones are rounded up sooner.
 
-    So layers of one width, differing by a unit at most, come as close as layers of many.
+    Layers of equal width may then differ by one unit, which makes more totals possible.
     """
     new = copy.deepcopy(config)
     sizes = (config.model.stem, *config.model.widths)
@@ -101,8 +102,9 @@ def _lengthened(config: ConfigDict, more: int) -> ConfigDict:
 
 
 def _model(config: ConfigDict) -> tuple[DynaLay, tuple[int, ...]]:
-    """What of the model is its straight pass, and the shape of an example."""
-    shape, classes = examples(config.data)
+    """The model, as far as its straight pass needs, and the shape of an example."""
+    data = _schema.DATA[config.data.name].model_validate(config.data.to_dict())
+    shape, classes = data.sizes()
     fields = ("widths", "strides", "windows", "cell", "stem", "norm")
     text = {"vocabulary": config.data.get("vocabulary", 0)}
     return DynaLay(classes=classes, **text, **{name: config.model[name] for name in fields}), shape
@@ -125,29 +127,5 @@ def _macs(model: DynaLay, shape: tuple[int, ...]) -> float:
     straight = lambda variables, x: model.apply(variables, x, method=DynaLay.begin)
     one, two = (jax.ShapeDtypeStruct((batch, *shape), jnp.float32) for batch in (1, 2))
     variables = _variables(model, one)
-    # What is computed once for a whole batch counts nothing.
+    # The difference leaves out what is computed once for a whole batch.
     return cost.macs(straight, variables, two) - cost.macs(straight, variables, one)
-
-
-def examples(data: ConfigDict) -> tuple[tuple[int, ...], int]:
-    """Shape of an example, and the number of classes, of what `config.data` asks for.
-
-    Raises:
-        ValueError: unknown name.
-    """
-    match data.name:
-        case "digits":
-            return (8, 8, 1), 10
-        case "cifar10":
-            return (32, 32, 3), 10
-        case "cifar100":
-            return (32, 32, 3), 100
-        case "connectivity":
-            return (data.grid, data.grid, 3), 2
-        case "mazes":
-            return (2 * data.side - 1, 2 * data.side - 1, 3), 2
-        case "parity":
-            return (1, data.length, 2), 2
-        case "imdb_reviews":
-            return (1, data.length, 1), 2
-    raise ValueError(f"expected data of a shape known to configs/_sizing.py, got {data.name!r}.")

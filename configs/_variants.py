@@ -1,86 +1,110 @@
-"""What else could be trained with the same data, recipe and harness: configs/NAME.py:BASELINE.
+"""Variants of a config: configs/NAME.py:VARIANT is the config with one thing changed.
 
     python -m train.main --config=configs/digits.py:model_0
 
-Variants have an agent and change one thing:
+Some variants keep the agent. The others have none: all epochs go to the main model, and every
+sample takes one route, which `config.router` names and summary.json reports. `described` lists
+them.
 
-    no_warmup           all epochs joint, none for the main model or the agent alone (Fig. 4)
-    cell_concave, cell_separable, cell_orthogonal, cell_bounded, cell_free   other cells in all
-                        layers, the free ones solved by Anderson's method
-    loose               solves to ten times the tolerance
-
-Baselines have none: all epochs go to the main model, on one route for every sample, which
-`config.router` names and summary.json reports.
-
-    model_0             the paper's plain CNN, trained by itself: the straight pass of the config
-    model_1 … model_L   layers 1 … l iterated (Fig. 6)
-    wide_parameters     model_0, wider: as many parameters as the config's main model has
-    deep_parameters     model_0 with every layer followed by more of its width and window, to the
-                        same number of parameters
-    residual_parameters deep_parameters, of residual blocks with group normalisation
-    wide_2.5x, deep_2.5x, residual_2.5x   the same to so many times the MACs of model_0; any number
-    resnet20            of He et al. (2016) for CIFAR, with group normalisation
-    unrolled            every layer iterated 4 times, gradients through all iterations
-    deq_anderson, deq_broyden   one layer of free cells, as wide and as small as the middle one,
-                        solved by that method
-
-Matched models come within 5 % of what they are to have, or are refused; what they are matched to is
-the config as its file has it, whatever --config.x=y say. model_0 and those made from it have no
-kernels to iterate where the config's cells are `cascade`, `concave` or `separable`, nor have
-residual nets; those of other cells stay, unused, and count in `parameters`, as in models 1 … L do
-those of the layers that are not iterated.
+A matched variant has within 5 % of the parameters or MACs that its name says, or is refused. They
+are those of the config in the file; --config.x=y comes later. model_0 and the variants made from it
+have no kernels to iterate if the config's cells are `cascade`, `concave` or `separable`. Other
+cells keep their kernels, unused, and `parameters` counts them. So do models 1 … L for layers that
+are not iterated.
 """
 
 from collections.abc import Callable
+import dataclasses
+import difflib
+import functools
 import math
 import re
 
 from ml_collections import ConfigDict
 
-# Cells with the straight pass of these, and no more.
+from configs import _sizing
+
+# Cells with the same straight pass and nothing to iterate.
 _STATIC = {"cascade": "plain", "concave": "gated", "separable": "gated"}
+# Times the MACs of a config that a variant may have.
+_LARGEST = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """A change of a config, in place, and what it is for."""
+
+    change: Callable[[ConfigDict], None]
+    meaning: str
 
 
 def vary(config: ConfigDict, name: str) -> ConfigDict:
-    """The config, or the baseline of that name; ValueError if there is none."""
+    """The config, changed in place to the variant of that name; "" is the config as it is.
+
+    Raises:
+        ValueError: there is no such variant, or no model of that size.
+    """
     if not name:
         return config
-    if name in _VARIANTS:
-        _VARIANTS[name](config)
+    if name in WITH_AGENT:
+        WITH_AGENT[name].change(config)
         return config
+    model, matched = re.fullmatch(r"model_(\d+)", name), re.fullmatch(_MATCHED, name)
+    known = described(config)
+    if not matched and name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"--config: no variant {name!r}.{hint} The variants are {', '.join(known)}; other "
+            "numbers may stand in place of 2.5."
+        )
     _without_agent(config)
-    model = re.fullmatch(r"model_(\d+)", name)
-    matched = re.fullmatch(_MATCHED, name)
-    layers = len(config.model.widths)
-    if model and int(model[1]) <= layers:
+    if model:
         _iterate(config, int(model[1]))
     elif matched:
         _match(config, matched[1], matched[2])
-    elif name in BASELINES:
-        BASELINES[name](config)
     else:
-        models = (f"model_{n}" for n in range(layers + 1))
-        known = ", ".join([*models, *MATCHED, *BASELINES, *_VARIANTS])
-        raise ValueError(f"expected one of the baselines {known} after the colon, got {name!r}.")
+        WITHOUT_AGENT[name].change(config)
     return config
 
 
+def described(config: ConfigDict) -> dict[str, str]:
+    """Meaning of each variant of this config, by name."""
+    layers = len(config.model.widths)
+    models = {"model_0": "Straight pass alone: the paper's plain CNN."}
+    for layer in range(1, layers + 1):
+        some = "Layer 1" if layer == 1 else f"Layers 1 to {layer}"
+        models[f"model_{layer}"] = f"{some} iterated for every sample (Fig. 6)."
+    hows = {
+        "wide": "model_0 with wider layers",
+        "deep": "model_0 with every layer repeated",
+        "residual": "Repeated residual blocks with group normalisation",
+    }
+    matched = {}
+    for name in MATCHED:
+        how, _, size = name.partition("_")
+        same = "as many parameters as the config" if size == "parameters" else "2.5 times its MACs"
+        matched[name] = f"{hows[how]}; {same}."
+    singles = {name: one.meaning for name, one in (WITHOUT_AGENT | WITH_AGENT).items()}
+    return {**models, **matched, **singles}
+
+
 def split(label: str) -> tuple[str, str]:
-    """NAME and BASELINE of a run called NAME_BASELINE; BASELINE is "" for a config as it is."""
-    ends = "|".join([r"model_\d+", _MATCHED, *BASELINES, *_VARIANTS])
-    found = re.fullmatch(rf"(?P<name>.+)_(?P<baseline>{ends})", label)
-    return (found["name"], found["baseline"]) if found else (label, "")
+    """NAME and VARIANT of a run called NAME_VARIANT; VARIANT is "" for a config as it is."""
+    ends = "|".join([r"model_\d+", _MATCHED, *WITHOUT_AGENT, *WITH_AGENT])
+    found = re.fullmatch(rf"(?P<name>.+)_(?P<variant>{ends})", label)
+    return (found["name"], found["variant"]) if found else (label, "")
 
 
 def _without_agent(config: ConfigDict) -> None:
     epochs = config.train.epochs
-    # As often as the main model of the full config is trained.
+    # The main model gets as many epochs as in the config.
     epochs.main, epochs.agent, epochs.joint = epochs.main + epochs.joint, 0.0, 0.0
     config.model.rounds = 1
 
 
 def _iterate(config: ConfigDict, layers: int) -> None:
-    """The first so many layers for every sample."""
+    """Every sample iterates the first so many layers."""
     every = len(config.model.widths)
     config.router = {0: "none", every: "all"}.get(layers, f"first_{layers}")
     config.train.update(
@@ -88,21 +112,24 @@ def _iterate(config: ConfigDict, layers: int) -> None:
     )
     if layers == 0:
         static = _STATIC.get(config.model.cell, config.model.cell)
-        # Nothing spreads in them, so that nothing leaks: small offsets would only be small
-        # activations, and of gates that shut wholly a deep net passes on no gradient.
+        # Small offsets and hard gates keep iterated activity from spreading. Nothing spreads here:
+        # they would only make activations small and stop the gradient of a deep net.
         config.model.update(cell=static, compact=0, offset=1.0, hard_gates=False)
 
 
-def _match(config: ConfigDict, direction: str, times: str | None) -> None:
-    """To so many times the MACs of the straight pass; None for as many parameters as now."""
-    from configs import _sizing
-
+def _match(config: ConfigDict, how: str, times: str | None) -> None:
+    """To so many times the MACs of the straight pass; None: to the config's parameters."""
+    if times and not 0 < float(times) <= _LARGEST:
+        raise ValueError(
+            f"--config: expected a variant of more than 0 and at most {_LARGEST} times the MACs, "
+            f"got {how}_{times}x."
+        )
     measure: _sizing.Measure = _sizing.macs if times else _sizing.parameters
     target = float(times or 1) * measure(config)
     _iterate(config, 0)
-    if direction == "residual":
+    if how == "residual":
         config.model.update(cell="residual", norm=True)
-    match = _sizing.widen if direction == "wide" else _sizing.deepen
+    match = _sizing.widen if how == "wide" else _sizing.deepen
     match(config, measure, target)
 
 
@@ -118,15 +145,12 @@ def _unrolled(config: ConfigDict) -> None:
     _iterate(config, len(config.model.widths))
 
 
-def _deq(solver: str) -> Callable[[ConfigDict], None]:
-    def change(config: ConfigDict) -> None:
-        model, middle = config.model, len(config.model.widths) // 2
-        stride = math.prod(model.strides[: middle + 1])
-        model.update(cell="free", solver=solver, max_steps=30, windows=(max(3, stride),))
-        model.update(widths=(model.widths[middle],), strides=(stride,))
-        _iterate(config, 1)
-
-    return change
+def _deq(config: ConfigDict, solver: str) -> None:
+    model, middle = config.model, len(config.model.widths) // 2
+    stride = math.prod(model.strides[: middle + 1])
+    model.update(cell="free", solver=solver, max_steps=30, windows=(max(3, stride),))
+    model.update(widths=(model.widths[middle],), strides=(stride,))
+    _iterate(config, 1)
 
 
 def _no_warmup(config: ConfigDict) -> None:
@@ -135,31 +159,39 @@ def _no_warmup(config: ConfigDict) -> None:
     epochs.main = epochs.agent = 0.0
 
 
-def _cell(name: str, **changes: str) -> Callable[[ConfigDict], None]:
-    return lambda config: config.model.update(cell=name, **changes)
-
-
 def _loose(config: ConfigDict) -> None:
     config.model.tol *= 10
 
 
+def _with_cell(cell: str, **changes: str) -> Variant:
+    change = lambda config: config.model.update(cell=cell, **changes)
+    return Variant(change, f"Cells `{cell}` in all layers.")
+
+
+def _deq_of(solver: str) -> Variant:
+    change = functools.partial(_deq, solver=solver)
+    return Variant(
+        change, f"One layer of free cells, sized like the middle one, solved by {solver.title()}."
+    )
+
+
 _MATCHED = r"(wide|deep|residual)_(?:parameters|(\d+(?:\.\d+)?)x)"
-# Some of the names: any number may stand before the x.
+# Examples: any number may stand before the x.
 MATCHED = tuple(
     f"{how}_{size}" for size in ("parameters", "2.5x") for how in ("wide", "deep", "residual")
 )
-BASELINES: dict[str, Callable[[ConfigDict], None]] = {
-    "resnet20": _resnet20,
-    "unrolled": _unrolled,
-    "deq_anderson": _deq("anderson"),
-    "deq_broyden": _deq("broyden"),
+WITHOUT_AGENT = {
+    "resnet20": Variant(_resnet20, "ResNet-20 of He et al. (2016), with group normalisation."),
+    "unrolled": Variant(_unrolled, "All layers iterated 4 times, gradients through each step."),
+    "deq_anderson": _deq_of("anderson"),
+    "deq_broyden": _deq_of("broyden"),
 }
-_VARIANTS: dict[str, Callable[[ConfigDict], None]] = {
-    "no_warmup": _no_warmup,
-    "loose": _loose,
-    "cell_concave": _cell("concave"),
-    "cell_separable": _cell("separable"),
-    "cell_orthogonal": _cell("orthogonal"),
-    "cell_bounded": _cell("bounded"),
-    "cell_free": _cell("free", solver="anderson"),
+WITH_AGENT = {
+    "no_warmup": Variant(_no_warmup, "All epochs joint, no warm-up (Fig. 4)."),
+    "loose": Variant(_loose, "Tolerance of the solves ten times larger."),
+    "cell_concave": _with_cell("concave"),
+    "cell_separable": _with_cell("separable"),
+    "cell_orthogonal": _with_cell("orthogonal"),
+    "cell_bounded": _with_cell("bounded"),
+    "cell_free": _with_cell("free", solver="anderson"),
 }

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from configs import _base, _variants
 
 
-def get_config(baseline: str = "") -> ConfigDict:
+def get_config(variant: str = "") -> ConfigDict:
     """The paper's CNN and hyper-parameters (Sec. 4): 20 epochs of warm-up, 100 in all."""
     config = _base.base()
     config.augment.crop = 4
@@ -21,4 +21,4 @@ def get_config(baseline: str = "") -> ConfigDict:
     config.train.straight = 0.25
     config.train.everything = 0.2
     config.train.exploring = 0.5
-    return _variants.vary(config, baseline)
+    return _variants.vary(config, variant)

@@ -7,11 +7,11 @@ Hardware: meant for a GPU. Result: not run yet.
 
 from ml_collections import ConfigDict
 
-from configs import _variants, cifar10
+from configs import _base, _variants, cifar10
 
 
-def get_config(baseline: str = "") -> ConfigDict:
+def get_config(variant: str = "") -> ConfigDict:
     """As CIFAR-10, with other data."""
     config = cifar10.get_config()
-    config.data.name = "cifar100"
-    return _variants.vary(config, baseline)
+    config.data = _base.data("cifar100")
+    return _variants.vary(config, variant)

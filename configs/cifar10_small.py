@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from configs import _base, _variants
 
 
-def get_config(baseline: str = "") -> ConfigDict:
+def get_config(variant: str = "") -> ConfigDict:
     """Cascade cells on patches; 45,000 training and 5,000 validation images."""
     config = _base.base()
     config.augment.crop = 4
@@ -38,4 +38,4 @@ def get_config(baseline: str = "") -> ConfigDict:
     config.train.everything = 0.2
     config.train.exploring = 0.5
     config.eval_every = 2.0
-    return _variants.vary(config, baseline)
+    return _variants.vary(config, variant)

@@ -15,18 +15,10 @@ from ml_collections import ConfigDict
 from configs import _base, _variants
 
 
-def get_config(baseline: str = "") -> ConfigDict:
+def get_config(variant: str = "") -> ConfigDict:
     """A task whose difficulty is known: the length of the shortest path."""
     config = _base.base()
-    config.data = dict(
-        name="connectivity",
-        grid=12,
-        open_fraction=0.6,
-        train=60_000,
-        validation=2_000,
-        test=5_000,
-        seed=0,
-    )
+    config.data = _base.data("connectivity", grid=12, open_fraction=0.6)
     config.augment.symmetries = True
     config.price = 0.1
     config.model.widths = (24, 24)
@@ -50,4 +42,4 @@ def get_config(baseline: str = "") -> ConfigDict:
     config.train.epochs.main = 14.0
     config.train.epochs.agent = 1.0
     config.train.epochs.joint = 2.0
-    return _variants.vary(config, baseline)
+    return _variants.vary(config, variant)

@@ -13,11 +13,10 @@ from ml_collections import ConfigDict
 from configs import _base, _variants
 
 
-def get_config(baseline: str = "") -> ConfigDict:
+def get_config(variant: str = "") -> ConfigDict:
     """The README's first command."""
     config = _base.base()
-    config.data.name = "digits"
-    config.data.validation = 200
+    config.data = _base.data("digits")
     # Cutout keeps the training examples from being learnt by heart: where every route is right,
     # there is nothing to learn for the agent.
     config.augment.crop = 1
@@ -44,4 +43,4 @@ def get_config(baseline: str = "") -> ConfigDict:
     config.train.everything = 0.15
     config.train.exploring = 0.5
     config.eval_every = 50.0
-    return _variants.vary(config, baseline)
+    return _variants.vary(config, variant)

@@ -15,17 +15,10 @@ from ml_collections import ConfigDict
 from configs import _base, _variants
 
 
-def get_config(baseline: str = "") -> ConfigDict:
+def get_config(variant: str = "") -> ConfigDict:
     """Is the review positive? 20,000 training, 5,000 validation and 25,000 test reviews."""
     config = _base.base()
-    config.data = dict(
-        name="imdb_reviews",
-        data_dir="",
-        length=128,
-        vocabulary=8_000,
-        validation=5_000,
-        seed=0,
-    )
+    config.data = _base.data("imdb_reviews", length=128, vocabulary=8_000)
     # Runs of words that are left out keep the reviews from being learnt by heart.
     config.augment.cutout = 32
     config.model.cell = "lstm"
@@ -40,4 +33,4 @@ def get_config(baseline: str = "") -> ConfigDict:
     config.train.epochs.main = 4.0
     config.train.epochs.agent = 1.0
     config.train.epochs.joint = 2.0
-    return _variants.vary(config, baseline)
+    return _variants.vary(config, variant)

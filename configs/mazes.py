@@ -12,20 +12,13 @@ python -m train.studies.extrapolate WORKDIR side=7,10 evaluates on larger mazes.
 
 from ml_collections import ConfigDict
 
-from configs import _variants, connectivity
+from configs import _base, _variants, connectivity
 
 
-def get_config(baseline: str = "") -> ConfigDict:
+def get_config(variant: str = "") -> ConfigDict:
     """As connectivity, with other data: the difficulty is the length of the path."""
     config = connectivity.get_config()
-    config.data = dict(
-        name="mazes",
-        side=5,  # in cells: 9 pixels
-        train=60_000,
-        validation=2_000,
-        test=5_000,
-        seed=0,
-    )
+    config.data = _base.data("mazes", side=5)
     # In a corridor one pixel wide only 3 of a kernel's 9 taps are open, and of the channels half.
     # What starts as a spread of its own in each channel, where little else is active, learns to
     # follow a path; otherwise, or at a higher learning rate, the main model settles for what can be
@@ -42,4 +35,4 @@ def get_config(baseline: str = "") -> ConfigDict:
     # Whole batches teach the agent, as in scales: taught by a quarter of each, it gave up iterating
     # as soon as the layers were trained on its routes.
     config.objective.fraction = 1.0
-    return _variants.vary(config, baseline)
+    return _variants.vary(config, variant)

@@ -16,21 +16,10 @@ from ml_collections import ConfigDict
 from configs import _base, _variants
 
 
-def get_config(baseline: str = "") -> ConfigDict:
+def get_config(variant: str = "") -> ConfigDict:
     """A task of which a window sees next to nothing: all entries have to be gone through."""
     config = _base.base()
-    config.data = dict(
-        name="parity",
-        length=64,
-        least=1,
-        most=64,
-        test_least=1,
-        test_most=64,
-        train=60_000,
-        validation=2_000,
-        test=5_000,
-        seed=0,
-    )
+    config.data = _base.data("parity", length=64)
     config.model.cell = "scan"
     config.model.widths = (32,)
     config.model.strides = (1,)
@@ -46,4 +35,4 @@ def get_config(baseline: str = "") -> ConfigDict:
     config.train.epochs.main = 3.0
     config.train.epochs.agent = 1.0
     config.train.epochs.joint = 1.0
-    return _variants.vary(config, baseline)
+    return _variants.vary(config, variant)

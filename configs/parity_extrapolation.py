@@ -15,8 +15,8 @@ from ml_collections import ConfigDict
 from configs import parity
 
 
-def get_config(baseline: str = "") -> ConfigDict:
+def get_config(variant: str = "") -> ConfigDict:
     """As parity, with vectors of 96: 1 to 48 entries in training, 49 to 96 in testing."""
-    config = parity.get_config(baseline)
+    config = parity.get_config(variant)
     config.data.update(length=96, most=48, test_least=49, test_most=96)
     return config

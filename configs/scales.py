@@ -16,19 +16,10 @@ from ml_collections import ConfigDict
 from configs import _variants, connectivity
 
 
-def get_config(baseline: str = "") -> ConfigDict:
+def get_config(variant: str = "") -> ConfigDict:
     """As connectivity, with layers that differ in what they are good at."""
     config = connectivity.get_config()
-    config.data = dict(
-        name="connectivity",
-        grid=12,
-        blocks=(1, 2),
-        open_fraction=0.6,
-        train=60_000,
-        validation=4_000,
-        test=10_000,
-        seed=0,
-    )
+    config.data.update(blocks=(1, 2), validation=4_000, test=10_000)
     # Half the resolution with twice the channels: a step costs as much.
     config.model.widths = (24, 48)
     config.model.strides = (1, 2)
@@ -36,4 +27,4 @@ def get_config(baseline: str = "") -> ConfigDict:
     # find it.
     config.objective.fraction = 1.0
     config.train.epochs.main = 14.0
-    return _variants.vary(config, baseline)
+    return _variants.vary(config, variant)

@@ -14,20 +14,13 @@ vocabularies.
 
 from ml_collections import ConfigDict
 
-from configs import _variants, imdb
+from configs import _base, _variants, imdb
 
 
-def get_config(baseline: str = "") -> ConfigDict:
+def get_config(variant: str = "") -> ConfigDict:
     """Which word comes next? 2,088,628 words to train on, 20,000 to choose by, 245,569 to test."""
     config = imdb.get_config()
-    config.data = dict(
-        name="wikitext2",
-        data_dir="",
-        length=16,
-        vocabulary=10_000,
-        validation=20_000,
-        seed=0,
-    )
+    config.data = _base.data("wikitext2", length=16, vocabulary=10_000)
     config.augment.cutout = 0
     # What comes next is asked after the last word.
     config.model.last = True
@@ -37,4 +30,4 @@ def get_config(baseline: str = "") -> ConfigDict:
     config.train.epochs.joint = 0.15
     config.prices = (0.01, 0.1, 1.0)
     config.eval_every = 0.1
-    return _variants.vary(config, baseline)
+    return _variants.vary(config, variant)

@@ -1,77 +1,228 @@
-"""TODO."""
+"""The fields of a config: checks their values, and prints the reference page of all of them.
 
+python -m train.config    the reference page of all fields, in Markdown
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import difflib
 import functools
-import math
+import types
+from typing import Any, Literal, NoReturn, get_args, get_origin
 
-import jax
+import annotated_types
 import ml_collections
-import numpy as np
+import pydantic
 
+from configs import _schema
 from train.errors import UserError, expect_one_of
 
-# The least that makes sense of a field.
-_LEAST = {
-    "seed": 0,
-    "data.validation": 1,  # prices and checkpoints are chosen on it
-    "model.compact": 0,
-    "model.max_steps": 1,
-    "model.tol": 0,
-    "train.steps_per_call": 1,
-    "train.accumulate": 1,
-    "eval_batch": 1,
-    "checkpoint.keep": 1,
-}
+
+def check(
+    config: ml_collections.ConfigDict | ml_collections.FrozenConfigDict, devices: int = 1
+) -> ml_collections.FrozenConfigDict:
+    """The config, frozen, with defaults for fields that it lacks.
+
+    Args:
+        config: of a run.
+        devices: among which a batch is divided.
+
+    Raises:
+        UserError: a field is unknown, out of range, or does not fit another one.
+    """
+    # Frozen first: a list from JSON becomes a tuple.
+    fields = _schema.completed(ml_collections.FrozenConfigDict(config).to_dict())
+    try:
+        _schema.Config.model_validate(fields)
+    except pydantic.ValidationError as error:
+        _explain(error.errors()[0], fields)
+    batch = fields["train"]["batch_size"]
+    if batch % devices:
+        raise UserError(
+            f"config.train.batch_size: expected a multiple of the {devices} devices, got {batch}; "
+            f"the nearest is {max(1, round(batch / devices)) * devices}."
+        )
+    return ml_collections.FrozenConfigDict(fields)
 
 
-def check(config: ml_collections.FrozenConfigDict) -> None:
-    """What can be wrong with a config as such; UserError in one line."""
-    devices, batch = jax.local_device_count(), config.train.batch_size
-    if batch < 1 or batch % devices:
-        raise UserError(
-            f"config.train.batch_size: expected a positive multiple of the {devices} devices, got "
-            f"{batch}; the nearest is {max(1, round(batch / devices)) * devices}."
-        )
-    expect_one_of("config.checkpoint.evaluate", ("newest", "best"), config.checkpoint.evaluate)
-    for name, least in _LEAST.items():
-        value = functools.reduce(lambda node, key: node[key], name.split("."), config)
-        if not value >= least:
-            raise UserError(f"config.{name}: expected {least} or more, got {value}.")
-    for name, bounds in {
-        "price_range": config.price_range,
-        "exploration.epsilon": config.exploration.epsilon,
-        "exploration.entropy": config.exploration.entropy,
-    }.items():
-        if np.shape(bounds) != (2,):
-            raise UserError(f"config.{name}: expected two numbers, got {bounds}.")
-    low, high = config.price_range
-    if not 0 < low <= high:
-        raise UserError(f"config.price_range: expected 0 < low <= high, got {low}, {high}.")
-    for name, prices in {"price": (config.price,), "prices": config.prices}.items():
-        if not all(0 < price < math.inf for price in prices):
-            raise UserError(f"config.{name}: expected positive numbers, got {prices}.")
-    _check_routing(config)
+def _explain(error: Any, fields: Mapping[str, Any]) -> NoReturn:
+    """Raises the UserError for an error of pydantic."""
+    # Places in a tuple are not named, nor is the data set, which follows "data".
+    keys = [key for key in error["loc"] if isinstance(key, str)]
+    keys = keys[:1] + keys[2:] if keys[:1] == ["data"] else keys
+    path = ".".join(keys)
+    match error["type"]:
+        case "value_error" if str(error["ctx"]["error"]).startswith("config."):
+            raise UserError(str(error["ctx"]["error"]))
+        case "extra_forbidden":
+            raise no_field(path, fields["data"]["name"])
+        case "union_tag_invalid" | "union_tag_not_found":
+            expect_one_of("config.data.name", _schema.DATA, fields["data"].get("name"))
+        case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
+            expect(path, fields, error["input"] if isinstance(error["loc"][-1], str) else None)
+    expect(path, fields)
+    raise AssertionError(error)
 
 
-def _check_routing(config: ml_collections.FrozenConfigDict) -> None:
-    """The shares of routes in training, and the agent's exploration."""
-    layers, train = len(config.model.widths), config.train
-    shares = {name: train[name] for name in ("straight", "everything", "exploring")}
-    if any(not 0 <= share <= 1 for share in shares.values()) or (
-        train.straight + train.everything > 1
-    ):
-        raise UserError(
-            "config.train: expected shares from 0 to 1, straight and everything together 1 at "
-            f"most; got {', '.join(f'{name} {share}' for name, share in shares.items())}."
-        )
-    if not 0 <= train.everything_layers <= layers:
-        raise UserError(
-            f"config.train.everything_layers: expected 0 to {layers}, got "
-            f"{train.everything_layers}."
-        )
-    most = 1 / (layers + 1)
-    if not 0 <= config.exploration.floor < most or not config.exploration.share > 0:
-        raise UserError(
-            f"config.exploration: expected a floor from 0 to below {most:.3g}, one over the number "
-            f"of actions, and a share above 0; got {config.exploration.floor} and "
-            f"{config.exploration.share}."
-        )
+def expect(
+    path: str, fields: Mapping[str, Any], number: Any = None, text: str | None = None
+) -> NoReturn:
+    """Raises the UserError for a field with a wrong value.
+
+    Args:
+        path: of the field, as "train.clip".
+        fields: of the config.
+        number: the value, if only its range is wrong.
+        text: the value as it was written, if it could not be read.
+    """
+    annotation, metadata = _annotation(path, fields)
+    value: Any = functools.reduce(lambda node, key: node[key], path.split("."), fields)
+    value = value if text is None else text
+    for names in (part.names for part in metadata if isinstance(part, _schema.OneOf)):
+        expect_one_of(f"config.{path}", names, value)
+    limits = _limits(metadata)
+    kind = limits if number is not None else _joined(*_kind(annotation, metadata))
+    raise UserError(f"config.{path}: expected {kind}, got {value!r}.")
+
+
+def no_field(path: str, data: str) -> UserError:
+    """The error for a field that does not exist, with the nearest that does.
+
+    Args:
+        path: of the field.
+        data: name of the data set.
+    """
+    known = [field.path for _, fields in groups(data).values() for field in fields]
+    known = [*known, "data.name"]
+    group, _, last = path.rpartition(".")
+    inside = [name for name in known if name.startswith(f"{group}.") or not group]
+    names = lambda paths: {name.rpartition(".")[2]: name for name in reversed(paths)}
+    near = [last] if last in names(known) else difflib.get_close_matches(last, names(inside), 1)
+    near = near or difflib.get_close_matches(last, names(known), 1, 0.7)
+    said = f"config.{path}: no such field{f' of {data}' if group == 'data' else ''}."
+    if near:
+        found = {**names(known), **names(inside)}[near[0]]
+        return UserError(f"{said} Did you mean config.{found}?")
+    inside = inside or known
+    keys = [name.removeprefix(f"{group}.").partition(".")[0] for name in inside]
+    where = f"config.{group}" if group and inside is not known else "config"
+    return UserError(f"{said} {where} has {', '.join(dict.fromkeys(keys))}.")
+
+
+def _annotation(path: str, fields: Mapping[str, Any]) -> tuple[Any, list[Any]]:
+    """Type and constraints of a field."""
+    kind: Any = _schema.Config
+    for key in path.split("."):
+        info = kind.model_fields[key]
+        kind = _schema.DATA[fields["data"]["name"]] if key == "data" else info.annotation
+    return info.annotation, info.metadata
+
+
+def _kind(annotation: Any, metadata: list[Any]) -> tuple[str, str]:
+    """What a value has to be, and its range, in words: ("a whole number", "1 or more")."""
+    names = [part.names for part in metadata if isinstance(part, _schema.OneOf)]
+    if names:
+        return "one of", ", ".join(names[0])
+    if get_origin(annotation) is not tuple:
+        nouns = {int: "a whole number", float: "a number", bool: "True or False", str: "text"}
+        return nouns[annotation], _limits(metadata)
+    item, *others = get_args(annotation)
+    inner, limits = (item, []) if item in (int, float) else get_args(item)[:2]
+    limits = limits.metadata if isinstance(limits, pydantic.fields.FieldInfo) else limits
+    nouns = {int: "whole numbers", float: "numbers"}
+    count = "" if others == [...] else "two "
+    if any(isinstance(part, annotated_types.MinLen) for part in metadata):
+        count = "one or more "
+    return f"{count}{nouns[inner]}", f"{_limits(limits)} each"
+
+
+def _joined(kind: str, limits: str) -> str:
+    separator = " " if kind == "one of" else ", "
+    return separator.join(filter(None, (kind, limits)))
+
+
+def _limits(metadata: list[Any]) -> str:
+    """Constraints of a number in words: "0 to 1", "more than 0, at most 10"."""
+    found = {}
+    for part in metadata:
+        for name in ("ge", "gt", "le", "lt"):
+            if getattr(part, name, None) is not None:
+                found[name] = f"{getattr(part, name):,}"
+    if set(found) == {"ge", "le"}:
+        return f"{found['ge']} to {found['le']}"
+    words = {"ge": "{} or more", "gt": "more than {}", "le": "at most {}", "lt": "less than {}"}
+    return ", ".join(words[name].format(value) for name, value in found.items())
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """What a user may know of a field. `kind` is its type in words, `limits` its range or names."""
+
+    path: str
+    kind: str
+    limits: str
+    default: str
+    meaning: str
+
+
+def fields_of(group: type[_schema.Group], prefix: str = "") -> list[Field]:
+    """The fields of a group, those of its inner groups included; without the data set's."""
+    found = []
+    for name, info in group.model_fields.items():
+        inner = info.annotation
+        if isinstance(inner, type) and issubclass(inner, _schema.Group):
+            found += fields_of(inner, f"{prefix}{name}.")
+        elif get_origin(inner) not in (types.UnionType, Literal):
+            kind, limits = _kind(inner, info.metadata)
+            default = repr(info.default) if info.default != "" else '""'
+            kind = kind.removeprefix("a ")
+            found.append(Field(f"{prefix}{name}", kind, limits, default, info.description or ""))
+    return found
+
+
+def groups(data: str = "") -> dict[str, tuple[str, list[Field]]]:
+    """Meaning and fields of each group, by name; "" for the fields in none.
+
+    Args:
+        data: name of the data set whose fields are listed; all data sets if empty.
+    """
+    # Groups in groups are part of the outer one.
+    inner = {
+        name: info.annotation
+        for name, info in _schema.Config.model_fields.items()
+        if isinstance(info.annotation, type) and issubclass(info.annotation, _schema.Group)
+    }
+    single = [field for field in fields_of(_schema.Config) if "." not in field.path]
+    sets = {data: _schema.DATA[data]} if data else _schema.DATA
+    return {
+        "": ("Fields outside groups.", single),
+        **{
+            f"data ({name})": (kind.__doc__ or "", fields_of(kind, "data."))
+            for name, kind in sets.items()
+        },
+        **{name: (kind.__doc__ or "", fields_of(kind, f"{name}.")) for name, kind in inner.items()},
+    }
+
+
+def reference() -> str:
+    """The reference page of all fields, in Markdown."""
+    lines = [
+        "# Every field of a config",
+        "",
+        "Set a field on the command line, `--config.train.batch_size=128`, or in a file in "
+        "`configs/`. Defaults are those of `configs/_schema.py`; the files in `configs/` change "
+        "some of them. A value out of range is refused with one line that says what is expected. "
+        "`python -m train.main --config=configs/digits.py --help` shows the values of one config.",
+    ]
+    for name, (about, fields) in groups().items():
+        title = f"`config.{name}`" if name else "`config`"
+        lines += ["", f"## {title}", "", about, ""]
+        lines += ["| Field | Type and range | Default | Meaning |", "|---|---|---|---|"]
+        for field in fields:
+            kind = _joined(field.kind, field.limits)
+            lines.append(f"| `{field.path}` | {kind} | `{field.default}` | {field.meaning} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(reference())

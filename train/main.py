@@ -1,78 +1,154 @@
-"""python -m train.main --config=configs/digits.py [--workdir=DIR] [--mode=eval] [--config.x=y ...]
+"""Trains a config and evaluates it; the command of this project.
 
-Parses flags and says what went wrong in one line; `train.loop` does the work.
+    python -m train.main --config=configs/digits.py [--workdir=DIR] [--mode=eval] [--config.x=y ...]
+    python -m train.main --config=configs/digits.py --help
+
+`train.loop` does the work. This module turns options into a config, and says in one line what is
+wrong with them.
 """
 
 from collections.abc import Sequence
+import difflib
 from pathlib import Path
+import re
+import runpy
+import traceback
 
-from absl import app, flags
-from ml_collections import ConfigDict, config_flags
+from absl import flags
+from ml_collections import ConfigDict, FrozenConfigDict, config_flags
 
-from train import loop
-from train.cli import friendly
+from configs import _variants
+from train import loop, usage
+from train.cli import Parser, friendly
+from train.config import check, expect, no_field
 from train.errors import UserError
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, see configs/.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; workdir/NAME by default.")
-_MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "Train, or evaluate a checkpoint.")
+_OPTIONS = ("--config", "--workdir", "--mode", "--help")
+# How an option begins that sets a field.
+_FIELD = ("--config.", "--noconfig.")
 
 
-def main(argv: Sequence[str]) -> None:
-    """Runs a config; exits 2 with one line for what the user can cure."""
-    if len(argv) > 1:
-        raise UserError(f"Unknown argument {argv[1]!r}; options start with --.")
-    config = _CONFIG.value
-    name = config_flags.get_config_filename(flags.FLAGS["config"])
-    workdir = Path(_WORKDIR.value or Path("workdir") / label(name))
-    run = loop.train_and_evaluate if _MODE.value == "train" else loop.evaluate_only
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command; exits 2 with one line for what the user can cure."""
+    parser = Parser("python -m train.main", add_help=False, allow_abbrev=False)
+    parser.add_argument("--config")
+    parser.add_argument("--workdir", type=Path)
+    parser.add_argument("--mode", choices=["train", "eval"], default="train")
+    parser.add_argument("-h", "--help", action="store_true")
+    options, overrides = parser.parse_known_args(arguments)
+    path = options.config and find(options.config)
+    config = load(path, overrides) if path else None
+    if options.help:
+        plain = _read(path.partition(":")[0]) if path else None
+        print(usage.text(path, config, plain and _variants.described(plain)))
+        return
+    if config is None:
+        _refuse_unknown(overrides)
+        raise UserError("--config is missing; for example --config=configs/digits.py.")
+    workdir = options.workdir or Path("workdir") / label(path)
+    if workdir.is_file():
+        raise UserError(f"--workdir: expected a folder, got the file {workdir}.")
+    run = loop.train_and_evaluate if options.mode == "train" else loop.evaluate_only
     run(config, workdir)
 
 
-def run() -> None:
-    """The command: flags, friendly errors, exit codes."""
-    with friendly():
-        app.run(main, flags_parser=_parse)
-
-
 def label(config: str) -> str:
-    """What a run is called: NAME of configs/NAME.py, NAME_BASELINE of configs/NAME.py:BASELINE."""
-    file, _, baseline = config.partition(":")
-    return "_".join(filter(None, (Path(file).stem, baseline)))
+    """What a run is called: NAME of configs/NAME.py, NAME_VARIANT of configs/NAME.py:VARIANT."""
+    file, _, variant = config.partition(":")
+    return "_".join(filter(None, (Path(file).stem, variant)))
 
 
-def load(options: Sequence[str]) -> ConfigDict:
-    """The config that these options of the command, --config and --config.x, make.
+def find(config: str) -> str:
+    """FILE.py or FILE.py:VARIANT of a config that may be given as NAME or NAME:VARIANT.
 
     Raises:
-        UserError: there is no such file, field or option, or a value of the wrong type.
+        UserError: there is no such file.
     """
-    argv, values = ["", *options], flags.FlagValues()
-    config_flags.DEFINE_config_file("config", None, "", values, sys_argv=argv)
-    _parse(argv, values)
-    return values.config
+    name, colon, variant = config.partition(":")
+    for file in (Path(name), Path("configs", name), Path("configs", f"{name}.py")):
+        if file.is_file() and file.suffix == ".py":
+            return f"{file}{colon}{variant}"
+    known = sorted(map(str, Path("configs").glob("[!_]*.py")))
+    near = difflib.get_close_matches(Path(name).stem, [Path(file).stem for file in known], 1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    raise UserError(f"--config: no file {name}; there are {', '.join(known) or 'none here'}.{hint}")
 
 
-def _parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
+def load(path: str, overrides: Sequence[str] = ()) -> FrozenConfigDict:
+    """The config in a file, changed and checked.
+
+    Args:
+        path: FILE.py or FILE.py:VARIANT, or a name as in `find`.
+        overrides: options "--config.x=y".
+
+    Raises:
+        UserError: there is no such file, variant, field or option, or a field has a wrong value.
+    """
+    config = _read(find(path))
+    for option in overrides:
+        if option.startswith(_FIELD):
+            _check_field(option.partition("=")[0].partition(".")[2], config)
+    _refuse_unknown(overrides)
+    argv, values = ["", *overrides], flags.FlagValues()
+    config_flags.DEFINE_config_dict("config", config, "", values, sys_argv=argv)
     try:
         rest = values(argv)
-        if values.config is None:
-            raise UserError("--config is missing; for example --config=configs/digits.py.")
-        # A config that could not be loaded says so at its first use.
-        _ = values.config.items
-    except (flags.Error, LookupError, AttributeError, TypeError, ValueError) as error:
-        # A KeyError's own text is a repr, and the hint is on a line of its own.
-        text = str(error.args[0] if isinstance(error, LookupError) and error.args else error)
-        # An error in a config file comes with its traceback; what it says is in the last line.
-        last = text.rstrip().rpartition("\n")[2].partition(": ")[2]
-        raise UserError(last if "Traceback" in text else " ".join(text.split())) from error
-    except OSError as error:
-        name = " ".join(argv).partition("--config=")[2].partition(" ")[0]
-        files = Path("configs").glob("[!_]*.py")
-        known = ", ".join(sorted(map(str, files)))
-        raise UserError(f"--config: no file {name}; there are {known or 'none here'}.") from error
-    return rest
+    except (flags.Error, ValueError) as error:
+        wrong = re.match(r"flag --config\.([\w.]+)=(.*?): ", str(error))
+        if not wrong:
+            raise UserError(" ".join(str(error).split())) from error
+        expect(wrong[1], config, text=wrong[2])
+    if rest[1:]:
+        raise UserError(f"Unknown argument {rest[1]!r}; options start with --.")
+    return check(config)
+
+
+def _refuse_unknown(overrides: Sequence[str]) -> None:
+    """Raises UserError for an option that is no field's."""
+    for option in overrides:
+        name = option.partition("=")[0]
+        if option.startswith("--") and not option.startswith(_FIELD):
+            near = difflib.get_close_matches(name, _OPTIONS, 1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise UserError(f"{name}: no such option; there are {', '.join(_OPTIONS)}.{hint}")
+
+
+def _read(path: str) -> ConfigDict:
+    """What get_config of a file returns, with the variant as its argument.
+
+    Raises:
+        UserError: the file cannot be run, or there is no such variant.
+    """
+    file, colon, variant = path.partition(":")
+    try:
+        config = runpy.run_path(file)["get_config"](*([variant] if colon else []))
+        if not isinstance(config, ConfigDict):
+            raise TypeError(f"expected get_config to return a ConfigDict, got {config!r}")
+    except Exception as error:
+        text = " ".join(str(error).split())
+        if isinstance(error, ValueError) and text.startswith("--config"):
+            raise UserError(text) from error
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == file]
+        where = f"{file}, line {lines[-1]}" if lines else file
+        raise UserError(f"{where}: {type(error).__name__}: {text}") from error
+    return config
+
+
+def _check_field(path: str, config: ConfigDict) -> None:
+    """Raises UserError unless the config has this field."""
+    node = config
+    for key in path.split("."):
+        if not isinstance(node, ConfigDict) or key not in node:
+            raise no_field(path, config.data.name)
+        node = node[key]
+    if isinstance(node, ConfigDict):
+        raise UserError(
+            f"config.{path}: expected a field of this group, such as "
+            f"--config.{path}.{min(node)}=VALUE; the group itself cannot be set."
+        )
 
 
 if __name__ == "__main__":
-    run()
+    with friendly():
+        main()

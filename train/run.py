@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-import dynalay_jax
+from configs._schema import ADJOINTS, DTYPES, SOLVERS
 from dynalay_jax.adaptive import inspect, objective, routers
 from dynalay_jax.adaptive import model as model_lib
 from train import evaluate, schedule
@@ -21,25 +21,11 @@ from train.config import check
 from train.console import human, print_table
 from train.data import loading
 from train.data.types import Dataset
-from train.errors import UserError, expect_one_of
+from train.errors import UserError
 from train.parallel import replicate
 from train.step import Task
 
 PyTree = Any
-
-DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-ADJOINTS = {
-    "implicit": dynalay_jax.Implicit(on_failure="jacobian_free"),
-    "jacobian_free": dynalay_jax.JacobianFree(),
-    "phantom": dynalay_jax.Phantom(),
-    "unrolled": dynalay_jax.Unrolled(),
-}
-SOLVERS = {
-    "picard": dynalay_jax.Picard(),
-    "damped": dynalay_jax.Picard(damping=0.5),
-    "anderson": dynalay_jax.Anderson(),
-    "broyden": dynalay_jax.Broyden(),
-}
 
 
 @dataclasses.dataclass
@@ -56,21 +42,19 @@ class Run:
     @classmethod
     def prepare(cls, config: ml_collections.ConfigDict, workdir: Path) -> "Run":
         """Checks the config, loads the data and builds the model. Writes nothing."""
-        frozen = ml_collections.FrozenConfigDict(config)
-        check(frozen)
-        return cls._of(frozen, workdir, loading.load(config.data))
+        frozen = check(config, jax.local_device_count())
+        return cls._of(frozen, workdir, loading.load(frozen.data))
 
     @classmethod
     def reopen(cls, config: ml_collections.ConfigDict, workdir: Path) -> "Run":
         """A run to evaluate. The fields of `data.TEST_FIELDS` may differ from the training's."""
-        frozen = ml_collections.FrozenConfigDict(config)
-        check(frozen)
+        frozen = check(config, jax.local_device_count())
         if not (workdir / "data.json").exists():
             raise _untrained(workdir)
         test = (f"data.{name}" for name in loading.TEST_FIELDS)
         workdirs.compare(workdir, frozen, free=(*workdirs.FREE, *test))
         return cls._of(
-            frozen, workdir, workdirs.with_trained_statistics(loading.load(config.data), workdir)
+            frozen, workdir, workdirs.with_trained_statistics(loading.load(frozen.data), workdir)
         )
 
     @classmethod
@@ -113,23 +97,18 @@ def _untrained(workdir: Path) -> UserError:
     return UserError(f"No checkpoint in {workdir}: train first, with --mode=train.")
 
 
-def _choose(name: str, options: dict[str, Any], got: str) -> Any:
-    expect_one_of(name, options, got)
-    return options[got]
-
-
 def build_task(config: ml_collections.FrozenConfigDict, dataset: Dataset) -> Task:
-    """Model, objective, costs and phases of a run.
+    """Model, objective, costs and phases of a run, from a config that `check` has checked.
 
     Raises:
-        UserError: a model or objective that cannot be built.
+        UserError: a model that cannot be built, or a batch of more examples than there are.
     """
+    plan = schedule.plan(config, len(dataset.train.labels))
+    settings = objective.Objective(**config.objective)
     fields = dict(config.model)
-    fields["dtype"] = _choose("config.model.dtype", DTYPES, fields["dtype"])
-    fields["adjoint"] = _choose("config.model.adjoint", ADJOINTS, fields["adjoint"])
-    fields["solver"] = _choose("config.model.solver", SOLVERS, fields["solver"])
+    for name, known in (("dtype", DTYPES), ("adjoint", ADJOINTS), ("solver", SOLVERS)):
+        fields[name] = known[fields[name]]
     try:
-        settings = objective.Objective(**config.objective)
         model = model_lib.DynaLay(
             classes=len(dataset.classes), vocabulary=dataset.vocabulary, **fields
         )
@@ -137,8 +116,7 @@ def build_task(config: ml_collections.FrozenConfigDict, dataset: Dataset) -> Tas
         costs = inspect.costs(model, shape)
         _trace(model, (config.train.batch_size // jax.local_device_count(), *shape))
     except (TypeError, ValueError) as error:
-        raise UserError(f"config.model or config.objective: {error}") from error
-    plan = schedule.plan(config, len(dataset.train.labels))
+        raise UserError(f"config.model.{error}") from error
     return Task(model, settings, costs, dataset.mean, dataset.std, config, tuple(plan))
 
 

@@ -34,7 +34,7 @@ class Phase:
 
 
 def plan(config: ml_collections.ConfigDict, examples: int) -> list[Phase]:
-    """Phases of a run, in order; those of no epochs are left out.
+    """Phases of a run, in order. Those with 0 epochs are left out.
 
     Lengths are rounded to whole calls of `config.train.steps_per_call` steps.
 
@@ -43,7 +43,7 @@ def plan(config: ml_collections.ConfigDict, examples: int) -> list[Phase]:
         examples: in the training split.
 
     Raises:
-        UserError: there is nothing to train, or not one batch.
+        UserError: there are fewer examples than a batch has, or fewer steps than an update needs.
     """
     per_call, batch = config.train.steps_per_call, config.train.batch_size
     if batch > examples:
@@ -54,13 +54,14 @@ def plan(config: ml_collections.ConfigDict, examples: int) -> list[Phase]:
     phases, first = [], 0
     for name in TRAINS:
         epochs = config.train.epochs[name]
-        if epochs < 0:
-            raise UserError(f"config.train.epochs.{name}: expected 0 or more, got {epochs}.")
         calls = round(epochs * (examples // batch) / per_call)
         calls = max(calls, 1) if epochs else 0
         if calls:
             phases.append(Phase(name, first, first + calls * per_call))
             first += calls * per_call
-    if not phases:
-        raise UserError("config.train.epochs: expected some epochs in main, agent or joint, got 0.")
+    if config.train.accumulate > first:
+        raise UserError(
+            f"config.train.accumulate: expected at most the {first} steps of the run, got "
+            f"{config.train.accumulate}; train for more epochs or accumulate fewer steps."
+        )
     return phases

@@ -1,10 +1,10 @@
-"""Trains configs with several seeds: one process a run, one command for all of them.
+"""Trains configs with several seeds, each run in a process of its own.
 
     python -m train.sweep --configs=digits,connectivity --seeds=0,1,2 --out=workdir/sweep
 
-A run's workdir is OUT/NAME-SEED, and what it says goes to OUT/NAME-SEED.log. The same command again
-skips what is done and goes on with the rest, each run from its newest checkpoint. Exits 0 once all
-are done, else 1; `python -m benchmarks.paper.results OUT/*/` then collects them.
+A run's workdir is OUT/NAME-SEED, and its output goes to OUT/NAME-SEED.log. The same command skips
+runs that are done and resumes the others from their newest checkpoints. It exits 0 when all runs
+are done, else 1. `python -m benchmarks.paper.results OUT/*/` then collects the results.
 """
 
 from collections.abc import Sequence
@@ -24,9 +24,9 @@ from train.analysis import seeds
 from train.cli import Interrupted, Parser, Stop, friendly
 from train.console import percent, print_table
 from train.errors import UserError
-from train.main import label, load
+from train.main import find, label, load
 
-# Exit codes of a run that was told to stop, the last two before it could listen.
+# Exit codes of a run that was stopped; the last two, before it handles signals.
 _STOPPED = (0, 130, -signal.SIGTERM, -signal.SIGINT)
 # Columns of the table: key of summary.json, format, factor.
 _MEASURED = {
@@ -43,45 +43,49 @@ class Run:
     """A config with a seed. `state` is "not run", "running", "done", "failed" or "stopped"."""
 
     def __init__(self, config: str, seed: str, out: Path, overrides: Sequence[str] = ()) -> None:
-        """Names a file in configs/ and the sweep's folder; overrides are "config.x=y" each."""
+        """Args:
+        config: NAME or NAME:VARIANT of a file in configs/.
+        seed: of the run.
+        out: folder of the sweep.
+        overrides: "config.x=y" each.
+        """
         self.config, self.seed, self.state = config, seed, "not run"
-        file, colon, baseline = config.partition(":")
-        path = f"configs/{file}.py{colon}{baseline}"
-        self.workdir = out / f"{label(path)}-{seed}"
+        self.path = find(config)
+        self.workdir = out / f"{label(self.path)}-{seed}"
         self._log = out / f"{self.workdir.name}.log"
-        fields = [f"--{override}" for override in overrides]
-        self.options = [f"--config={path}", *fields, f"--config.seed={seed}"]
+        self.fields = [*(f"--{override}" for override in overrides), f"--config.seed={seed}"]
 
     def summary(self) -> dict[str, Any] | None:
-        """Content of summary.json, None where the run has not come to its end."""
+        """Content of summary.json, None if the run is not finished."""
         path = self.workdir / "summary.json"
         return json.loads(path.read_text()) if path.exists() else None
 
     def say(self, state: str, text: str) -> None:
-        """Sets the state, and prints it with a text."""
+        """Sets the state and prints it with a text."""
         self.state = state
         print(f"{self.workdir.name} {state} {text}", flush=True)
 
     def start(self) -> None:
-        """Starts the process, unless another one is at this run or it cannot be done."""
-        command = [sys.executable, "-m", "train.main", *self.options, f"--workdir={self.workdir}"]
+        """Starts the process, unless another process trains this run."""
+        command = [sys.executable, "-m", "train.main", f"--config={self.path}", *self.fields]
+        command.append(f"--workdir={self.workdir}")
         self._began = time.monotonic()
         try:
             self._log.parent.mkdir(parents=True, exist_ok=True)
             with self._log.open("ab") as log:
-                # The process inherits the lock and holds it while it lives, whatever becomes of us.
+                # The process inherits the lock and holds it as long as it lives, even without us.
                 fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # In a group of its own: a terminal's Ctrl-C comes to it through us, and once.
+                # In a group of its own: Ctrl-C of a terminal reaches it through us alone.
                 self.process = subprocess.Popen(command, stdout=log, stderr=log, process_group=0)
         except BlockingIOError:
-            self.say("failed", "to start: another process is at it")
+            self.say("failed", "to start: another process trains this run")
         except OSError as error:
             self.say("failed", f"to start: {error.strerror}")
         else:
             self.say("running", f"and writing to {self._log}")
 
     def look(self) -> None:
-        """Sets the state, and prints it, if the process has ended."""
+        """Sets and prints the state if the process has ended."""
         code = self.process.poll()
         if code is None:
             return
@@ -99,7 +103,7 @@ class Run:
 
 
 def train(runs: Sequence[Run], jobs: int) -> str | None:
-    """Trains what is not done, `jobs` at a time; returns the signal that ended it early, if any."""
+    """Trains what is not done, `jobs` at a time; returns the signal that stopped it, if any."""
     are = lambda state: [run for run in runs if run.state == state]
     for run in runs:
         if run.summary():
@@ -122,7 +126,7 @@ def train(runs: Sequence[Run], jobs: int) -> str | None:
 
 
 def print_runs(runs: Sequence[Run]) -> None:
-    """Prints a row a run, and mean ± sample standard deviation over the seeds of a config."""
+    """Prints one row per run, and per config mean ± sample standard deviation over its seeds."""
     rows = []
     for config, group in itertools.groupby(runs, key=lambda run: run.config):
         done = []
@@ -133,8 +137,8 @@ def print_runs(runs: Sequence[Run]) -> None:
         if len(done) > 1:
             rows.append([config, f"mean ± std, n = {len(done)}", *_cells(done), ""])
     title = (
-        "Test accuracy (%) of the agent, or of a baseline's route; cost beyond the straight pass, "
-        "in multiples; minutes of training"
+        "Test accuracy (%) of the agent, or of the variant's route; mean cost beyond the straight "
+        "pass, in straight passes; minutes of training"
     )
     print_table(title, ["config", "seed", *_MEASURED, "state"], rows)
 
@@ -144,15 +148,16 @@ def _cells(summaries: Sequence[Any]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Carries out a sweep; exits 1 unless every run is done in the end."""
+    """Runs a sweep; exits 1 unless every run is done."""
     parser = Parser("python -m train.sweep", description=__doc__.split("\n")[0])
     names = lambda text: list(dict.fromkeys(text.split(",")))
     add = parser.add_argument
-    add("--configs", type=names, required=True, metavar="A,B", help="files in configs/")
-    add("--seeds", type=names, default="0,1,2", metavar="0,1,2")
-    add("--out", type=Path, default="workdir/sweep", help="folder of the workdirs")
-    add("--jobs", type=int, default=1, metavar="N", help="runs at a time")
-    add("--set", nargs="+", action="extend", default=[], metavar="config.x=y")
+    add("--configs", type=names, required=True, metavar="A,B", help="as digits or digits:model_0")
+    add("--seeds", type=names, default="0,1,2", metavar="0,1,2", help="default: 0,1,2")
+    add("--out", type=Path, default="workdir/sweep", help="default: workdir/sweep")
+    add("--jobs", type=int, default=1, metavar="N", help="runs at a time; default: 1")
+    more: Any = dict(nargs="+", action="extend", default=[], metavar="config.x=y")
+    add("--set", **more, help="fields that change in all runs")
     options = parser.parse_args(arguments)
     if options.jobs < 1:
         raise UserError(f"--jobs: expected 1 or more, got {options.jobs}.")
@@ -161,8 +166,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise UserError(f"--set: expected config.x=y, where x is not seed, got {text!r}.")
     runs = [Run(c, s, options.out, options.set) for c in options.configs for s in options.seeds]
     for run in runs:
-        # A run may go on with other prices, but a table is of one set of options.
-        workdir.compare(run.workdir, load(run.options), free=("data.data_dir",))
+        # A single run may be resumed with other prices; the runs of a table may not.
+        workdir.compare(run.workdir, load(run.path, run.fields), free=("data.data_dir",))
     stopped_by = train(runs, options.jobs)
     print_runs(runs)
     if stopped_by:

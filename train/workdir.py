@@ -19,7 +19,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from configs import _base
+from configs import _schema
 import dynalay_jax
 from train.data.types import Dataset
 from train.errors import UserError
@@ -97,23 +97,11 @@ def _differences(old: Any, new: Any, free: tuple[str, ...], path: str = "") -> l
 def read_config(workdir: Path) -> dict[str, Any] | None:
     """Content of config.json, None if there is none.
 
-    A config of an older version may lack fields. They get their defaults, which change nothing. The
-    fields of `data` belong to each data set, and have no defaults here.
+    A config of an older version is completed, see `_schema.completed`.
     """
     saved = read_record(workdir, "config")
-    if saved is None:
-        return None
-    defaults = json.loads(_base.base().to_json_best_effort())
-    return _filled(saved, defaults | {"data": {}})
-
-
-def _filled(saved: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    inner = {
-        key: _filled(saved[key], value)
-        for key, value in defaults.items()
-        if isinstance(value, dict) and key in saved
-    }
-    return {**defaults, **saved, **inner}
+    # Through JSON, as what is saved: tuples become lists.
+    return None if saved is None else json.loads(json.dumps(_schema.completed(saved)))
 
 
 def trained_config(workdir: Path) -> ml_collections.ConfigDict:

@@ -26,7 +26,7 @@ pytestmark = [
     # Of ml_collections, which loads the configs.
     pytest.mark.filterwarnings(r"ignore:the load_module\(\) method:DeprecationWarning"),
 ]
-NAMES = [*(f"model_{n}" for n in range(4)), *_variants.MATCHED, *_variants.BASELINES]
+NAMES = [*(f"model_{n}" for n in range(4)), *_variants.MATCHED, *_variants.WITHOUT_AGENT]
 
 
 @pytest.mark.parametrize("config", [cifar100, mazes])
@@ -92,7 +92,7 @@ def test_resnet20_is_the_known_one():
     assert (config.router, config.model.norm) == ("none", True)
 
 
-@pytest.mark.parametrize("name", _variants._VARIANTS)
+@pytest.mark.parametrize("name", _variants.WITH_AGENT)
 def test_every_variant_has_an_agent_and_changes_one_thing(name):
     own, config = digits.get_config(), digits.get_config(name)
     run = Run.prepare(config, None)
@@ -116,7 +116,7 @@ def test_every_variant_has_an_agent_and_changes_one_thing(name):
 def test_labels_are_split_where_the_baseline_begins():
     for name in ("digits", "cifar10_small"):
         assert _variants.split(name) == (name, "")
-        for variant in (*NAMES, *_variants._VARIANTS):
+        for variant in (*NAMES, *_variants.WITH_AGENT):
             assert _variants.split(f"{name}_{variant}") == (name, variant)
 
 
@@ -147,12 +147,12 @@ def test_summary_is_about_the_route_that_was_trained(tmp_path):
 def test_names_follow_the_colon():
     assert label("configs/digits.py") == "digits"
     assert label("configs/digits.py:model_1") == "digits_model_1"
-    assert load(["--config=configs/digits.py:model_1"]).router == "first_1"
+    assert load("configs/digits.py:model_1").router == "first_1"
     assert label("configs/digits.py:wide_2.5x") == "digits_wide_2.5x"
-    assert load(["--config=configs/digits.py:wide_2.5x"]).model.cell == "plain"
+    assert load("digits:wide_2.5x").model.cell == "plain"
     for name in ("model_4", "wide", "deep_x"):
-        with pytest.raises(UserError, match=rf"^expected one of the baselines .* got '{name}'"):
-            load([f"--config=configs/digits.py:{name}"])
+        with pytest.raises(UserError, match=rf"^--config: no variant '{name}'"):
+            load(f"configs/digits.py:{name}")
 
 
 def test_a_router_that_does_not_exist_is_refused_before_training():

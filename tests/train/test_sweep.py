@@ -143,7 +143,10 @@ def test_a_run_has_one_process(tmp_path, capsys, run_is):
         fcntl.flock(log, fcntl.LOCK_EX)
         code, out = carry_out(capsys, tmp_path, "--seeds=0,1")
     assert code == 1
-    assert "digits-0 failed to start: another process is at it" in out and "digits-1 done" in out
+    assert (
+        "digits-0 failed to start: another process trains this run" in out
+        and "digits-1 done" in out
+    )
 
 
 def test_what_cannot_be_written_is_said(tmp_path, capsys):
@@ -175,7 +178,7 @@ def test_mistakes_are_answered_before_anything_starts(tmp_path, options, said):
 
 def test_a_folder_of_another_sweep_is_refused(tmp_path):
     finished(tmp_path, "digits", 0)
-    config = main.load(["--config=configs/digits.py", "--config.price=0.5"])
+    config = main.load("digits", ["--config.price=0.5"])
     (tmp_path / "digits-0" / "config.json").write_text(config.to_json_best_effort())
     options = ["--configs=digits", "--seeds=0", f"--out={tmp_path}"]
     with pytest.raises(UserError, match=r"digits-0 holds a run with another config\.price;"):
