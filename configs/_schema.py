@@ -221,7 +221,7 @@ class Wikitext2(Data):
     """Words before the one to predict that the model reads."""
     vocabulary: int = Field(10_000, ge=3, le=65_536)
     """Number of tokens: the most frequent words, one for other words, one for padding."""
-    validation: int = Field(20_000, ge=1)
+    validation: int = Field(20_000, ge=1, le=217_646)
     """Words of the validation text that are used, from its beginning."""
 
     def sizes(self) -> tuple[tuple[int, int, int], int]:

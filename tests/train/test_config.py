@@ -166,7 +166,7 @@ OTHER = [
     ("imdb", "data.vocabulary=2", "config.data.vocabulary: expected 3 to 65,536, got 2."),
     ("imdb", "data.length=0", "config.data.length: expected 1 to 65,536, got 0."),
     ("imdb", "model.stem=0", "config.model.stem: expected 1 or more for text"),
-    ("wikitext2", "data.validation=0", "config.data.validation: expected 1 or more, got 0."),
+    ("wikitext2", "data.validation=0", "config.data.validation: expected 1 to 217,646, got 0."),
     ("cifar10", "data.validation=50000", "config.data.validation: expected 1 to 49,999, got"),
 ]
 

@@ -158,7 +158,8 @@ def test_what_cannot_be_written_is_said(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--configs=digits,none"], "no file configs/none.py; there are configs/cifar10.py"),
+        (["--configs=digits,none"], "no file none; there are configs/cifar10.py"),
+        (["--set=config.train.clip=-1"], "config.train.clip: expected more than 0, got -1.0"),
         (["--configs=connectivity,digits", "--set=config.data.grid=9"], "grid"),
         (["--set=config.train.batch_size=many"], "many"),
         (["--set=config.seed=1"], "expected config.x=y, where x is not seed"),
@@ -186,6 +187,7 @@ def test_a_folder_of_another_sweep_is_refused(tmp_path):
     sweep.main([*options, "--set", "config.price=0.5"])
 
 
+@pytest.mark.slow
 def test_real_runs_stop_and_go_on_and_fail(tmp_path, environment):
     """One is told to stop through the sweep; later it goes on to its end, beside one that fails."""
     short = ["config.train.epochs.agent=0.0", "config.train.epochs.joint=0.0"]
@@ -212,8 +214,11 @@ def test_real_runs_stop_and_go_on_and_fail(tmp_path, environment):
     assert "saved. The same command goes on from there." in log.read_text()
     assert not (tmp_path / "digits-1").exists()
 
-    process = start("-1,0")
+    # A file in the place of the workdir's parts makes a run fail.
+    (tmp_path / "digits-2").mkdir()
+    (tmp_path / "digits-2" / "config.json.tmp").mkdir()
+    process = start("2,0")
     out, err = process.communicate(timeout=300)
     assert process.returncode == 1 and not err
-    assert "error: config.seed: expected 0 or more, got -1" in out
+    assert "error: Cannot use workdir" in out
     assert "digits-0 done after" in out and "Resumed from step" in log.read_text()

@@ -1,4 +1,4 @@
-"""Random crops, flips, cutout and symmetries, on the device, for each image by itself."""
+"""Random crops, flips, cutout and symmetries on the device, drawn for each image separately."""
 
 import functools
 
@@ -10,34 +10,24 @@ import ml_collections
 
 
 def augment(key: jax.Array, images: jax.Array, config: ml_collections.ConfigDict) -> jax.Array:
-    """Augments every image of a batch in its own way.
+    """Augments every image of a batch differently.
 
     Args:
-        key: typed PRNG key; image i draws from it folded with i.
-        images: [batch, height, width, channels] float32, normalised, so that 0, which fills what
-            is missing, is the mean.
-        config: what to do, fixed at trace time. crop: pixels of padding of a random crop back to
-            the image's size; flip: left to right, for half of the images; cutout: side in pixels
-            of a square set to 0, centred anywhere in the image and cut off at its border
-            (DeVries & Taylor, arXiv 1708.04552); symmetries: one of the square's eight. 0 and
-            False turn each off.
+        key: typed PRNG key; image i uses it folded with i.
+        images: [batch, height, width, channels] float32, normalised: 0, which fills what is
+            missing, is the mean.
+        config: `config.augment`, fixed at trace time. The square of `cutout` is centred anywhere
+            in the image and cut off at its border (DeVries & Taylor, arXiv 1708.04552).
 
     Returns:
         Like images.
 
     Raises:
-        ValueError: symmetries of images that are not square.
         AssertionError: images is not of rank 4 and float32.
     """
     chex.assert_rank(images, 4)
     chex.assert_type(images, jnp.float32)
-    batch, height, width, _ = images.shape
-    if config.symmetries and height != width:
-        raise ValueError(
-            f"augment: symmetries expected square images, got {height} x {width}; set "
-            "config.augment.symmetries=False."
-        )
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(batch))
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(len(images)))
     return jax.vmap(functools.partial(_augment_image, config=config))(keys, images)
 
 
@@ -66,13 +56,13 @@ def _cutout(key: jax.Array, image: jax.Array, size: int) -> jax.Array:
 
 
 def _stretch(key: jax.Array, length: int, size: int) -> jax.Array:
-    """`size` neighbouring places around one drawn from `length`: [length] bool."""
+    """`size` neighbouring places around a random one of `length`: [length] bool."""
     place = jnp.arange(length) - jax.random.randint(key, (), 0, length) + size // 2
     return (place >= 0) & (place < size)
 
 
 def _random_symmetry(key: jax.Array, image: jax.Array) -> jax.Array:
-    """Three coins, for transposing and two flips, give each of the eight symmetries once."""
+    """Three coins, for a transposition and two flips, make each of the eight symmetries once."""
     transpose_key, across_key, down_key = jax.random.split(key, 3)
     transpose = jax.random.bernoulli(transpose_key)
     image = jnp.where(transpose, jnp.swapaxes(image, 0, 1), image)

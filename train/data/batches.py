@@ -1,11 +1,9 @@
-"""TODO."""
+"""Which examples each step and each evaluation see: indices, as a function of seed and step."""
 
 from collections.abc import Iterator
 import functools
 
 import numpy as np
-
-from train.errors import UserError
 
 
 def batch_indices(
@@ -14,23 +12,18 @@ def batch_indices(
     """Which examples the given training steps see.
 
     Every epoch goes through the examples in a new random order and drops the last, incomplete
-    batch. A pure function of seed and step: a run that is resumed goes on with the same batches.
+    batch. A pure function of seed and step: a resumed run continues with the same batches.
 
     Args:
         count: of training examples.
-        batch_size: examples a step.
+        batch_size: examples of a step, at most `count`.
         seed: of the order.
         first_step: counted from 0 over all epochs.
         steps: how many.
 
     Returns:
         [steps, batch_size] int32.
-
-    Raises:
-        UserError: not even one batch can be filled.
     """
-    if not 1 <= batch_size <= count:
-        raise UserError(f"batch_size: expected 1 to the {count} examples, got {batch_size}.")
     steps_per_epoch = count // batch_size
     indices = np.empty((steps, batch_size), np.int32)
     for row, step in enumerate(range(first_step, first_step + steps)):
@@ -42,7 +35,7 @@ def batch_indices(
 @functools.lru_cache(maxsize=4)
 def _permutation(count: int, seed: int, epoch: int) -> np.ndarray:
     order = np.random.default_rng((seed, epoch)).permutation(count).astype(np.int32)
-    order.flags.writeable = False  # shared by all who ask
+    order.flags.writeable = False  # the cache shares it
     return order
 
 
@@ -51,7 +44,7 @@ def evaluation_batches(count: int, batch_size: int) -> Iterator[tuple[np.ndarray
 
     Args:
         count: of examples.
-        batch_size: of every batch; the last one is padded.
+        batch_size: of every batch; the last batch is padded.
 
     Yields:
         indices: [batch_size] int32, padded with 0.

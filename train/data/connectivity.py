@@ -1,34 +1,47 @@
-"""Connectivity: are the two marked cells of a random grid joined by a path of open cells?
+"""Connectivity: does a path of open cells connect the two marked cells of a random grid?
 
-A task whose difficulty is known and is a number of steps: a flood fill from one mark reaches the
-other after as many steps as the shortest path has moves, so a network that sees no further than
-its few layers fails on long paths, while one that iterates to a fixed point need not.
+The difficulty is known, as a number of steps: a flood fill from one mark reaches the other after
+one step for each move of the shortest path. A network that sees no further than its few layers
+fails on long paths. A network that iterates to a fixed point need not fail.
 
-Nothing that is easier to see gives the answer away. For each grid and start two goals are drawn:
-one that can be reached, and one that cannot but looks alike, as far off along both axes (up to a
-symmetry of the square) and with as many open neighbours. Grids that lack such a pair are dropped,
-and only then is it settled which of the two goals is shown. So the label is independent of the
+No simpler cue gives the answer away. For each grid and start, two goals are drawn: one that can be
+reached, and one that cannot be reached but looks the same. Both have the same distances along the
+two axes (up to a symmetry of the square) and the same number of open neighbours. Grids without such
+a pair are dropped. Only then is one of the two goals chosen. So the label is independent of the
 grid, the start, its component, the distance between the marks, and the marks' open neighbours.
 """
 
 from collections.abc import Sequence
 import dataclasses
 
+import ml_collections
 import numpy as np
 from scipy import ndimage
 
-from train.data.types import Split
+from train.data.types import Parts, Split, generated
 from train.errors import UserError
 
 CLASSES = ("separate", "connected")
 DIFFICULTY = "length of the shortest path (moves), connected pairs"
 
-# Grids drawn at a time: bounds the memory.
+# Grids drawn at a time, which limits the memory.
 _CHUNK = 4096
-# Share of the grids that must have both goals: below it, making them would take forever.
+# Least share of the grids that has both goals. With fewer, making examples would never end.
 _LEAST_ACCEPTED = 0.01
 # The four neighbours of a cell, within one grid of a stack.
 _NEIGHBOURS = np.array([[[0, 1, 0], [1, 0, 1], [0, 1, 0]]], np.int8)
+
+
+def load(config: ml_collections.ConfigDict) -> Parts:
+    """Parts as `config.data` asks for, of one scale or several."""
+
+    def make_part(part: str, seed: tuple[int, int]) -> Split:
+        scale, blocks = (config.grid, config.open_fraction), config.get("blocks", ())
+        if blocks:
+            return make_scaled(config[part], *scale, blocks, seed)
+        return make(config[part], *scale, seed)
+
+    return generated(config, make_part, CLASSES, DIFFICULTY)
 
 
 def make_scaled(
@@ -36,25 +49,22 @@ def make_scaled(
 ) -> Split:
     """Grids of several scales in images of one size, in a random order.
 
-    At what scale an image is can be seen at a glance, and a layer of that resolution is enough.
+    The scale of an image is easy to see, and a layer of that resolution is enough.
 
     Args:
         count: of images.
         grid: height and width of the images, in pixels; a multiple of every block.
         open_fraction: see `make`.
-        blocks: sides of a cell in pixels; every scale has as many images, half of them connected.
-        seed: of everything drawn.
+        blocks: sides of a cell in pixels. Every scale gets the same number of images, half of them
+            connected.
+        seed: of all random numbers.
 
     Returns:
         As `make`; the difficulty is in moves from cell to cell.
 
     Raises:
-        UserError: as `make`, or a block that does not divide the grid.
+        UserError: as `make`.
     """
-    if not blocks or any(block < 1 or grid % block for block in blocks):
-        raise UserError(
-            f"connectivity: expected blocks that divide grid={grid}, got {tuple(blocks)}."
-        )
     splits = []
     for i, block in enumerate(blocks):
         share = (count + len(blocks) - 1 - i) // len(blocks)
@@ -69,29 +79,25 @@ def make_scaled(
 def make(count: int, grid: int, open_fraction: float, seed: int | tuple[int, ...]) -> Split:
     """Grids with two marks, half of them connected.
 
-    The length of the path is drawn uniformly from those at which the grid has a pair of goals that
-    look alike.
+    The length of the path is drawn uniformly from the lengths at which the grid has a pair of goals
+    that look the same.
 
     Args:
         count: of grids.
         grid: height and width, in cells.
         open_fraction: probability that a cell is open. Paths are longest and most winding near the
             percolation threshold, 0.593.
-        seed: of everything drawn.
+        seed: of all random numbers.
 
     Returns:
         Split of `count` examples. images: [count, grid, grid, 3] uint8, the channels being open
         cells, the start and the goal, each 0 or 255. labels: 1 (connected) at odd places, so that
-        every even stretch is balanced. difficulty: moves of the shortest path, -1 for none.
+        every slice of even length is balanced. difficulty: moves of the shortest path, -1 if there
+        is none.
 
     Raises:
-        UserError: arguments out of range, or hardly any such grid has both kinds of goals.
+        UserError: hardly any such grid has both kinds of goals.
     """
-    if count < 1 or grid < 2 or not 0 < open_fraction < 1:
-        raise UserError(
-            "connectivity: expected count >= 1, grid >= 2 and open_fraction between 0 and 1, got "
-            f"count={count}, grid={grid}, open_fraction={open_fraction}."
-        )
     rng = np.random.default_rng(seed)
     chunks: list[tuple[np.ndarray, ...]] = []
     found = 0
@@ -100,9 +106,9 @@ def make(count: int, grid: int, open_fraction: float, seed: int | tuple[int, ...
         accepted = len(chunk[0])
         if accepted < _LEAST_ACCEPTED * _CHUNK:
             raise UserError(
-                f"connectivity: of {_CHUNK} grids with grid={grid} and "
-                f"open_fraction={open_fraction}, only {accepted} have two marks that can be joined "
-                "and two alike that cannot; use grid >= 6 and an open_fraction between 0.4 and 0.7."
+                f"config.data: of {_CHUNK} grids with grid={grid} and "
+                f"open_fraction={open_fraction}, only {accepted} have a goal that can be reached "
+                "and one that cannot; use grid >= 6 and an open_fraction between 0.4 and 0.7."
             )
         chunks.append(chunk)
         found += accepted
@@ -125,7 +131,7 @@ def make(count: int, grid: int, open_fraction: float, seed: int | tuple[int, ...
 def _candidates(
     rng: np.random.Generator, grid: int, open_fraction: float
 ) -> tuple[np.ndarray, ...]:
-    """Grids with a start, a goal that can be reached and one that cannot but looks alike.
+    """Grids with a start, a goal that can be reached, and one that cannot but looks the same.
 
     Returns:
         Open cells [n, grid²] bool; start, reachable goal, separate goal [n] int, as places in
@@ -140,7 +146,7 @@ def _candidates(
     row, column = np.divmod(np.arange(grid * grid), grid)
     down, across = (np.abs(x - x[start][:, None]) for x in (row, column))
     offset = grid * np.minimum(down, across) + np.maximum(down, across)
-    # One number for all that must agree: 0 to 4 open neighbours, and the offset from the start.
+    # One number for what must agree: 0 to 4 open neighbours, and the offset from the start.
     looks = 5 * offset + neighbours.reshape(_CHUNK, -1)
     out_of_reach = is_open & (distance < 0)
     matched = (distance > 0) & np.take_along_axis(_occurring(looks, out_of_reach), looks, axis=1)
@@ -154,7 +160,7 @@ def _candidates(
 
 
 def _occurring(values: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Which of 0, 1, ..., values.max() occur in each row, where asked for."""
+    """Which of 0, 1, ..., values.max() occur in each row, at the places of `where`."""
     occurs = np.zeros((len(values), values.max() + 1), bool)
     rows, _ = np.nonzero(where)
     occurs[rows, values[where]] = True
@@ -185,5 +191,5 @@ def _distances(stack: np.ndarray, start: np.ndarray) -> np.ndarray:
 
 
 def pick(rng: np.random.Generator, allowed: np.ndarray) -> np.ndarray:
-    """One place, uniformly drawn, of those allowed in each row; any where there is none."""
+    """One place of those allowed in each row, drawn uniformly; any place if none is allowed."""
     return np.argmax(rng.random(allowed.shape) * allowed, axis=1)

@@ -1,44 +1,43 @@
 """IMDB's film reviews as sequences of words: is the review positive? Maas et al., ACL 2011.
 
-From TFDS (`imdb_reviews`), which has shuffled them.
+They come from TFDS (`imdb_reviews`), already shuffled.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
+import ml_collections
 import numpy as np
 from sklearn.feature_extraction.text import CountVectorizer
 
-from train.data.types import Split
-from train.errors import UserError
+from train.data import tfds
+from train.data.types import Parts, Split, hold_out
 
 CLASSES = ("negative", "positive")
-# Tokens of what is no word of the vocabulary.
+# Tokens of padding, and of words outside the vocabulary.
 NOTHING, UNKNOWN = 0, 1
 
 
-def load(builder: Any, validation: int, length: int, vocabulary: int) -> tuple[Split, Split]:
+def load(config: ml_collections.ConfigDict) -> Parts:
+    """Parts as `config.data` asks for; the last training reviews are for validation."""
+    builder = tfds.prepared_builder(config.name, config.data_dir)
+    rest, test = read(builder, config.validation, config.length, config.vocabulary)
+    return Parts(*hold_out(rest, config.validation), test, CLASSES)
+
+
+def read(builder: Any, validation: int, length: int, vocabulary: int) -> tuple[Split, Split]:
     """Reviews as tokens.
 
     Args:
         builder: of TFDS, prepared.
-        validation: training examples at the end, of which the vocabulary knows nothing.
-        length: words of each review that are kept, the last ones, where most conclude.
-        vocabulary: number of tokens, `NOTHING` and `UNKNOWN` among them; the others are the most
-            frequent words.
+        validation: number of training examples at the end that the vocabulary leaves out.
+        length: words of each review that are kept: the last ones, where most reviews conclude.
+        vocabulary: number of tokens: `NOTHING`, `UNKNOWN` and the most frequent words.
 
     Returns:
         Training and test examples. images: uint16 [n, 1, length, 1], tokens, `NOTHING` before a
-        shorter review. labels: 1 for positive ones.
-
-    Raises:
-        UserError: arguments out of range.
+        shorter review. labels: 1 for positive reviews.
     """
-    if length < 1 or not 3 <= vocabulary <= 2**16:
-        raise UserError(
-            "config.data: expected length >= 1 and vocabulary from 3 to 65,536, got "
-            f"length={length}, vocabulary={vocabulary}."
-        )
     sources = (builder.as_data_source(split=split) for split in ("train", "test"))
     train, test = (source.__getitems__(range(len(source))) for source in sources)
     words = CountVectorizer(max_features=vocabulary - 2, stop_words=["br"])

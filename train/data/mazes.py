@@ -1,31 +1,37 @@
-"""Mazes: one passage of a perfect maze has been closed; is the path from start to goal broken?
+"""Mazes: one passage of a perfect maze has been closed. Is the path from start to goal broken?
 
-A perfect maze is a spanning tree of a grid of cells, so two cells are joined by just one path, and
-closing a passage breaks it if the passage was on it. What was closed looks like any other wall: to
-tell, one must follow the path, and a flood fill takes as many steps as the path has moves. That is
-the difficulty, known for whole and for broken paths alike. (Whether it visits a marked cell could
-be told near by, however long the path, if a branch of that cell is a short dead end.)
+A perfect maze is a spanning tree of a grid of cells. Exactly one path connects two cells, and
+closing a passage of this path breaks it. The closed passage looks like any other wall: to find the
+answer, one must follow the path. A flood fill takes one step for each move of the path. This is the
+difficulty, and it is known for whole and for broken paths. (Not every path has to be followed to
+its end: where a branch of a marked cell is a short dead end, a look around that cell is enough.)
 
-Little that is easier to see gives the answer away. For each maze two passages are drawn that leave
-a quarter of the other cells or more on either side, so that neither part is soon explored, and a
-start and a goal between which the path leads through one of the two. Only then is it settled which
-of the two is closed. So the label is independent of the tree, the start, the goal and the
-difficulty. (To count the cells of the start's or the goal's part would tell it in 7 of 10 mazes.)
+Simpler cues tell little. For each maze, two passages are drawn that leave at least a quarter of the
+other cells on either side, so that exploring either part takes long. Then a start and a goal are
+drawn whose path leads through one of the two passages. Only then is one of the two closed. So the
+label is independent of the tree, the start, the goal and the difficulty. (Counting the cells that
+the start or the goal can reach would give the answer in 7 of 10 mazes.)
 """
 
+import ml_collections
 import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
 
 from train.data.connectivity import pick
-from train.data.types import Split
-from train.errors import UserError
+from train.data.types import Parts, Split, generated
 
 CLASSES = ("broken", "whole")
 DIFFICULTY = "length of the path (moves)"
 
-# Mazes drawn at a time: bounds the memory.
+# Mazes drawn at a time, which limits the memory.
 _CHUNK = 1024
+
+
+def load(config: ml_collections.ConfigDict) -> Parts:
+    """Parts as `config.data` asks for."""
+    make_part = lambda part, seed: make(config[part], config.side, seed)
+    return generated(config, make_part, CLASSES, DIFFICULTY)
 
 
 def make(count: int, side: int, seed: int | tuple[int, ...]) -> Split:
@@ -34,20 +40,15 @@ def make(count: int, side: int, seed: int | tuple[int, ...]) -> Split:
     Args:
         count: of mazes.
         side: height and width, in cells.
-        seed: of everything drawn.
+        seed: of all random numbers.
 
     Returns:
         Split of `count` examples. images: [count, 2 side - 1, 2 side - 1, 3] uint8, with a pixel
         for each cell and one for each wall or passage between two of them; the channels are what
         is open, the start and the goal, each 0 or 255. labels: 1 (whole) at odd places, so that
-        every even stretch is balanced. difficulty: moves, in pixels, of the path before anything
-        was closed, drawn uniformly up to the longest path through one of the two passages.
-
-    Raises:
-        UserError: arguments out of range.
+        every slice of even length is balanced. difficulty: moves, in pixels, of the path before a
+        passage was closed, drawn uniformly up to the longest path through one of the two passages.
     """
-    if count < 1 or side < 3:
-        raise UserError(f"mazes: expected count >= 1, side >= 3, got count={count}, side={side}.")
     rng = np.random.default_rng(seed)
     chunks: list[tuple[np.ndarray, ...]] = []
     while sum(len(chunk[0]) for chunk in chunks) < count:
@@ -65,7 +66,7 @@ def make(count: int, side: int, seed: int | tuple[int, ...]) -> Split:
 
 
 def _candidates(rng: np.random.Generator, side: int) -> tuple[np.ndarray, ...]:
-    """Mazes with all passages open, and two of them that may be closed.
+    """Mazes with all passages open, and the two passages of which one will be closed.
 
     Returns:
         What is open [n, pixels] bool; pixels of start, goal, passage on the path and passage off
@@ -76,7 +77,7 @@ def _candidates(rng: np.random.Generator, side: int) -> tuple[np.ndarray, ...]:
     moves, before = _explore(trees, rng.integers(cells, size=_CHUNK))
     # A cell also stands for the passage through which it is reached from the root.
     beyond = _sums(np.ones_like(moves), moves, before)
-    # There always is such a passage, as no cell has more than four.
+    # Such a passage always exists, because no cell has more than four.
     even = 4 * np.minimum(beyond, cells - beyond) >= cells - 1
     on_path = pick(rng, even)
 
@@ -102,7 +103,7 @@ def _candidates(rng: np.random.Generator, side: int) -> tuple[np.ndarray, ...]:
 
 
 def _trees(rng: np.random.Generator, side: int) -> sparse.csr_array:
-    """Spanning trees of `_CHUNK` grids, in one graph: those that are least by random weights."""
+    """Spanning trees of `_CHUNK` grids, in one graph: minimal ones under random weights."""
     cell = np.arange(_CHUNK * side * side).reshape(_CHUNK, side, side)
     ends = [(cell[:, :, :-1], cell[:, :, 1:]), (cell[:, :-1], cell[:, 1:])]
     tail, head = (np.concatenate([x.ravel() for x in xs]) for xs in zip(*ends, strict=True))
@@ -112,7 +113,7 @@ def _trees(rng: np.random.Generator, side: int) -> sparse.csr_array:
 
 
 def _explore(trees: sparse.csr_array, root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Moves from each tree's root to its cells, and the cell before, the root's being itself."""
+    """Moves from each tree's root to its cells, and the cell before; for the root, itself."""
     first = trees.shape[0] // _CHUNK * np.arange(_CHUNK)
     options = dict(directed=False, unweighted=True, min_only=True, return_predecessors=True)
     moves, before, _ = csgraph.dijkstra(trees, indices=first + root, **options)
@@ -121,7 +122,7 @@ def _explore(trees: sparse.csr_array, root: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _sums(values: np.ndarray, moves: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """For each cell the sum over all that are reached through it, itself included."""
+    """For each cell, the sum over all cells that are reached through it, and itself."""
     sums = values.copy()
     for distance in range(moves.max(), 0, -1):
         cell = np.nonzero(moves == distance)

@@ -1,26 +1,35 @@
-"""Data sets of TensorFlow Datasets, read as ArrayRecord without TensorFlow."""
+"""Data sets of TensorFlow Datasets (TFDS), read as ArrayRecord without TensorFlow."""
 
 import importlib.util
 from typing import Any
 
+import ml_collections
 import numpy as np
 
-from train.data.types import Split
+from train.data.types import Parts, Split, hold_out
 from train.errors import UserError
 
-# Probing for a network may take this long, in seconds; TFDS itself would retry for minutes.
+# Seconds to wait for an answer of the network. TFDS itself would retry for minutes.
 _PROBE_TIMEOUT = 5
 
 
+def load(config: ml_collections.ConfigDict) -> Parts:
+    """Parts of CIFAR-10 or CIFAR-100. TFDS has shuffled them, so the end is a random sample."""
+    builder = prepared_builder(config.name, config.data_dir)
+    rest, test = (read(builder, split) for split in ("train", "test"))
+    classes = tuple(builder.info.features["label"].names)
+    return Parts(*hold_out(rest, config.validation), test, classes)
+
+
 def prepared_builder(name: str, data_dir: str) -> Any:
-    """The TFDS builder of a data set that is there as ArrayRecord; downloads it if need be."""
+    """The TFDS builder of a data set as ArrayRecord, downloaded if it is not there."""
     from etils import epath
     import tensorflow_datasets as tfds
 
     if data_dir and not epath.Path(data_dir).expanduser().is_dir():
         raise UserError(
-            f"config.data.data_dir: expected a folder of TFDS data sets, got {data_dir!r}, which "
-            "is no folder. Correct it, or create it to have the data downloaded there."
+            f"config.data.data_dir: expected a folder of TFDS data sets, but {data_dir!r} does not "
+            "exist. Correct the path, or create the folder and the data are downloaded to it."
         )
     folder = data_dir or None
     if not tfds.builder(name, data_dir=folder).is_prepared():
@@ -30,21 +39,21 @@ def prepared_builder(name: str, data_dir: str) -> Any:
     if tfds.core.FileFormat.ARRAY_RECORD not in formats:
         raise UserError(
             f"{name}: expected ArrayRecord files in {builder.data_path}, got "
-            f"{', '.join(sorted(f.value for f in formats))}, which cannot be read by index. Have "
-            "it prepared again in another folder, with --config.data.data_dir=DIR."
+            f"{', '.join(sorted(f.value for f in formats))}, which cannot be read by index. "
+            "Prepare it again in another folder, with --config.data.data_dir=DIR."
         )
     files = [file for split in builder.info.splits.values() for file in split.filepaths]
     missing = [file for file in files if not file.exists()]
     if missing:
         raise UserError(
-            f"{name}: expected {len(files)} files in {builder.data_path}, of which {len(missing)} "
-            f"cannot be found, first {missing[0].name}; copy or prepare it again."
+            f"{name}: expected {len(files)} files in {builder.data_path}, but {len(missing)} are "
+            f"missing, first {missing[0].name}. Copy or prepare the data set again."
         )
     return builder
 
 
 def _prepare(builder: Any) -> None:
-    """Downloads and prepares, or says within seconds why that cannot be."""
+    """Downloads and prepares, or says within seconds why this is not possible."""
     name, root = builder.info.name, builder.data_dir_root
     url = next(iter(builder.url_infos))
     if not _answers(url):
@@ -55,7 +64,7 @@ def _prepare(builder: Any) -> None:
         builder.download_and_prepare()
         return
     raise UserError(
-        f"{name}: not found in {root}, and {obstacle}. Where there is a network and TensorFlow, "
+        f"{name}: not found in {root}, and {obstacle}. On a machine with a network and TensorFlow, "
         'run: python -c "import tensorflow_datasets as tfds; '
         f"tfds.builder('{name}', data_dir='DIR', file_format='array_record')"
         '.download_and_prepare()", then pass --config.data.data_dir=DIR.'
@@ -63,7 +72,7 @@ def _prepare(builder: Any) -> None:
 
 
 def _answers(url: str) -> bool:
-    import requests  # what TFDS downloads with, so that proxies and certificates are the same
+    import requests  # TFDS downloads with it, so proxies and certificates are the same
 
     try:
         requests.head(url, timeout=_PROBE_TIMEOUT)
@@ -75,7 +84,7 @@ def _answers(url: str) -> bool:
 def read(builder: Any, split: str) -> Split:
     """The images and labels of a split."""
     source = builder.as_data_source(split=split)
-    # All in one request: half the time of asking one by one.
+    # All in one request, which takes half the time of single requests.
     examples = source.__getitems__(range(len(source)))
     return Split(
         images=np.stack([example["image"] for example in examples]),

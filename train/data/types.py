@@ -1,10 +1,10 @@
-"""A data set in memory: its splits, and what is known about them."""
+"""A data set in memory: its parts, and what is known about them."""
 
+from collections.abc import Callable
 import dataclasses
 
+import ml_collections
 import numpy as np
-
-from train.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,8 +14,7 @@ class Split:
     Attributes:
         images: [n, height, width, channels] uint8; of text [n, 1, words, 1] uint16, its tokens.
         labels: [n] int32.
-        difficulty: [n] int32 where the task knows it, else None; below 0 for an example that has
-            none.
+        difficulty: [n] int32 if the task knows it, else None; negative if an example has none.
     """
 
     images: np.ndarray
@@ -29,42 +28,57 @@ class Split:
 
 
 @dataclasses.dataclass(frozen=True)
-class Dataset:
-    """A data set in its three parts.
+class Parts:
+    """What `load(config)` of each data set returns.
 
     Attributes:
-        name: as in the configuration.
-        train, validation, test: the parts; no example is in two of them.
+        train, validation, test: examples; none is in two of them.
         classes: name of each label.
-        mean, std: [channels] float32, of the training images as numbers from 0 to 1; std is one
-            grey level at least, so that dividing by it is safe. 0 and 1 of text.
-        difficulty: what the splits' difficulty is, with its unit; "" where it is not known.
-        vocabulary: number of tokens that text is made of; 0 for images.
+        difficulty: meaning and unit of the splits' difficulty; "" if it is not known.
     """
 
-    name: str
     train: Split
     validation: Split
     test: Split
     classes: tuple[str, ...]
+    difficulty: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Dataset(Parts):
+    """A data set, ready for training.
+
+    Attributes:
+        name: as in the config.
+        mean, std: [channels] float32, of the training images as numbers from 0 to 1. std is at
+            least one grey level, so that dividing by it is safe. 0 and 1 for text.
+        vocabulary: number of tokens of text; 0 for images.
+    """
+
+    name: str
     mean: np.ndarray
     std: np.ndarray
-    difficulty: str
-    vocabulary: int = 0
-
-
-# What a loader returns: train, validation, test, classes, what the difficulty is.
-Parts = tuple[Split, Split, Split, tuple[str, ...], str]
+    vocabulary: int
 
 
 def hold_out(split: Split, count: int) -> tuple[Split, Split]:
-    """All but the last `count` examples, and these."""
-    total = len(split.labels)
-    check_count("validation", count, 0, total - 1)
-    return split.take(slice(total - count)), split.take(slice(total - count, None))
+    """All examples except the last `count`, and the last `count`."""
+    kept = len(split.labels) - count
+    return split.take(slice(kept)), split.take(slice(kept, None))
 
 
-def check_count(name: str, value: int, least: int, most: int) -> None:
-    """Raises UserError unless config.data.`name` is in the range."""
-    if not least <= value <= most:
-        raise UserError(f"config.data.{name}: expected {least} to {most} examples, got {value}.")
+def generated(
+    config: ml_collections.ConfigDict,
+    make: Callable[[str, tuple[int, int]], Split],
+    classes: tuple[str, ...],
+    difficulty: str,
+) -> Parts:
+    """Parts of a data set that is made on the fly.
+
+    Args:
+        config: `config.data`.
+        make: makes the examples of a part, "train" or "test", with a seed.
+        classes, difficulty: of the result.
+    """
+    rest, test = (make(part, (config.seed, i)) for i, part in enumerate(("train", "test")))
+    return Parts(*hold_out(rest, config.validation), test, classes, difficulty)

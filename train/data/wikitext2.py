@@ -1,62 +1,50 @@
 """WikiText-2 for language models: which word comes next? Merity et al., ICLR 2017.
 
-An example is a word of the text, to be told from the words before it, so that what is decided for
-each example is decided for each word. TFDS has no such data set: the files are put where it keeps
-what is copied by hand.
+An example is a word of the text, to be predicted from the words before it. The agent then decides
+for each word. TFDS has no such data set: its files are copied by hand to the folder where TFDS
+keeps files that it cannot download.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 
 from etils import epath
+import ml_collections
 import numpy as np
+from tensorflow_datasets.core import constants
 
-from train.data.types import Split
+from train.data.types import Parts, Split
 from train.errors import UserError
 
-# Tokens of what is before the text, and of the words that are not in the vocabulary.
+# Tokens of what is before the text, and of words outside the vocabulary.
 NOTHING, UNKNOWN = "", "<unk>"
 _END = "<eos>"  # of a line
+# In the folder of TFDS.
+_FOLDER = "downloads/manual/wikitext-2"
 
 
-def load(
-    folder: epath.Path, validation: int, length: int, vocabulary: int
-) -> tuple[tuple[Split, Split, Split], tuple[str, ...]]:
-    """Words and what is before them.
-
-    Args:
-        folder: has wiki.train.tokens, wiki.valid.tokens and wiki.test.tokens.
-        validation: how many of the validation text's words are used, from its beginning.
-        length: words before each that are seen.
-        vocabulary: number of tokens, `NOTHING` and `UNKNOWN` among them; the others are the most
-            frequent words of the training text, whose 33,278 (with the end of a line) all fit into
-            33,279.
+def load(config: ml_collections.ConfigDict) -> Parts:
+    """Words and the words before them.
 
     Returns:
-        Training, validation and test examples, one a word of the text, and the tokens. images:
-        uint16 [n, 1, length, 1], tokens, `NOTHING` before the text's first word. labels: the word.
+        Parts with one example a word of the text; the validation text is used from its beginning.
+        images: uint16 [n, 1, length, 1], tokens, `NOTHING` before the text's first word. labels:
+        the token of the word. The tokens are `NOTHING`, `UNKNOWN` and the most frequent words of
+        the training text; its 33,278 words, the end of a line among them, fit into 33,279 tokens.
 
     Raises:
-        UserError: arguments out of range, or files that are not there.
+        UserError: files that are not there.
     """
-    if length < 1 or not 3 <= vocabulary <= 2**16:
-        raise UserError(
-            "config.data: expected length >= 1 and vocabulary from 3 to 65,536, got "
-            f"length={length}, vocabulary={vocabulary}."
-        )
+    folder = epath.Path(config.data_dir or constants.DATA_DIR).expanduser() / _FOLDER
     texts = [_words(folder / f"wiki.{part}.tokens") for part in ("train", "valid", "test")]
     counts = Counter(texts[0])
     del counts[UNKNOWN]
-    frequent = (word for word, _ in counts.most_common(vocabulary - 2))
+    frequent = (word for word, _ in counts.most_common(config.vocabulary - 2))
     tokens = (NOTHING, UNKNOWN, *frequent)
     known = {word: token for token, word in enumerate(tokens)}
     places = lambda text: [known.get(word, known[UNKNOWN]) for word in text]
-    train, valid, test = (_windows(places(text), length) for text in texts)
-    if not 1 <= validation <= len(valid.labels):
-        raise UserError(
-            f"config.data.validation: expected 1 to {len(valid.labels)} examples, got {validation}."
-        )
-    return (train, valid.take(slice(validation)), test), tokens
+    train, valid, test = (_windows(places(text), config.length) for text in texts)
+    return Parts(train, valid.take(slice(config.validation)), test, tokens)
 
 
 def _words(file: epath.Path) -> list[str]:

@@ -94,12 +94,6 @@ def test_the_seed_decides():
     assert (first != other).any()
 
 
-@pytest.mark.parametrize("settings", [(0, 12, 0.6), (10, 1, 0.6), (10, 12, 0.0), (10, 12, 1.0)])
-def test_settings_out_of_range(settings):
-    with pytest.raises(UserError, match=r"expected count >= 1, grid >= 2 and open_fraction"):
-        connectivity.make(*settings, seed=0)
-
-
 @pytest.mark.parametrize("settings", [(2, 0.6), (12, 0.95), (12, 0.05)])
 def test_settings_that_leave_no_pairs(settings):
     with pytest.raises(UserError, match="use grid >= 6"):
@@ -119,9 +113,3 @@ def test_every_scale_has_its_share_of_grids_of_blown_up_cells():
     )
     for i, example in enumerate(zip(*marks(coarse), strict=True)):
         assert shortest_path(*example) == coarse.difficulty[i]
-
-
-@pytest.mark.parametrize("blocks", [(), (1, 3), (0,)])
-def test_blocks_must_divide_the_grid(blocks):
-    with pytest.raises(UserError, match="expected blocks that divide grid=16"):
-        connectivity.make_scaled(10, 16, 0.6, blocks, seed=0)

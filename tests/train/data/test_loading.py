@@ -111,14 +111,6 @@ def test_real_cifar10():
     np.testing.assert_allclose(dataset.std, [0.247, 0.2435, 0.2616], atol=2e-3)
 
 
-def test_an_unknown_name_is_answered_with_the_nearest():
-    message = the_error("cfar100")
-    assert (
-        "cifar10, cifar100, connectivity, digits, imdb_reviews, mazes, parity, wikitext2" in message
-    )
-    assert "Did you mean 'cifar100'?" in message
-
-
 def test_missing_data_without_a_network(tmp_path, no_network):
     message = the_error("cifar10", data_dir=str(tmp_path))
     assert f"cifar10: not found in {tmp_path}" in message
@@ -156,7 +148,7 @@ def test_missing_data_are_downloaded_where_possible(tmp_path, monkeypatch):
 def test_a_folder_that_does_not_exist(tmp_path):
     message = the_error("cifar10", data_dir=str(tmp_path / "nowhere"))
     assert "config.data.data_dir" in message
-    assert f"got '{tmp_path}/nowhere', which is no folder" in message
+    assert f"'{tmp_path}/nowhere' does not exist" in message
 
 
 def test_another_file_format(tmp_path):
@@ -169,7 +161,7 @@ def test_a_half_copied_data_set(tmp_path):
     folder = write_tfds(tmp_path, "cifar10")
     (folder / "cifar10-test.array_record-00000-of-00001").unlink()
     message = the_error("cifar10", data_dir=str(tmp_path))
-    assert "expected 2 files" in message
+    assert "expected 2 files" in message and "but 1 are missing" in message
     assert "cifar10-test.array_record-00000-of-00001" in message
 
 
@@ -221,13 +213,6 @@ def test_parity_extrapolates():
     assert dataset.test.difficulty.min() >= 49 and dataset.test.difficulty.max() <= 64
 
 
-@pytest.mark.parametrize(
-    ("name", "count"), [("connectivity", 60), ("mazes", 60), ("digits", 5), ("digits", -1)]
-)
-def test_impossible_validation(name, count):
-    assert "config.data.validation: expected" in the_error(name, validation=count)
-
-
 def test_statistics_are_those_of_the_training_images():
     dataset = loading.load(config("connectivity"))
     images = dataset.train.images / 255
@@ -258,12 +243,6 @@ def test_batches_are_a_function_of_the_step():
     whole = batches.batch_indices(23, 5, seed=3, first_step=0, steps=50)
     resumed = batches.batch_indices(23, 5, seed=3, first_step=17, steps=9)
     np.testing.assert_array_equal(resumed, whole[17:26])
-
-
-@pytest.mark.parametrize("batch_size", [0, 24])
-def test_a_batch_size_that_cannot_be_filled(batch_size):
-    with pytest.raises(UserError, match=f"expected 1 to the 23 examples, got {batch_size}"):
-        batches.batch_indices(23, batch_size, seed=0, first_step=0, steps=1)
 
 
 @pytest.mark.parametrize("count", [1, 8, 9, 23])
