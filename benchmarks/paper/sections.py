@@ -64,8 +64,8 @@ def _accuracy(agents: pd.DataFrame) -> Section:
         **STRAIGHT,
         "random": ("random_accuracy", ".1f", 100),
         "confidence": ("confidence_accuracy", ".1f", 100),
-        "two thresholds": ("graded_accuracy", ".1f", 100),
-        "two rounds": ("cascade_accuracy", ".1f", 100),
+        "two thresholds": ("two_thresholds_accuracy", ".1f", 100),
+        "two rounds": ("two_rounds_accuracy", ".1f", 100),
         **AGENT,
         **ALL_LAYERS,
     }

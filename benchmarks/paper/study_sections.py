@@ -163,7 +163,7 @@ def noise(records: Records) -> Section:
     columns: Columns = {
         "cost: test set": ("mean_cost", ".2f", 1),
         "cost: noise": ("agent_cost", ".2f", 1),
-        "straight pass on noise (%)": ("no_operation", ".1f", 100),
+        "straight pass on noise (%)": ("straight_share", ".1f", 100),
     }
     parts = lambda run: filter(None, [run["corruption"].get("uniform_noise")])
     return Section(

@@ -65,7 +65,7 @@ def _of_run(run: Mapping[str, Any]) -> Facts:
     """Facts that follow from one run's summary and studies."""
     known = lambda key: isinstance(run.get(key), list | dict)
     out = {"cost_share": run["mean_cost"] / run["all_layers_cost"]}
-    finer = [run.get(f"{rule}_accuracy", np.nan) for rule in ("graded", "cascade")]
+    finer = [run.get(f"{rule}_accuracy", np.nan) for rule in ("two_thresholds", "two_rounds")]
     out["finer_rule_accuracy"] = np.nan if pd.isna(finer).all() else np.nanmax(finer)
     out["layer_best"], out["layer_worst"] = (
         max(run["layer_accuracies"]),

@@ -164,11 +164,11 @@ def matched(
         **{f"unsure, {other:.0%} to {which}": unsure(other) for other in _RATES},
     }
     # Summaries of before have none; without a second route it is confidence routing.
-    first, second = summary.get("graded_shares", (0.0, 0.0))
+    first, second = summary.get("two_thresholds_shares", (0.0, 0.0))
     if second > 0:
         bounds = below(first), below(first + second)
-        (one, words), (other, rest) = map(_route, summary["graded_routes"])
-        router = lambda bounds: functools.partial(graded, bounds, (one, other))
+        (one, words), (other, rest) = map(_route, summary["two_thresholds_routes"])
+        router = lambda bounds: functools.partial(two_thresholds, bounds, (one, other))
         name = f"two thresholds, {first:.0%} to {words}, {second:.0%} to {rest}"
         program = functools.partial(routed, task, router)
         found[name] = Arm(program, (params, bounds), "two thresholds")
@@ -180,7 +180,7 @@ def _constant(mask: jax.Array) -> routers.Router:
     return lambda key, seen: jnp.broadcast_to(mask, (len(seen.logits), seen.layers))
 
 
-def graded(
+def two_thresholds(
     bounds: tuple[jax.Array, jax.Array],
     routes: Sequence[tuple[int, ...] | None],
     key: jax.Array,

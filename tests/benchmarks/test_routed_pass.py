@@ -15,8 +15,8 @@ from train.run import Run
 pytestmark = pytest.mark.usefixtures("flax_promotion")
 SUMMARY = {
     "confidence_route": "all",
-    "graded_routes": ["all", "constant_1"],
-    "graded_shares": [0.25, 0.5],
+    "two_thresholds_routes": ["all", "constant_1"],
+    "two_thresholds_shares": [0.25, 0.5],
 }
 
 

@@ -29,19 +29,9 @@ class Group:
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
-    def task(self) -> str:
-        """The config without its variant."""
-        return _variants.split(self.name)[0]
-
-    @property
     def variant(self) -> str:
         """The variant, "" for the config itself."""
         return _variants.split(self.name)[1]
-
-    @property
-    def has_agent(self) -> bool:
-        """False for a variant with a fixed route."""
-        return self.summaries[0]["router"] == "agent"
 
     @property
     def ran(self) -> str:
@@ -100,7 +90,6 @@ def mean(
     key: str,
     form: str = ".1f",
     factor: float = 100,
-    spread: bool = True,
 ) -> str:
     """Mean ± sample standard deviation over the summaries that have a value; "—" if none has.
 
@@ -111,25 +100,11 @@ def mean(
         key: of the value.
         form: format of the numbers.
         factor: of the numbers; 100 for per cent.
-        spread: whether to show the deviation.
     """
     values = [summary.get(key) for summary in summaries]
     known = factor * np.array([value for value in values if value is not None])
     if not len(known):
         return "—"
-    deviation = f" ± {known.std(ddof=1):{form}}" if spread and len(known) > 1 else ""
+    deviation = f" ± {known.std(ddof=1):{form}}" if len(known) > 1 else ""
     some = f" ({len(known)} of {len(values)})" if len(known) < len(values) else ""
     return f"{known.mean():{form}}{deviation}{some}"
-
-
-def shares(summaries: Sequence[dict[str, Any]]) -> str:
-    """Shares of the samples on the straight pass, and with layer 1, 2, … iterated, in per cent."""
-    return " / ".join(
-        f"{100 * share:.0f}" for share in np.mean([s["actions"] for s in summaries], 0)
-    )
-
-
-def as_many_macs(own: Sequence[dict[str, Any]], other: Sequence[dict[str, Any]]) -> bool:
-    """Whether the runs of two configs take the same MACs an example, within 20 %."""
-    macs = lambda summaries: np.mean([summary["mean_macs"] for summary in summaries])
-    return bool(abs(macs(other) / macs(own) - 1) <= 0.2)

@@ -13,7 +13,7 @@ Record = dict[str, Any]
 
 # Routers with one point of the curve, at the agent's cost, and their keys in the summary.
 _PEERS = {
-    "shuffled": "shuffled", "two thresholds": "graded", "two rounds": "cascade"
+    "shuffled": "shuffled", "two thresholds": "two_thresholds", "two rounds": "two_rounds"
 }  # fmt: skip
 
 
@@ -113,8 +113,8 @@ def of_agent(report: Reports, random_accuracy: float, rounds: int) -> Record:
         At the agent's mean cost:
         - `shuffled_accuracy`, `shuffled_cost`: expected, with the agent's choices shuffled across
           samples (the cost includes the agent's own);
-        - `graded_…`: as of `confidence.best_two_thresholds`;
-        - `cascade_…`: as of `confidence.best_two_rounds`, if the model has several rounds;
+        - `two_thresholds_…`: as of `confidence.best_two_thresholds`;
+        - `two_rounds_…`: as of `confidence.best_two_rounds`, if the model has several rounds;
         - `surest_accuracy`: as of `oracle.surest`;
         - `oracle_accuracy`: as of `oracle.points`;
         - `gap_closed`: the agent's share of the way from random routing to the oracle.
@@ -130,10 +130,12 @@ def of_agent(report: Reports, random_accuracy: float, rounds: int) -> Record:
     shares = np.bincount(taken, minlength=correct.shape[1]) / len(taken)
     budgets = report("validation").mean_cost, budget
     peers = {
-        "graded": confidence.best_two_thresholds(report, confidence.single_routes(report), *budgets)
+        "two_thresholds": confidence.best_two_thresholds(
+            report, confidence.single_routes(report), *budgets
+        )
     }
     if rounds > 1 and routes.count_layers(report) > 1:
-        peers["cascade"] = confidence.best_two_rounds(report, *budgets)
+        peers["two_rounds"] = confidence.best_two_rounds(report, *budgets)
     best = oracle.points(correct, cost, [budget])[0]["accuracy"]
     gap = best - random_accuracy
     right, before = agent.each["correct"], straight.each["correct"]

@@ -36,7 +36,7 @@ def measure(run: Run, params: PyTree) -> Record:
     Returns:
         `test_examples`; "corruptions": by name of the corruption a row for each severity from 0, as
         of `row`; "mean": such rows, the mean over corruptions; "uniform_noise": `agent_cost` and
-        `no_operation` on the same number of images of noise, whose pixels are uniform.
+        `straight_share` on the same number of images of noise, whose pixels are uniform.
 
     Raises:
         UserError: the run is not of images.
@@ -67,7 +67,7 @@ def measure(run: Run, params: PyTree) -> Record:
         "test_examples": len(test.labels),
         "corruptions": rows,
         "mean": mean,
-        "uniform_noise": {key: noise[key] for key in ("agent_cost", "no_operation")},
+        "uniform_noise": {key: noise[key] for key in ("agent_cost", "straight_share")},
     }
 
 
@@ -80,7 +80,7 @@ def row(severity: int, reports: dict[str, Report]) -> dict[str, float]:
 
     Returns:
         `severity`; `ROUTER_accuracy` of each; `agent_cost`, mean, in multiples of the straight pass
-        beyond it; `no_operation`, of the samples for which the agent chose the straight pass;
+        beyond it; `straight_share`, of the samples for which the agent chose the straight pass;
         `agent_ece` and `straight_ece`, expected calibration errors.
     """
     agent, straight = reports["agent"], reports["straight"]
@@ -89,7 +89,7 @@ def row(severity: int, reports: dict[str, Report]) -> dict[str, float]:
         "severity": severity,
         **{f"{name}_accuracy": report.accuracy for name, report in reports.items()},
         "agent_cost": agent.mean_cost,
-        "no_operation": agent.actions[0],
+        "straight_share": agent.actions[0],
         "agent_ece": error(agent),
         "straight_ece": error(straight),
     }
@@ -97,7 +97,7 @@ def row(severity: int, reports: dict[str, Report]) -> dict[str, float]:
 
 def table(record: Record) -> Table:
     """A row for each severity."""
-    shares = ("straight_accuracy", "agent_accuracy", "all_layers_accuracy", "no_operation")
+    shares = ("straight_accuracy", "agent_accuracy", "all_layers_accuracy", "straight_share")
     rows = [
         [
             f"{each['severity']:.0f}",
@@ -116,7 +116,7 @@ def table(record: Record) -> Table:
     remarks = [
         "ECE: expected calibration error. " + COST,
         f"On images of uniform noise the agent's mean cost is {noise['agent_cost']:.2f}; it takes "
-        f"the straight pass for {percent(noise['no_operation'])}.",
+        f"the straight pass for {percent(noise['straight_share'])}.",
     ]
     return Table(title, columns, rows, remarks)
 

@@ -55,7 +55,7 @@ def test_corruptions_are_rows_and_severities_columns(studied):
         for s in (0, 1)
     ]
     runs = [{"corruption": {"corruptions": {"blur": of(i), "fog": of(i)}}} for i in (0, 1)]
-    runs[0]["corruption"]["uniform_noise"] = {"agent_cost": 1.5, "no_operation": 0.4}
+    runs[0]["corruption"]["uniform_noise"] = {"agent_cost": 1.5, "straight_share": 0.4}
     records = studied(*runs)
     found = study_sections.corruption(records)
     assert [*found.table] == ["config", "corruption", "quantity", "n", "0", "1"]

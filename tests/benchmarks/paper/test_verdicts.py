@@ -76,14 +76,14 @@ def test_a_run_that_did_not_measure_it_has_no_say(look):
         (MATTERS, {"random_accuracy": 0.93}),
         (MATTERS, {"shuffled_accuracy": 0.94}),
         (CONFIDENCE, {"confidence_accuracy": 0.94}),
-        (FINER, {"cascade_accuracy": 0.94}),
+        (FINER, {"two_rounds_accuracy": 0.94}),
         ("Hard samples get more steps", {"steps_when_straight_wrong": 2.0}),
         ("Solves reach their tolerance", {"converged": 0.98}),
         (GAP, {"gap_closed": 0.59}),
     ],
 )
 def test_a_seed_that_says_otherwise_counts_against(look, claim, change):
-    base = {"gap_closed": 0.61, "graded_accuracy": 0.92}
+    base = {"gap_closed": 0.61, "two_thresholds_accuracy": 0.92}
     found = look(claim, cifar10_small=[base, base | change])
     compared = claim in (MATTERS, CONFIDENCE, FINER)
     clear = ", in 0 by more than 2 standard errors" if compared else ""

@@ -9,10 +9,10 @@ from train.errors import UserError
 
 def test_seeds_of_a_config_are_a_group(tmp_path):
     folders = [run(tmp_path / f"digits-{seed}", seed) for seed in range(2)]
-    baseline = run(tmp_path / "digits_wide", 0, {"router": "none"})
+    baseline = run(tmp_path / "digits_wide_2x", 0, {"router": "none"})
     two, one = seeds.groups([*folders, baseline])
-    assert (two.name, two.workdirs, two.has_agent) == ("digits", tuple(folders), True)
-    assert (one.name, len(one.summaries), one.has_agent) == ("digits_wide", 1, False)
+    assert (two.name, two.workdirs, two.variant) == ("digits", tuple(folders), "")
+    assert (one.name, len(one.summaries), one.variant) == ("digits_wide_2x", 1, "wide_2x")
     assert two.ran.startswith("P, 2 cores, cpu: cpu, Python 3.11, jax 1.2") and "abc" in two.ran
 
 
@@ -41,12 +41,4 @@ def test_means_say_what_they_are_of():
     assert seeds.mean(values[:1], "a") == "92.0"
     assert seeds.mean(values[:2], "a") == "94.0 ± 2.8"
     assert seeds.mean(values, "a", ".2f", 1) == "0.94 ± 0.03 (2 of 4)"
-    assert seeds.mean(values, "a", spread=False) == "94.0 (2 of 4)"
     assert seeds.mean(values[2:], "a") == "—"
-    assert seeds.shares([{"actions": [0.5, 0.5]}, {"actions": [1.0, 0.0]}]) == "75 / 25"
-
-
-def test_as_many_macs_is_to_a_fifth_of_the_means():
-    of = lambda *macs: [{"mean_macs": each} for each in macs]
-    assert seeds.as_many_macs(of(1.0, 3.0), of(2.3)) and seeds.as_many_macs(of(2.0), of(1.7))
-    assert not seeds.as_many_macs(of(2.0), of(2.5)) and not seeds.as_many_macs(of(2.0), of(1.5))

@@ -97,7 +97,7 @@ def test_the_agent_beside_routers_that_know_less_and_more():
     assert found["surest_accuracy"] == straight, "every route is as sure here"
     assert found["gap_closed"] == pytest.approx((0.5 - 0.4) / (5 / 6 - 0.4))
     assert (found["rescued"], found["overthought"]) == pytest.approx((2 / 6, 1 / 6))
-    assert len(found["ece"]) == 3 and "cascade_accuracy" not in found
+    assert len(found["ece"]) == 3 and "two_rounds_accuracy" not in found
 
 
 def test_the_agent_of_two_rounds():
@@ -109,7 +109,7 @@ def test_the_agent_of_two_rounds():
     assert found["shuffled_cost"] == pytest.approx(shares @ cost.mean(0) + 5 / 6)
     # The sum of both layers' costs is 7 for sample 0; no single layer is right for none here.
     assert found["oracle_accuracy"] == 5 / 6
-    assert {"cascade_layers", "cascade_accuracy", "cascade_cost"} <= set(found)
+    assert {"two_rounds_layers", "two_rounds_accuracy", "two_rounds_cost"} <= set(found)
 
 
 def test_curves_over_budgets_go_from_the_straight_pass_to_all_that_can_be_had():
@@ -161,4 +161,7 @@ def test_a_run_ends_with_a_summary_and_records(changes, names):
     assert ("gap_closed" in found) == ("shuffled" in records["curve"]["routers"]) == agent
     if agent:
         point = records["curve"]["routers"]["two thresholds"]
-        assert point == {"mean_cost": found["graded_cost"], "accuracy": found["graded_accuracy"]}
+        assert point == {
+            "mean_cost": found["two_thresholds_cost"],
+            "accuracy": found["two_thresholds_accuracy"],
+        }

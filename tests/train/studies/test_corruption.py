@@ -33,7 +33,7 @@ def test_a_row_says_what_each_router_did():
         "agent_accuracy": 0.75,
         "all_layers_accuracy": 1.0,
         "agent_cost": 1.5,
-        "no_operation": 0.5,
+        "straight_share": 0.5,
         "agent_ece": 0.25,
         "straight_ece": 0.0,
     }
