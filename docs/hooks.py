@@ -12,4 +12,4 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     sys.path.insert(0, str(Path(__file__).parents[1]))
     from train import config
 
-    return config.reference() if hasattr(config, "reference") else markdown
+    return config.reference()

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from configs import _base, _variants
 from train.studies.__main__ import questions
 
 ROOT = Path(__file__).parent.parent
@@ -60,9 +61,11 @@ def test_commands_and_files_exist(page):
             assert (ROOT / path).exists(), path
 
 
-def test_all_configs_and_studies_are_shown():
+def test_all_configs_variants_and_studies_are_shown():
     configs = {path.name for path in (ROOT / "configs").glob("[!_]*.py")}
     assert not [name for name in configs if f"`{name}`" not in TEXTS["docs/train.md"]]
+    variants = [name for name in _variants.described(_base.base()) if name != "model_3"]
+    assert not [name for name in variants if f"`{name}`" not in TEXTS["docs/train.md"]]
     commands = [command.split()[0] for command in questions()]
     assert not [command for command in commands if f"{command} " not in TEXTS["docs/studies.md"]]
 
