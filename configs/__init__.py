@@ -1,1 +1,1 @@
-"""Configs: one file a run, each with the command, hardware, time and measured result."""
+"""Configs: one file per run, with its command, hardware, training time and measured result."""

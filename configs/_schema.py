@@ -391,7 +391,7 @@ class Config(Group):
     prices: tuple[_Positive, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
     """Prices λ of the cost curve."""
     router: str = "agent"
-    """Router that is evaluated: agent, none, all, first_1, random:0.5, confidence:0.9, …"""
+    """Router that is evaluated, as agent, none, all, first_1, random:0.5 or confidence:0.9."""
     train: Train = Train()
     eval_batch: int = Field(512, ge=1)
     """Examples of a batch in evaluation."""

@@ -1,4 +1,4 @@
-"""CIFAR-10 on 2 CPU cores: layers as wide as the paper's, at half the resolution.
+"""CIFAR-10 on 2 CPU cores: the paper's widths at half the resolution.
 
     python -m train.main --config=configs/cifar10_small.py
 
@@ -18,22 +18,22 @@ def get_config(variant: str = "") -> ConfigDict:
     config = _base.base()
     config.augment.crop = 4
     config.augment.flip = True
-    # Patches of 2×2: the straight pass is cheap and sees little, iterating looks around.
+    # Patches of 2×2: the straight pass is cheap and sees little; iterating sees the surroundings.
     config.model.cell = "cascade"
     config.model.stem = 32
     config.model.windows = (2, 2, 2)
     config.model.strides = (2, 2, 2)
     config.model.rounds = 2
-    # Iterating gains a few per cent here, which noise may hide: a little of the bonus stays.
+    # Iterating gains a few per cent, which noise may hide: some of the entropy bonus stays.
     config.exploration.entropy = (0.01, 0.001)
     config.train.batch_size = 128
     config.train.learning_rate = 3e-3
-    # With 3e-3 a policy came to never iterate within 40 steps, and stayed there.
+    # With 3e-3, a policy stopped iterating within 40 steps for good.
     config.train.agent_learning_rate = 1e-3
     config.train.epochs.main = 16.0
     config.train.epochs.agent = 1.0
     config.train.epochs.joint = 4.0
-    # Where most samples go straight, the weights come to serve that route alone.
+    # If most samples took the straight pass, the weights would fit that route alone.
     config.train.straight = 0.25
     config.train.everything = 0.2
     config.train.exploring = 0.5

@@ -1,4 +1,4 @@
-"""Connectivity: are two marked cells of a random grid joined by a path? Made on the fly.
+"""Connectivity: does a path connect two cells of a random grid? Made on the fly.
 
     python -m train.main --config=configs/connectivity.py
 
@@ -7,7 +7,7 @@ other work: agent 96.7 % at a cost of 7.71 straight passes, at which random rout
 threshold on confidence 96.6 %; straight pass 83.8 %, all layers 97.3 % at a cost of 19.22. More in
 benchmarks/results/connectivity.json.
 
-Steps grow with the length of the path, see difficulty.png in its workdir.
+The steps of a solve grow with the length of the path, see difficulty.png in its workdir.
 """
 
 from ml_collections import ConfigDict
@@ -23,15 +23,15 @@ def get_config(variant: str = "") -> ConfigDict:
     config.price = 0.1
     config.model.widths = (24, 24)
     config.model.strides = (1, 1)
-    # The agent looks again at what the first layer came to, and may iterate the other one as well.
+    # The agent sees the result of the first layer and may then iterate the other layer as well.
     config.model.rounds = 2
     config.model.norm = False
-    # Offsets that start small leave silent what nothing has reached, and gates that can be shut
-    # wholly stop at walls what would leak through them, and grow behind them.
+    # With small offsets, cells that no signal has reached stay silent. Gates that close completely
+    # keep signals from leaking through walls and growing behind them.
     config.model.offset = 0.3
     config.model.hard_gates = True
-    # Four times what solves take: costs are shares of this budget, and small ones leave the agent
-    # free to iterate for gains of a few per cent.
+    # Four times the steps of a solve. Costs are shares of this budget: where they are small, the
+    # agent iterates for gains of a few per cent.
     config.model.max_steps = 150
     config.train.batch_size = 128
     config.train.learning_rate = 1e-2

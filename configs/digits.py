@@ -1,4 +1,4 @@
-"""Digits: scikit-learn's 1,797 real handwritten digits, 8×8; needs no download.
+"""Digits: scikit-learn's 1,797 handwritten digits of 8×8 pixels. No download.
 
     python -m train.main --config=configs/digits.py
 
@@ -17,8 +17,8 @@ def get_config(variant: str = "") -> ConfigDict:
     """The README's first command."""
     config = _base.base()
     config.data = _base.data("digits")
-    # Cutout keeps the training examples from being learnt by heart: where every route is right,
-    # there is nothing to learn for the agent.
+    # Cutout keeps the model from memorising the training examples: where every route is right, the
+    # agent has nothing to learn.
     config.augment.crop = 1
     config.augment.cutout = 2
     # The straight pass sees patches of 4×4.
@@ -26,13 +26,13 @@ def get_config(variant: str = "") -> ConfigDict:
     config.model.widths = (32, 32, 32)
     config.model.strides = (2, 1, 1)
     config.model.windows = (2, 2, 1)
-    # Solves take one step; costs are shares of this budget, which says what a step costs.
+    # Solves take one step. Costs are shares of this budget, so it sets the cost of a step.
     config.model.max_steps = 100
     config.model.agent_hidden = 32
     config.objective.fraction = 1.0
     config.price = 0.03
     config.train.batch_size = 64
-    # The paper's shares: most epochs are joint, on the agent's own routes.
+    # As in the paper, most epochs are joint, on the agent's routes.
     config.train.epochs.main = 40.0
     config.train.epochs.agent = 10.0
     config.train.epochs.joint = 170.0

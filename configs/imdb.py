@@ -1,4 +1,4 @@
-"""IMDB's film reviews with LSTM layers [paper, Fig. 7]; through TFDS.
+"""IMDB: is a film review positive? LSTM layers [paper, Fig. 7], data through TFDS.
 
     python -m train.main --config=configs/imdb.py
 
@@ -16,10 +16,10 @@ from configs import _base, _variants
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """Is the review positive? 20,000 training, 5,000 validation and 25,000 test reviews."""
+    """20,000 training, 5,000 validation and 25,000 test reviews."""
     config = _base.base()
     config.data = _base.data("imdb_reviews", length=128, vocabulary=8_000)
-    # Runs of words that are left out keep the reviews from being learnt by heart.
+    # Blanked runs of words keep the model from memorising the reviews.
     config.augment.cutout = 32
     config.model.cell = "lstm"
     config.model.stem = 32

@@ -7,8 +7,8 @@ other work: agent 100.0 % at a cost of 27.55 straight passes, at which random ro
 and a threshold on confidence 100.0 %; straight pass 51.5 %, all layers 100.0 % at a cost of 27.28.
 More in benchmarks/results/parity.json.
 
-Next to nothing is easy here, and a solve takes as many steps whatever the difficulty. The cost of
-all layers leaves out the agent's own.
+Almost no example is easy here, and a solve takes the same steps at every difficulty. The cost of
+all layers leaves out the agent's own cost.
 """
 
 from ml_collections import ConfigDict
@@ -17,14 +17,14 @@ from configs import _base, _variants
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """A task of which a window sees next to nothing: all entries have to be gone through."""
+    """A task that needs all entries of a vector, of which a kernel sees only a few."""
     config = _base.base()
     config.data = _base.data("parity", length=64)
     config.model.cell = "scan"
     config.model.widths = (32,)
     config.model.strides = (1,)
     config.model.norm = False
-    # Solves take length + 1; as in connectivity, costs are shares of this budget.
+    # A solve takes length + 1 steps. As in connectivity, costs are shares of this budget.
     config.model.max_steps = 300
     config.train.batch_size = 128
     config.train.learning_rate = 1e-2

@@ -1,4 +1,4 @@
-"""Parity of vectors with more entries that are not 0 than any in training: PonderNet's second task.
+"""Parity with more non-zero entries than in training: PonderNet's extrapolation.
 
     python -m train.main --config=configs/parity_extrapolation.py
 
@@ -7,7 +7,7 @@ other work: agent 92.4 % at a cost of 41.23 straight passes, at which random rou
 a threshold on confidence 92.4 %; straight pass 49.2 %, all layers 92.4 % at a cost of 40.75. More
 in benchmarks/results/parity_extrapolation.json.
 
-It fails from some number of entries on, see difficulty.png in its workdir.
+It fails above some number of entries, see difficulty.png in its workdir.
 """
 
 from ml_collections import ConfigDict
@@ -16,7 +16,7 @@ from configs import parity
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """As parity, with vectors of 96: 1 to 48 entries in training, 49 to 96 in testing."""
+    """As parity, with 96 entries: 1 to 48 are not 0 in training, 49 to 96 in the test set."""
     config = parity.get_config(variant)
     config.data.update(length=96, most=48, test_least=49, test_most=96)
     return config

@@ -1,4 +1,4 @@
-"""WikiText-2 with LSTM layers, a decision for every word [paper, Fig. 7].
+"""WikiText-2: which word comes next? LSTM layers, one decision per word [paper, Fig. 7].
 
     python -m train.main --config=configs/wikitext2.py
 
@@ -7,9 +7,9 @@ other work: agent 22.4 % at a cost of 0.04 straight passes, at which random rout
 threshold on confidence 22.4 %; straight pass 22.4 %, all layers 22.4 % at a cost of 2.04. More in
 benchmarks/results/wikitext2.json.
 
-The perplexity is as high on every route, so the agent iterates nothing; by route it is in the
-record. Words beyond the vocabulary count as one word, so that the perplexity is not that of larger
-vocabularies.
+The perplexity is the same on every route, so the agent iterates nothing. The record has it by
+route. Words outside the vocabulary count as one word, so the perplexity cannot be compared with
+that of larger vocabularies.
 """
 
 from ml_collections import ConfigDict
@@ -18,11 +18,11 @@ from configs import _base, _variants, imdb
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """Which word comes next? 2,088,628 words to train on, 20,000 to choose by, 245,569 to test."""
+    """2,088,628 training, 20,000 validation and 245,569 test words."""
     config = imdb.get_config()
     config.data = _base.data("wikitext2", length=16, vocabulary=10_000)
     config.augment.cutout = 0
-    # What comes next is asked after the last word.
+    # The next word is predicted after the last position.
     config.model.last = True
     config.train.learning_rate = 1e-2
     config.train.epochs.main = 0.4

@@ -253,7 +253,7 @@ class Recorder:
 
     def _validate(self, step: int, phase: Phase, state: Any) -> float | None:
         report = lambda router: self.evaluate(state.evaluated, "validation", router)
-        name = self.task.config.router  # the agent's, or the route that a baseline is about
+        name = self.task.config.router  # the agent, or the route of a variant without one
         agent, straight, everything = map(report, (name, "none", "all"))
         values = {
             f"{name}_accuracy": agent.accuracy,

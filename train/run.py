@@ -159,7 +159,7 @@ def reopen(
     workdir: str | Path,
     data_dir: str | None = None,
     changes: Mapping[str, Any] = {},
-    baseline: bool = False,
+    without_agent: bool = False,
 ) -> Run:
     """The run in a workdir, as it was configured.
 
@@ -168,7 +168,7 @@ def reopen(
         data_dir: where TFDS keeps its data, if not where it was in training.
         changes: fields of the config to change, as "data.grid"; of the data, only what the test
             split is made of.
-        baseline: whether a baseline's run will do.
+        without_agent: whether a run of a variant without an agent is accepted.
 
     Raises:
         UserError: workdir is not that of a trained run, or not of one with an agent.
@@ -179,6 +179,6 @@ def reopen(
         config.data.data_dir = data_dir
     run = Run.reopen(config, Path(workdir))
     trained = "agent" in run.task.phases[-1].trains
-    if not (trained if config.router == "agent" else baseline):
-        raise UserError(f"{workdir}: expected a run with an agent, got a baseline's.")
+    if not (trained if config.router == "agent" else without_agent):
+        raise UserError(f"{workdir}: expected a run with an agent, got a variant without one.")
     return run

@@ -40,8 +40,7 @@ def text(path: str | None, config: ConfigDict | None, variants: Mapping[str, str
     parts = [_USAGE, _section("Options", _OPTIONS)]
     if config is None:
         values, title = _base.base(), "Fields and their defaults"
-        names = {f"configs/{name}.py": meaning for name, meaning in configs().items()}
-        parts.append(_section("Configs", names))
+        parts.append(_section("Configs, as --config=configs/digits.py", configs()))
     else:
         values, title = config, f"Fields of {path}"
     parts.append(f"\n{title}")

@@ -1,8 +1,15 @@
 """Every wrong value of a field is answered in one line that names the field and the cure."""
 
+import importlib
+import json
+
+from ml_collections import ConfigDict, FrozenConfigDict
 import pytest
 
-from train import main
+from configs import _base, _schema
+from train import main, usage
+from train import workdir as workdirs
+from train.config import check, groups, reference
 from train.errors import UserError
 
 DIGITS = "configs/digits.py"
@@ -189,3 +196,52 @@ def test_a_wrong_field_of_digits(option, said):
 @pytest.mark.parametrize(("config", "option", "said"), OTHER)
 def test_a_wrong_field_of_other_data(config, option, said):
     assert said in answer(config, option)
+
+
+@pytest.mark.parametrize("name", list(usage.configs()))
+def test_a_config_passes_as_it_is(name):
+    config = importlib.import_module(f"configs.{name}").get_config()
+    assert check(config).to_dict() == FrozenConfigDict(config).to_dict()
+
+
+def test_a_batch_is_divided_among_the_devices():
+    config = _base.base()
+    config.train.batch_size = 66
+    with pytest.raises(UserError, match="multiple of the 4 devices, got 66; the nearest is 64"):
+        check(config, devices=4)
+    assert check(config, devices=3).train.batch_size == 66
+
+
+def test_a_config_made_in_python_gets_the_defaults_of_its_data():
+    config = _base.base()
+    config.data = {"name": "connectivity", "grid": 8}
+    assert dict(check(config).data) == _base.data("connectivity", grid=8)
+    config.data = {"name": "conectivity"}
+    with pytest.raises(UserError, match=r"config\.data\.name: .* Did you mean 'connectivity'"):
+        check(config)
+
+
+def test_a_config_of_an_older_version_is_completed(tmp_path):
+    """Fields that were added since have defaults; those that a data set never read are gone."""
+    now = json.loads(main.load(DIGITS).to_json_best_effort())
+    old = json.loads(json.dumps(now))
+    old["data"] |= {"seed": 0, "data_dir": ""}
+    del old["model"]["hard_gates"], old["checkpoint"], old["train"]["exploring"]
+    now["train"]["exploring"] = 0.25
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    assert workdirs.read_config(tmp_path) == now
+    same = ConfigDict(now)
+    workdirs.compare(tmp_path, check(same))
+    same.seed = 1
+    with pytest.raises(UserError, match=r"another config\.seed"):
+        workdirs.compare(tmp_path, check(same))
+
+
+def test_the_reference_page_has_every_field_with_its_meaning():
+    page = reference()
+    for about, fields in groups().values():
+        assert about
+        for field in fields:
+            assert field.meaning.endswith(".") and f"| `{field.path}` | {field.kind}" in page
+    assert "one of picard, damped, anderson, broyden" in page
+    assert all(f"config.data ({name})" in page for name in _schema.DATA)

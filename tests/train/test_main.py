@@ -1,7 +1,8 @@
-"""The command line: exit codes and one-line answers, in a process of its own as a user has it."""
+"""The command: options, help and mistakes in this process; signals and a full disk in others."""
 
 import json
 import os
+from pathlib import Path
 import signal
 import subprocess
 import sys
@@ -9,6 +10,9 @@ import time
 
 import pytest
 from short_run import TINY
+
+from train import config, main
+from train.errors import UserError
 
 
 def start(*args, env=None, kilobytes="unlimited"):
@@ -30,41 +34,95 @@ def stopped_once_it_trains(workdir, environment, stop="SIGTERM"):
     return process.returncode, out, err
 
 
-DIGITS = "--config=configs/digits.py"
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("", "--config is missing; for example --config=configs/digits.py."),
+        ("--config.seed=3", "--config is missing"),
+        ("--config", "expected one argument"),
+        ("--config=configs/none.py", "no file configs/none.py; there are configs/cifar10.py"),
+        ("--config=dgits", "Did you mean digits?"),
+        ("--config=setup.cfg", "no file setup.cfg"),
+        ("--config=digits --worldir=x", "no such option; there are --config, --workdir, --mode, "),
+        ("--conf=digits", "--conf: no such option"),
+        ("--config=digits --mode=evil", "invalid choice: 'evil'"),
+        ("--config=digits here", "Unknown argument 'here'"),
+        ("--config=digits --config.model.norm maybe", "Unknown argument 'maybe'"),
+        ("--config=digits --config.seed many", "config.seed: expected a whole number"),
+        ("--config=digits --noconfig.model.norm=1", "does not take an argument"),
+        ("--config=digits:modle_0", "no variant 'modle_0'. Did you mean 'model_0'?"),
+        ("--config=digits:model_4", "no variant 'model_4'"),
+        ("--config=digits:wide", "no variant 'wide'"),
+        ("--config=digits:wide_0x", "more than 0 and at most 100 times the MACs, got wide_0x"),
+        ("--config=digits:deep_1000x", "at most 100 times the MACs, got deep_1000x"),
+        ("--config=digits:deep_0.01x", "the nearest has"),
+        ("--config=digits --workdir=setup.cfg", "--workdir: expected a folder, got the file"),
+        ("--config=cifar10 --config.data.data_dir=/no/such", "'/no/such' does not exist"),
+    ],
+)
+def test_mistakes_are_answered_in_one_line(options, said):
+    with pytest.raises(UserError) as caught:
+        main.main(options.split())
+    assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("source", "said"),
     [
-        pytest.param(
-            ["--config=configs/none.py"],
-            "no file configs/none.py; there are configs/cifar10.py",
-            id="unknown file",
-        ),
-        pytest.param([DIGITS, "--config.sed=1"], 'Did you mean "seed"', id="misspelt field"),
-        pytest.param([DIGITS, "--config.seed=many"], "many", id="wrong type"),
-        pytest.param([DIGITS, "--worldir=x"], "worldir", id="misspelt flag"),
-        pytest.param(
-            [DIGITS, "--config.train.batch_size=0"],
-            "positive multiple of the 1 devices, got 0",
-            id="batch size",
-        ),
-        pytest.param([DIGITS, "--workdir=/proc/run"], "Cannot use workdir", id="read-only workdir"),
-        pytest.param([], "--config is missing", id="no config"),
-        pytest.param(
-            ["--config=configs/cifar10.py", "--config.data.data_dir=/no/such"],
-            "/no/such",
-            id="data_dir",
-        ),
+        ("config.train.lr = 1", "config.train.lr: no such field. config.train has batch_size, "),
+        ("config.seed = 'x'", "mine.py, line 4: TypeError: "),
+        ("return None", "mine.py: TypeError: expected get_config to return a ConfigDict, got None"),
+        ("config.(", "mine.py: SyntaxError: "),
     ],
 )
-def test_mistakes_are_answered_in_one_line(args, said):
-    process = start(*args)
+def test_mistakes_in_a_config_file_are_answered_in_one_line(tmp_path, source, said):
+    lines = ["from configs import _base", "def get_config():", "    config = _base.base()"]
+    file = tmp_path / "mine.py"
+    file.write_text("\n".join([*lines, f"    {source}", "    return config"]))
+    with pytest.raises(UserError) as caught:
+        main.load(str(file))
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_options_say_what_runs_and_where(monkeypatch):
+    calls = []
+    monkeypatch.setattr(main.loop, "train_and_evaluate", lambda *args: calls.append(args))
+    monkeypatch.setattr(main.loop, "evaluate_only", lambda *args: calls.append(args))
+    main.main(["--config=digits:model_1", "--config.seed", "7", "--noconfig.model.norm"])
+    main.main(["--config=configs/digits.py", "--mode=eval", "--workdir=w", "--config.prices=(1,2)"])
+    (first, where), (second, there) = calls
+    assert (where, there) == (Path("workdir/digits_model_1"), Path("w"))
+    assert (first.seed, first.model.norm, first.router) == (7, False, "first_1")
+    assert (second.prices, second.router) == ((1, 2), "agent")
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ("", ["  parity  ", "learning_rate=0.001 ", "python -m benchmarks.fixed_point "]),
+        ("--config=mazes:loose --config.seed=5", ["tol=0.001 ", "seed=5", "side=5 ", "model_2 "]),
+    ],
+)
+def test_help_fits_100_columns(capsys, options, shown):
+    main.main([*options.split(), "--help"])
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 100
+    fields = [field for _, found in config.groups("mazes").values() for field in found]
+    names = [field.path.rpartition(".")[2] for field in fields if "data." not in field.path]
+    for words in (*shown, *(f"{name}=" for name in names), "python -m train.sweep "):
+        assert words in text
+
+
+@pytest.mark.slow
+def test_the_command_answers_mistakes_in_one_line_and_exits_2():
+    process = start("--config=configs/digits.py", "--config.train.learning_rate=-1")
     out, err = process.communicate(timeout=300)
-    assert process.returncode == 2
-    assert said in err and err.count("\n") == 1 and "Traceback" not in out + err
+    assert (process.returncode, out) == (2, "")
+    expected = "config.train.learning_rate: expected more than 0, at most 10, got -1.0."
+    assert err == f"error: {expected}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stop", "status"), [("SIGTERM", 0), ("SIGINT", 130)])
 def test_signals_save_and_exit(tmp_path, environment, stop, status):
     code, out, err = stopped_once_it_trains(tmp_path, environment, stop)
@@ -73,6 +131,7 @@ def test_signals_save_and_exit(tmp_path, environment, stop, status):
     assert any(path.name.isdigit() for path in (tmp_path / "checkpoints").iterdir())
 
 
+@pytest.mark.slow
 def test_seeds_share_compiled_programs(tmp_path, environment):
     """Nothing of a seed is in them as a constant, so that a second one compiles nothing."""
     cache = tmp_path / "cache"
@@ -88,6 +147,7 @@ def test_seeds_share_compiled_programs(tmp_path, environment):
     assert compiled[0] == compiled[1]
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_in_one_line_and_nothing_is_lost(tmp_path, environment):
     """The disk is full for files beyond a size: checkpoints no longer fit."""
     assert stopped_once_it_trains(tmp_path, environment)[0] == 0
@@ -105,6 +165,7 @@ def test_a_full_disk_is_told_in_one_line_and_nothing_is_lost(tmp_path, environme
     assert "Resumed from step" in out and (tmp_path / "summary.json").exists()
 
 
+@pytest.mark.slow
 def test_killed_20_times_ends_with_the_same_weights(tmp_path, environment):
     """kill -9 while starting, training, evaluating and saving."""
     length = [f"--config.train.epochs.{phase}=3.0" for phase in ("main", "agent", "joint")]
@@ -138,6 +199,7 @@ def test_killed_20_times_ends_with_the_same_weights(tmp_path, environment):
     assert digest("killed")["params_sha256"] == digest("whole")["params_sha256"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     "DYNALAY_TFDS_DIR" not in os.environ,
     reason="DYNALAY_TFDS_DIR does not name a folder with CIFAR-10 as prepared by TFDS",

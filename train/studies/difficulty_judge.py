@@ -40,7 +40,7 @@ def measure(run: Run, params: PyTree, judge: str | Path) -> Record:
     Raises:
         UserError: `judge` is not a trained run's workdir, or has another test split.
     """
-    other = reopen(judge, run.config.data.get("data_dir"), baseline=True)
+    other = reopen(judge, run.config.data.get("data_dir"), without_agent=True)
     mine, others = run.dataset.test, other.dataset.test
     if not np.array_equal(mine.labels, others.labels) or not np.array_equal(
         mine.images, others.images

@@ -59,7 +59,7 @@ def measure(run: Run, params: PyTree, values: tuple[str, Sequence[Any]]) -> Reco
                 f"{field}: expected values like the run's own, {trained!r}, got {value!r}."
             )
         other = reopen(
-            run.workdir, config.data.get("data_dir"), {f"data.{field}": value}, baseline=True
+            run.workdir, config.data.get("data_dir"), {f"data.{field}": value}, without_agent=True
         )
         rows.append({"value": value, **_row(other, params, names)})
     return {"field": field, "trained": trained, "rows": rows}

@@ -81,7 +81,7 @@ class Study:
         Raises:
             UserError: workdir is not a trained run's, or `measure` refused the run or an option.
         """
-        run = reopen(workdir, data_dir, self.changes, baseline=self.static)
+        run = reopen(workdir, data_dir, self.changes, without_agent=self.static)
         step, params = run.restored()
         record = {"step": step, **self.measure(run, params, **options)}
         name = f"{self.name}_{record[self.ending]}" if self.ending else self.name

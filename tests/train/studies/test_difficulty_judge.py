@@ -21,7 +21,7 @@ def static(**changes):
 
 def test_parts_go_from_easy_to_hard_for_the_judge(opened, tmp_path, monkeypatch):
     run, params = opened
-    other = reopen(begun(static(seed=1), tmp_path / "judge"), baseline=True)
+    other = reopen(begun(static(seed=1), tmp_path / "judge"), without_agent=True)
     monkeypatch.setattr(difficulty_judge, "reopen", lambda *_, **__: other)
     record = difficulty_judge.measure(run, params, tmp_path / "judge")
     assert record["judge"] == "judge" and record["test_examples"] == 500

@@ -45,7 +45,7 @@ def test_a_static_net_is_evaluated_on_the_straight_pass_alone(tmp_path):
     config.data = DATA
     config.model.update(cell="residual", widths=(4, 4), windows=(), strides=(1, 1))
     config.train.epochs.update(agent=0.0, joint=0.0)
-    run = reopen(begun(config, tmp_path), baseline=True)
+    run = reopen(begun(config, tmp_path), without_agent=True)
     record = extrapolate.measure(run, run.restored()[1], ("grid", [9]))
     named = {key.rpartition("_")[0] for key in record["rows"][0] if key.endswith("_accuracy")}
     assert named == {"straight"} and "actions" not in record["rows"][0]
