@@ -4,7 +4,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import _schema
+from configs import _datasets, _schema
 
 
 def base() -> ConfigDict:
@@ -14,4 +14,4 @@ def base() -> ConfigDict:
 
 def data(name: str, **fields: Any) -> dict[str, Any]:
     """The fields of a data set: its defaults, and those given here."""
-    return _schema.DATA[name](**fields).model_dump()
+    return _datasets.DATA[name](**fields).model_dump()

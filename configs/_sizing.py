@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from configs import _schema
+from configs import _datasets
 from dynalay_jax.adaptive import macs as cost
 from dynalay_jax.adaptive.model import DynaLay
 
@@ -103,7 +103,7 @@ def _lengthened(config: ConfigDict, more: int) -> ConfigDict:
 
 def _model(config: ConfigDict) -> tuple[DynaLay, tuple[int, ...]]:
     """The model, as far as its straight pass needs, and the shape of an example."""
-    data = _schema.DATA[config.data.name].model_validate(config.data.to_dict())
+    data = _datasets.DATA[config.data.name].model_validate(config.data.to_dict())
     shape, classes = data.sizes()
     fields = ("widths", "strides", "windows", "cell", "stem", "norm")
     text = {"vocabulary": config.data.get("vocabulary", 0)}

@@ -15,6 +15,8 @@ import ml_collections
 import pydantic
 
 from configs import _schema
+from configs._datasets import DATA
+from configs._groups import Group, OneOf
 from train.errors import UserError, expect_one_of
 
 
@@ -57,7 +59,7 @@ def _explain(error: Any, fields: Mapping[str, Any]) -> NoReturn:
         case "extra_forbidden":
             raise no_field(path, fields["data"]["name"])
         case "union_tag_invalid" | "union_tag_not_found":
-            expect_one_of("config.data.name", _schema.DATA, fields["data"].get("name"))
+            expect_one_of("config.data.name", DATA, fields["data"].get("name"))
         case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
             expect(path, fields, error["input"] if isinstance(error["loc"][-1], str) else None)
     expect(path, fields)
@@ -78,7 +80,7 @@ def expect(
     annotation, metadata = _annotation(path, fields)
     value: Any = functools.reduce(lambda node, key: node[key], path.split("."), fields)
     value = value if text is None else text
-    for names in (part.names for part in metadata if isinstance(part, _schema.OneOf)):
+    for names in (part.names for part in metadata if isinstance(part, OneOf)):
         expect_one_of(f"config.{path}", names, value)
     limits = _limits(metadata)
     kind = limits if number is not None else _joined(*_kind(annotation, metadata))
@@ -114,13 +116,13 @@ def _annotation(path: str, fields: Mapping[str, Any]) -> tuple[Any, list[Any]]:
     kind: Any = _schema.Config
     for key in path.split("."):
         info = kind.model_fields[key]
-        kind = _schema.DATA[fields["data"]["name"]] if key == "data" else info.annotation
+        kind = DATA[fields["data"]["name"]] if key == "data" else info.annotation
     return info.annotation, info.metadata
 
 
 def _kind(annotation: Any, metadata: list[Any]) -> tuple[str, str]:
     """What a value has to be, and its range, in words: ("a whole number", "1 or more")."""
-    names = [part.names for part in metadata if isinstance(part, _schema.OneOf)]
+    names = [part.names for part in metadata if isinstance(part, OneOf)]
     if names:
         return "one of", ", ".join(names[0])
     if get_origin(annotation) is not tuple:
@@ -165,12 +167,12 @@ class Field:
     meaning: str
 
 
-def fields_of(group: type[_schema.Group], prefix: str = "") -> list[Field]:
+def fields_of(group: type[Group], prefix: str = "") -> list[Field]:
     """The fields of a group, those of its inner groups included; without the data set's."""
     found = []
     for name, info in group.model_fields.items():
         inner = info.annotation
-        if isinstance(inner, type) and issubclass(inner, _schema.Group):
+        if isinstance(inner, type) and issubclass(inner, Group):
             found += fields_of(inner, f"{prefix}{name}.")
         elif get_origin(inner) not in (types.UnionType, Literal):
             kind, limits = _kind(inner, info.metadata)
@@ -190,10 +192,10 @@ def groups(data: str = "") -> dict[str, tuple[str, list[Field]]]:
     inner = {
         name: info.annotation
         for name, info in _schema.Config.model_fields.items()
-        if isinstance(info.annotation, type) and issubclass(info.annotation, _schema.Group)
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Group)
     }
     single = [field for field in fields_of(_schema.Config) if "." not in field.path]
-    sets = {data: _schema.DATA[data]} if data else _schema.DATA
+    sets = {data: DATA[data]} if data else DATA
     return {
         "": ("Fields outside groups.", single),
         **{
@@ -210,7 +212,7 @@ def reference() -> str:
         "# Every field of a config",
         "",
         "Set a field on the command line, `--config.train.batch_size=128`, or in a file in "
-        "`configs/`. Defaults are those of `configs/_schema.py`; the files in `configs/` change "
+        "`configs/`. The table shows the general defaults; the files in `configs/` change "
         "some of them. A value out of range is refused with one line that says what is expected. "
         "`python -m train.main --config=configs/digits.py --help` shows the values of one config.",
     ]

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from configs._schema import ADJOINTS, DTYPES, SOLVERS
+from configs._groups import ADJOINTS, DTYPES, SOLVERS
 from dynalay_jax.adaptive import inspect, objective, routers
 from dynalay_jax.adaptive import model as model_lib
 from train import evaluate, schedule

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from configs import _schema, _sizing, cifar10, cifar10_small, connectivity, digits, mazes, parity
+from configs import _datasets, _sizing, cifar10, cifar10_small, connectivity, digits, mazes, parity
 from train.data import loading
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
@@ -17,7 +17,7 @@ def test_examples_are_those_of_the_data(config):
         made.update(train=20, validation=2, test=10)
     loaded = loading.load(made)
     expected = loaded.train.images.shape[1:], len(loaded.classes)
-    assert _schema.DATA[made.name](**made.to_dict()).sizes() == expected
+    assert _datasets.DATA[made.name](**made.to_dict()).sizes() == expected
 
 
 @pytest.mark.parametrize(

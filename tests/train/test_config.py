@@ -6,7 +6,7 @@ import json
 from ml_collections import ConfigDict, FrozenConfigDict
 import pytest
 
-from configs import _base, _schema
+from configs import _base, _datasets
 from train import main, usage
 from train import workdir as workdirs
 from train.config import check, groups, reference
@@ -244,4 +244,4 @@ def test_the_reference_page_has_every_field_with_its_meaning():
         for field in fields:
             assert field.meaning.endswith(".") and f"| `{field.path}` | {field.kind}" in page
     assert "one of picard, damped, anderson, broyden" in page
-    assert all(f"config.data ({name})" in page for name in _schema.DATA)
+    assert all(f"config.data ({name})" in page for name in _datasets.DATA)

@@ -2,7 +2,7 @@
 
 Every data set fits into memory and onto the device as uint8 (text as uint16): a step gathers its
 examples by index. A new data set needs a module with `load(config) -> Parts`, a line in `_MODULES`,
-and a class of its fields in `configs._schema`.
+and a class of its fields in `configs._datasets`.
 """
 
 import importlib
