@@ -1,9 +1,9 @@
-"""Passes that end where a halting network says so, as programs for `benchmarks.routers` to time.
+"""Passes that end where a halting rule says so, as programs that `benchmarks.routed_pass` times.
 
-They go through the exits of `train.studies.exits`. `train.studies.early_exit` has compared the
-routers on recorded exits, which ran to the end for every sample; here the solves beyond are left
-out. Every exit runs the straight parts of all layers again, as each of the agent's rounds does;
-MACs leave out those of the layers below the exit, which need not be.
+They go through the exits of `train.studies.exits`. `train.studies.early_exit` compared the rules on
+recorded exits, for which every sample ran to the end; here a sample that halts saves the solves
+beyond. Every exit runs the straight parts of all layers again, as each round of the agent does; the
+MACs leave out the layers below the exit, which need not run again.
 """
 
 from collections.abc import Callable
@@ -31,15 +31,15 @@ PyTree = Any
 
 
 class Rule(NamedTuple):
-    """A halting router.
+    """A halting rule.
 
     Attributes:
-        loss: that its network is trained with; None for the log-probability of the most probable
-            class in place of a network.
+        loss: that the rule's network is trained with; None for a rule without a network, which uses
+            the log-probability of the most probable class.
         setting: key of the loss's setting, or of the threshold, in early_exit.json.
         halts: (point of early_exit.json, logits of λ up to here [b, e], key) → bool [b].
-        weights: (logits of λ [b, L]) → what each exit's answer counts, [b, L + 1]; None where the
-            last one made counts alone.
+        weights: (logits of λ [b, L]) → weight of each exit's answer, [b, L + 1]; None if the last
+            answer counts alone.
     """
 
     loss: halting_nets.Loss | None
@@ -81,11 +81,11 @@ def halted(
     images: jax.Array,
     key: jax.Array,
 ) -> dict[str, jax.Array]:
-    """A pass, as the programs of `benchmarks.router_arms`.
+    """A program as in `passes`.
 
     Args:
         task, net: of the run, and its halting network.
-        rule, point: the router and its setting.
+        rule, point: the rule and its setting.
         params: {"main": parameters of the run, "halting": of the network, if there is one}.
         images, key: of the batch.
     """
@@ -117,10 +117,9 @@ def halted(
 
 
 def arms(workdir: Path, run: Run, params: PyTree) -> dict[str, Arm]:
-    """An arm for each router of early_exit.json, at the setting nearest to the agent's cost.
+    """An arm for each rule of early_exit.json, at the setting nearest to the agent's cost.
 
-    The networks are trained again, as they were there. Without such a file there are none, and none
-    of a router that it lacks.
+    The networks are trained again, as the study trained them. Without the file there are no arms.
     """
     record = read_record(workdir, "early_exit")
     if not record:

@@ -1,7 +1,7 @@
-"""Routed passes as programs, for `benchmarks.routers` to time: each does what its router needs.
+"""Routed passes as programs that `benchmarks.routed_pass` times: each does what its router needs.
 
-A program takes (parameters, images, key) and gives `logits` [b, classes], `macs` float32 [b] in
-all, those of the agent's decisions included where it decides, and `iterated` bool [b, L].
+A program takes (parameters, images, key) and returns `logits` [b, classes], `macs` float32 [b] in
+all, with the agent's decisions if the agent decides, and `iterated` bool [b, L].
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ from train import step
 
 PyTree = Any
 STRAIGHT, ALL = "none: straight pass alone", "all layers"
-# Shares of the samples or layers that are iterated, beside the agent's own.
+# Other shares of samples or layers that iterate, beside the agent's.
 _RATES = (0.25, 0.5, 0.75)
 
 
@@ -29,11 +29,10 @@ class Arm(NamedTuple):
     """What is timed.
 
     Attributes:
-        program: of this module, or one that takes and gives the same. It is compiled once for all
-            arms that share it.
-        params: its parameters, and what else it is given, arrays all.
-        kind: name in figures, of several arms that make a curve; "" for none.
-        price: λ, of the agent's.
+        program: as the module says. Arms that share a program share its compilation.
+        params: first argument of the program, arrays.
+        kind: name in figures; arms of one kind make a curve; "" for arms that no figure shows.
+        price: λ, of the agent's arms.
     """
 
     program: Callable[[PyTree, jax.Array, jax.Array], dict[str, jax.Array]]
@@ -45,7 +44,7 @@ class Arm(NamedTuple):
 def straight(
     task: step.Task, asks: bool, params: PyTree, images: jax.Array, key: jax.Array
 ) -> dict[str, jax.Array]:
-    """The straight pass, without anything that could iterate; with the agent's policy if asked."""
+    """The straight pass, in a program that cannot iterate; `asks` evaluates the policy, too."""
     del key
     variables, batch = state_lib.join(params), images.shape[0]
     state = call(task.model, variables, DynaLay.begin, task.normalise(images))
@@ -68,7 +67,7 @@ def routed(
     images: jax.Array,
     key: jax.Array,
 ) -> dict[str, jax.Array]:
-    """A pass with the router of a setting; given are the parameters and the setting."""
+    """A pass with the router that `router` makes of a setting; given: parameters, setting."""
     params, setting = given
     return _passed(task, router(setting), params, task.config.price, images, key)
 
@@ -76,7 +75,7 @@ def routed(
 def decided(
     task: step.Task, given: tuple[PyTree, Any], images: jax.Array, key: jax.Array
 ) -> dict[str, jax.Array]:
-    """A pass that the agent routes; given are the parameters and its price."""
+    """A pass that the agent routes; given: parameters, price."""
     params, price = given
     return _passed(task, routers.Agent(), params, price, images, key)
 
@@ -90,7 +89,7 @@ def _passed(
     key: jax.Array,
 ) -> dict[str, jax.Array]:
     decides = isinstance(router, routers.Agent)
-    # The others have no further rounds.
+    # Other routers have one round.
     model = task.model if decides else task.model.clone(rounds=1)
     args = task.normalise(images), router, price, key
     logits, trace = call(model, state_lib.join(params), DynaLay.__call__, *args)
@@ -103,13 +102,13 @@ def _passed(
 
 
 def fixed(task: step.Task, params: PyTree) -> dict[str, Arm]:
-    """Arms whose settings are known beforehand; the agent at the config's and every other price."""
+    """Arms whose settings are known beforehand. The agent has the config's prices, every second."""
     price, prices, layers = task.config.price, task.config.prices, len(task.model.widths)
     agent = functools.partial(decided, task)
     asked = lambda price: Arm(agent, (params, np.float32(price)), "agent", price)
     constant = functools.partial(routed, task, _constant)
     always = lambda mask, kind="": Arm(constant, (params, mask), kind)
-    # A program of its own, in which XLA may make use of it that everybody iterates.
+    # A program of its own, because XLA may use that every sample iterates.
     everything = functools.partial(routed, task, routers.Constant)
     return {
         STRAIGHT: Arm(functools.partial(straight, task, False), params, "none"),
@@ -135,11 +134,11 @@ def matched(
 
     Args:
         task, params: of the run.
-        done: what the arms of `fixed` came to, by name, each program's outputs for all examples.
+        done: outputs of the programs of `fixed` for all examples, by name.
         summary: of the run, which says what unsure samples iterate.
 
     Returns:
-        The arms by name; where the agent takes more MACs than all layers do, it is these.
+        The arms by name. If the agent takes more MACs than all layers, they iterate all layers.
     """
     sure = np.asarray(jnp.max(jax.nn.softmax(jnp.asarray(done[STRAIGHT]["logits"])), axis=-1))
     layers, which = _route(summary["confidence_route"])
@@ -149,7 +148,7 @@ def matched(
     rate = float(np.interp(budget, [0.0, one, extra(ALL).mean()], [0.0, 1.0, number]))
     spent = np.cumsum(extra(which)[np.argsort(sure, kind="stable")]) / len(sure)
     bound = threshold(sure, int(np.searchsorted(spent, budget, side="right")) / len(sure))
-    share = float(np.mean(sure < bound))  # less than that where several are as sure
+    share = float(np.mean(sure < bound))  # less than that if several are equally sure
     drawn = functools.partial(routed, task, routers.Random)
     doubted = functools.partial(
         routed, task, functools.partial(routers.Confidence, iterated=layers)
@@ -163,7 +162,7 @@ def matched(
         **{f"random, {other:.2f} layers": random(other) for other in _RATES},
         **{f"unsure, {other:.0%} to {which}": unsure(other) for other in _RATES},
     }
-    # Summaries of before have none; without a second route it is confidence routing.
+    # Without a second route it is confidence routing.
     first, second = summary.get("two_thresholds_shares", (0.0, 0.0))
     if second > 0:
         bounds = below(first), below(first + second)
@@ -176,7 +175,7 @@ def matched(
 
 
 def _constant(mask: jax.Array) -> routers.Router:
-    """The layers of a mask [L] for every sample."""
+    """Iterates the layers of a mask [L] for every sample."""
     return lambda key, seen: jnp.broadcast_to(mask, (len(seen.logits), seen.layers))
 
 
@@ -186,15 +185,15 @@ def two_thresholds(
     key: jax.Array,
     seen: routers.Observation,
 ) -> jax.Array:
-    """The router with two thresholds, the lower first, and the routes of those below each."""
-    # The least sure are below both: the first route is theirs.
+    """The router with two thresholds, the lower first, and the routes of the samples below."""
+    # The least sure are below both bounds, and take the first route.
     low, high = (routers.Confidence(bound)(key, seen) for bound in bounds)
     first, second = (routers.Constant(route)(key, seen) for route in routes)
     return jnp.where(low, first, high & second)
 
 
 def _route(name: str) -> tuple[tuple[int, ...] | None, str]:
-    """Layers, as `routers.Constant` has them, and words, of "all" or "constant_l"."""
+    """Layers, as `routers.Constant` takes them, and words, of "all" or "constant_l"."""
     if name == "all":
         return None, "all layers"
     layer = int(name.removeprefix("constant_"))
@@ -202,6 +201,6 @@ def _route(name: str) -> tuple[tuple[int, ...] | None, str]:
 
 
 def threshold(confidence: np.ndarray, share: float) -> float:
-    """The number that this share of the values is below, infinite for all of them."""
+    """The number that this share of the values is below; infinite for all of them."""
     ordered = np.append(np.sort(confidence), np.inf)
     return float(ordered[round(share * len(confidence))])

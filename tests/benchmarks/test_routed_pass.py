@@ -5,11 +5,12 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from short_run import begun, tiny
+from short_run import SMALL, begun, tiny
 
 from benchmarks import routed_pass
 from benchmarks.support import passes
 from train.errors import UserError
+from train.parallel import replicate
 from train.run import Run
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
@@ -24,68 +25,78 @@ SUMMARY = {
 def static(tmp_path_factory, flax_promotion):
     """Workdir of a net with nothing to iterate."""
     workdir = tmp_path_factory.mktemp("static") / "digits_wide_2x-1"
-    return begun(tiny(router="none"), workdir)
+    return begun(tiny(router="none", **SMALL), workdir)
 
 
-def test_programs_do_what_they_are_called():
-    """Every solve takes one evaluation, so that all costs are known."""
+@pytest.fixture(scope="module")
+def measured(flax_promotion):
+    """A run, the rows of its routers by name, what was timed, and the programs compiled.
+
+    One layer, and every solve takes one step, so that all costs are known. Of two batches of test
+    examples one is timed.
+    """
     one = {"model.widths": (8,), "model.strides": (1,), "model.max_steps": 1, "model.tol": 0.0}
-    run = Run.prepare(tiny(**one), None)
-    found = routed_pass.measure_routers(run, run.initial().params, SUMMARY, {}, 300, 360, 0.0)
-    rows = {row["router"]: row for row in found}
-    agents = {row["price"]: row["macs"] for row in found if row["kind"] == "agent"}
-    assert list(agents) == [run.config.price, 0.1]
+    run, calls, programs = Run.prepare(tiny(prices=(0.1, 0.5, 1.0), **one), None), [], []
+    half, params = len(run.dataset.test.labels) // 2, run.initial().params
+    compile_function = routed_pass.timing.compile_function
+    times = lambda arms, seconds: calls.append(arms) or {name: [half, 3 * half] for name in arms}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(routed_pass.timing, "interleave", times)
+        count = lambda program, *args: programs.append(program) or compile_function(program, *args)
+        patch.setattr(routed_pass.timing, "compile_function", count)
+        rows = routed_pass.measure_routers(run, params, SUMMARY, {}, half, 1, 0.0)
+    return run, {row["router"]: row for row in rows}, calls[0], programs
+
+
+def test_programs_do_what_they_are_called(measured):
+    run, rows, _, _ = measured
+    agents = [row["price"] for row in rows.values() if row["kind"] == "agent"]
+    assert agents == [run.config.price, 0.1, 1.0]
     costs = run.task.costs
     solve = costs.step[0] + costs.head
-    agent = rows["agent"]["iterated"]
     for name, iterated, macs in (
         (passes.STRAIGHT, 0, 0),
         ("none: agent asked", 0, costs.agent),
         ("none: routed", 0, 0),
-        ("agent", agent, costs.agent + agent * solve),
         ("layer 1", 1, solve),
         (passes.ALL, 1, solve),
     ):
         assert rows[name]["iterated"] == iterated
         assert rows[name]["macs"] == pytest.approx(costs.straight + macs)
-    none, everything = ([row for row in found if row["iterated"] == share] for share in (0, 1))
-    for rows in none, everything:
-        assert len({row["accuracy"] for row in rows}) == 1
+    none, everything = ([r for r in rows.values() if r["iterated"] == share] for share in (0, 1))
+    for alike in none, everything:
+        assert len({row["accuracy"] for row in alike}) == 1
     assert none[0]["accuracy"] != everything[0]["accuracy"]
-    assert all(len(row["samples_ms"]) >= 5 and row["median_ms"] > 0 for row in found)
 
 
-def test_the_first_examples_are_timed_and_their_macs_counted(monkeypatch):
-    """Of two batches of test examples one is timed; the accuracy is that of both."""
-    run = Run.prepare(tiny(), None)
-    whole, params = run.dataset.test, run.initial().params
-    half, timed = len(whole.labels) // 2, []
-    times = lambda calls, seconds: timed.append(calls) or {name: [half, 3 * half] for name in calls}
-    monkeypatch.setattr(routed_pass.timing, "interleave", times)
+def test_the_first_examples_are_timed_and_their_macs_counted(measured):
+    run, rows, calls, _ = measured
+    each = run.evaluate(replicate(run.initial()).params, "test").each
+    half, agent = len(each["correct"]) // 2, rows["agent"]
+    assert agent["samples_ms"] == [1, 3] and agent["timed"] == half and len(calls["agent"]()) == 1
+    assert agent["accuracy"] == pytest.approx(each["correct"].mean())
+    assert agent["iterated"] == pytest.approx(each["iterated"].any(-1).mean())
+    macs = (1 + each["cost"]) * run.task.costs.straight
+    assert agent["macs"] == pytest.approx(macs[:half].mean())
+    assert macs[:half].mean() != pytest.approx(macs.mean())
 
-    def measured(test, count):
-        of = dataclasses.replace(run, dataset=dataclasses.replace(run.dataset, test=test))
-        found = routed_pass.measure_routers(of, params, SUMMARY, {}, half, count, 0.0)
-        return {row["router"]: row for row in found}
 
-    some, every = measured(whole, 1), measured(whole, 2 * half)
-    first = measured(whole.take(slice(half)), 1)
-    assert [len(calls["agent"]()) for calls in timed] == [1, 2, 1]
-    assert [row["agent"]["samples_ms"] for row in (some, every)] == [[1, 3], [0.5, 1.5]]
-    assert [row["agent"]["timed"] for row in (some, every)] == [half, 2 * half]
-    for name in ("agent", passes.ALL, "none: routed"):
-        assert some[name]["macs"] == first[name]["macs"]
-        assert some[name]["accuracy"] == every[name]["accuracy"]
-    assert some["agent"]["macs"] != every["agent"]["macs"]
+def test_arms_of_a_kind_share_a_program(measured):
+    """A program is compiled once: nothing of a setting is in it."""
+    _, rows, _, programs = measured
+    kinds = [row["kind"] for row in rows.values()]
+    assert kinds.count("agent") == 3 and kinds.count("random") == kinds.count("confidence") == 4
+    # Straight, asked, constant, agent, all layers, random, confidence, two thresholds.
+    assert len(programs) == len({*programs}) == 8
 
 
 def test_static_nets_are_arms_of_their_own_weights(static):
-    run = Run.prepare(tiny(seed=1), None)
+    run = Run.prepare(tiny(seed=1, **SMALL), None)
     name, arm = routed_pass.static_arm(static, run)
     assert name == arm.kind == "wide_2x"
     images = run.dataset.test.images
-    out = arm.program(arm.params, images, jax.random.key(0))
-    own = Run.reopen(tiny(router="none"), static)
+    out = jax.jit(arm.program)(arm.params, images, jax.random.key(0))
+    own = Run.reopen(tiny(router="none", **SMALL), static)
     expected = own.evaluate(own.restored()[1], "test")
     right = out["logits"].argmax(-1) == run.dataset.test.labels
     assert np.mean(right) == pytest.approx(expected.accuracy, abs=0.004)  # rounding
@@ -94,10 +105,10 @@ def test_static_nets_are_arms_of_their_own_weights(static):
 
 @pytest.mark.parametrize(("router", "darker"), [("all", 0), ("none", 1)])
 def test_what_is_no_static_net_of_the_same_data_is_refused(static, router, darker, monkeypatch):
-    run = Run.prepare(tiny(), None)
+    run = Run.prepare(tiny(**SMALL), None)
     test = dataclasses.replace(run.dataset.test, images=run.dataset.test.images // (1 + darker))
     like = dataclasses.replace(run, dataset=dataclasses.replace(run.dataset, test=test))
-    monkeypatch.setattr(routed_pass, "trained_config", lambda _: tiny(router=router))
+    monkeypatch.setattr(routed_pass, "trained_config", lambda _: tiny(router=router, **SMALL))
     with pytest.raises(UserError, match=r"expected a run of the same data whose router is none"):
         routed_pass.static_arm(static, like)
 

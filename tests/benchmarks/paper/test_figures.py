@@ -58,7 +58,8 @@ def test_larger_data_have_the_static_nets_that_were_tested_on_them(record):
         "scales_deep_2x": static({"v10": 0.1}),
     }
     drawn = figures.of_records(records, [])
-    assert drawn.keys() == {"scales_price_curve", "scales_extrapolate_grid"}
+    kinds = "price_curve", "price_actions", "extrapolate_grid"
+    assert drawn.keys() == {f"scales_{kind}" for kind in kinds}
     found = lines(drawn["scales_extrapolate_grid"])
     np.testing.assert_allclose(found["wide_2x"], [(0, 0.1), (1, 0.2)])
     assert "deep_2x" not in found and len(frame(records)) == 3

@@ -1,13 +1,12 @@
-"""Arms of the routers benchmark: each program does what its name says."""
+"""Routed passes: each program does what its name says."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from short_run import tiny
+from short_run import SMALL, tiny
 
-from benchmarks import routed_pass
-from benchmarks.support import passes as router_arms
+from benchmarks.support import passes
 from dynalay_jax.adaptive import routers
 from train.run import Run
 
@@ -21,7 +20,7 @@ SUMMARY = {
 
 def test_threshold_cuts_off_a_share():
     confidence = np.array([0.9, 0.5, 0.7, 0.6])
-    below = [np.sum(confidence < router_arms.threshold(confidence, s)) for s in (0, 0.25, 0.5, 1)]
+    below = [np.sum(confidence < passes.threshold(confidence, s)) for s in (0, 0.25, 0.5, 1)]
     assert below == [0, 1, 2, 4]
 
 
@@ -33,10 +32,10 @@ def test_random_and_confidence_have_the_macs_of_the_agent():
         # Layers take 1, 2, …; a quarter of the samples can take layer 2 for what the agent spends.
         "agent": {"macs": np.full(400, straight + 0.5)},
         "all layers": {"macs": np.full(400, straight + 10.0)},
-        router_arms.STRAIGHT: {"macs": np.full(400, straight), "logits": logits},
+        passes.STRAIGHT: {"macs": np.full(400, straight), "logits": logits},
         **{f"layer {i}": {"macs": np.full(400, straight + i)} for i in range(1, layers + 1)},
     }
-    arms = router_arms.matched(run.task, None, done, SUMMARY)
+    arms = passes.matched(run.task, None, done, SUMMARY)
     # The program's router, made of the arm's setting.
     router = lambda arm: arm.program.args[1](arm.params[1])
     random, unsure = (
@@ -60,26 +59,26 @@ def test_random_and_confidence_have_the_macs_of_the_agent():
     assert mask[sure[:100]].all() and mask[sure[100:300], 0].all()
     assert mask.sum(0).tolist() == [300, *[100] * (layers - 1)]
     # As sure as each other are all or none of them.
-    done[router_arms.STRAIGHT]["logits"] = np.repeat(logits[:2], (40, 360), axis=0)
+    done[passes.STRAIGHT]["logits"] = np.repeat(logits[:2], (40, 360), axis=0)
     first = np.argmin(jax.nn.softmax(logits[:2]).max(-1))
-    name = list(router_arms.matched(run.task, None, done, SUMMARY))[1]
+    name = list(passes.matched(run.task, None, done, SUMMARY))[1]
     assert name == f"unsure at the agent's MACs, {0 if first else 10}% to layer 2"
     # Beyond one layer each, up to all: half of the way for half of the MACs.
     one = (layers + 1) / 2
     done["agent"] = {"macs": np.full(400, straight + (one + 10) / 2)}
-    name = next(iter(router_arms.matched(run.task, None, done, SUMMARY)))
+    name = next(iter(passes.matched(run.task, None, done, SUMMARY)))
     assert name == f"random at the agent's MACs, {(1 + layers) / 2:.2f} layers"
 
 
 def test_agents_are_told_their_price(monkeypatch):
-    run, told = Run.prepare(tiny(prices=(0.1, 0.5, 1.0)), None), []
+    run, told = Run.prepare(tiny(**SMALL, prices=(0.1, 0.5, 1.0)), None), []
 
     def call(model, variables, method, x, router, price, key):
         told.append(price)
         raise StopIteration
 
-    monkeypatch.setattr(router_arms, "call", call)
-    arms = router_arms.fixed(run.task, run.initial().params)
+    monkeypatch.setattr(passes, "call", call)
+    arms = passes.fixed(run.task, run.initial().params)
     agents = {name: arm for name, arm in arms.items() if arm.kind == "agent"}
     for arm in agents.values():
         with pytest.raises(StopIteration):
@@ -93,32 +92,14 @@ def test_agents_are_told_their_price(monkeypatch):
 def test_further_rounds_are_the_agents_and_each_of_its_decisions_is_charged():
     """Every solve takes one evaluation; the agent prefers layer 1 always."""
     steps = {"model.rounds": 2, "model.max_steps": 1, "model.tol": 0.0}
-    run = Run.prepare(tiny(**steps), None)
+    run = Run.prepare(tiny(**SMALL, **steps), None)
     params = run.initial().params
     to_the_first = lambda layer: {**layer, "bias": layer["bias"].at[0].add(100.0)}
     agent = {name: to_the_first(params["agent"][name]) for name in ("head", "tail")}
     params = {**params, "agent": {**params["agent"], **agent}}
-    arms, costs = router_arms.fixed(run.task, params), run.task.costs
+    arms, costs = passes.fixed(run.task, params), run.task.costs
     images, key = run.dataset.test.images[:4], jax.random.key(0)
-    spent = lambda name: arms[name].program(arms[name].params, images, key)["macs"]
+    spent = lambda name: jax.jit(arms[name].program)(arms[name].params, images, key)["macs"]
     sweep = costs.step[0] + costs.inject[1] + costs.head
     assert spent("layer 1") == pytest.approx(costs.straight + sweep)
     assert spent("agent") == pytest.approx(costs.straight + 2 * sweep + 2 * costs.agent)
-
-
-def test_arms_of_a_kind_share_a_program(monkeypatch):
-    """Which is compiled once: nothing of a setting is in it."""
-    run = Run.prepare(tiny(prices=(0.1, 0.5, 1.0)), None)
-    params, compiled = run.initial().params, []
-    monkeypatch.setattr(
-        routed_pass.timing,
-        "compile_function",
-        lambda program, *args: compiled.append(program) or (program, {}),
-    )
-    times = lambda calls, seconds: {name: [1.0] for name in calls}
-    monkeypatch.setattr(routed_pass.timing, "interleave", times)
-    rows = routed_pass.measure_routers(run, params, SUMMARY, {}, 500, 500, 0.0)
-    kinds = [row["kind"] for row in rows]
-    assert kinds.count("agent") == 3 and kinds.count("random") == kinds.count("confidence") == 4
-    # Straight, asked, constant, agent, all layers, random, confidence, two thresholds.
-    assert len(compiled) == len(set(compiled)) == 8
