@@ -57,13 +57,14 @@ def _rng(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def newton(f: Callable, start: jax.Array, *args: Any, steps: int = 30) -> jax.Array:
+def newton(f: Callable, start: jax.Array, *args: Any, steps: int = 12) -> jax.Array:
     """z = f(z) for a vector z by Newton's method with the dense Jacobian."""
-    z = start
-    for _ in range(steps):
+
+    def step(z: jax.Array, _: None) -> tuple:
         system = jnp.eye(z.size) - jax.jacfwd(f)(z, *args)
-        z = z - jnp.linalg.solve(system, z - f(z, *args))
-    return z
+        return z - jnp.linalg.solve(system, z - f(z, *args)), None
+
+    return jax.lax.scan(step, start, length=steps)[0]
 
 
 def cosine() -> Problem:

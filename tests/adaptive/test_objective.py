@@ -32,12 +32,26 @@ def built(rounds=1):
     return model, init(model, jax.random.key(3), (5,)), costs(model, (5,))
 
 
-def agent_loss(params, settings=Objective(), rounds=1, key=KEY, **explore):
+SETTINGS = {name: Objective(beta=2.0, estimator=name) for name in ESTIMATORS}
+FULL = SETTINGS["full_information"]
+
+
+@functools.cache
+def differentiated(settings, rounds=1):
+    """Compiled ((loss, metrics), gradient) of the agent's loss."""
     model, _, counted = built(rounds)
-    loss = lambda params, key: objective.agent_loss(
-        model, params, X, LABELS, PRICE, key, settings, counted, **explore
-    )
-    return jax.jit(loss)(params, key)
+
+    def loss(params, epsilon, entropy):
+        explore = {"epsilon": epsilon, "entropy": entropy}
+        return objective.agent_loss(
+            model, params, X, LABELS, PRICE, KEY, settings, counted, **explore
+        )
+
+    return jax.jit(jax.value_and_grad(loss, has_aux=True))
+
+
+def agent_loss(params, settings=FULL, rounds=1, epsilon=0.0, entropy=0.0):
+    return differentiated(settings, rounds)(params, epsilon, entropy)
 
 
 def test_reward_is_equation_2():
@@ -51,7 +65,7 @@ def test_reward_is_equation_2():
 
 def test_full_information_is_the_expected_reward():
     model, params, counted = built()
-    loss, metrics = agent_loss(params)
+    (loss, metrics), _ = agent_loss(params)
     log_probs, table = None, []
     routed = jax.jit(lambda actions: model.apply(params, X, problems.route(actions), PRICE, KEY))
     for action in range(3):
@@ -59,7 +73,7 @@ def test_full_information_is_the_expected_reward():
         macs = cost.spent(counted, trace.sweeps.iterate, trace.sweeps.steps)
         share = macs / cost.budget(counted, model.max_steps)
         right = jnp.argmax(logits, -1) == LABELS
-        table.append(0.5 * right - (0.3 + 0.1) * share)
+        table.append(FULL.alpha * right - (FULL.beta + PRICE) * share)
         log_probs = trace.log_probs[0]
     expected = jnp.sum(jnp.exp(log_probs) * jnp.stack(table, -1), -1).mean()
     assert loss == pytest.approx(-0.2 * float(expected), rel=1e-4)
@@ -72,11 +86,10 @@ def test_full_information_is_the_expected_reward():
 def test_with_two_rounds_the_gradient_is_that_of_the_expected_return():
     """By hand, over all nine paths: right in the end, and every decision paid."""
     model, params, counted = built(2)
-    settings = Objective(beta=2.0)
     budget = cost.budget(counted, model.max_steps)
 
     def value(params, state, i):
-        right = settings.alpha * (state.logits.argmax(-1) == LABELS)
+        right = FULL.alpha * (state.logits.argmax(-1) == LABELS)
         if i == model.rounds:
             return right
         p = jnp.exp(model.apply(params, state, PRICE, i, method="observe").log_probs)
@@ -85,17 +98,16 @@ def test_with_two_rounds_the_gradient_is_that_of_the_expected_return():
             iterate = routers.as_mask(jnp.full(32, action), 2)
             after, sweep = model.apply(params, state, iterate, method="sweep")
             paid = cost.spent(counted, iterate[None], sweep.steps[None]) / budget
-            paid *= settings.beta + PRICE * after.streak
+            paid *= FULL.beta + PRICE * after.streak
             total += p[:, action] * (value(params, after, i + 1) - paid)
         return total
 
     def exact(params):
-        return -settings.gamma * value(params, model.apply(params, X, method="begin"), 0).mean()
+        return -FULL.gamma * value(params, model.apply(params, X, method="begin"), 0).mean()
 
-    loss = lambda params: agent_loss(params, settings, rounds=2)
-    (_, metrics), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
+    (_, metrics), gradient = agent_loss(params, rounds=2)
     by_hand, expected = jax.jit(jax.value_and_grad(exact))(params)
-    assert -settings.gamma * metrics["reward"] == pytest.approx(float(by_hand), rel=1e-5)
+    assert -FULL.gamma * metrics["reward"] == pytest.approx(float(by_hand), rel=1e-5)
     agents = [tree["params"]["agent"] for tree in (gradient, expected)]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6, rtol=1e-4), *agents)
     assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(agents[0])) > 1e-3
@@ -105,10 +117,9 @@ def test_with_two_rounds_the_gradient_is_that_of_the_expected_return():
 def test_samples_that_have_stopped_earn_nothing_in_later_rounds(name):
     _, params, _ = built()
     params = jax.tree.map(lambda leaf: leaf, params)
-    # Surely no operation, so that nothing is left for a second round.
+    # Surely action 0, so that nothing is left for a second round.
     params["params"]["agent"]["head"]["bias"] -= 100.0
-    settings = Objective(estimator=name)
-    one, two = (agent_loss(params, settings, rounds)[1]["reward"] for rounds in (1, 2))
+    one, two = (agent_loss(params, SETTINGS[name], rounds)[0][1]["reward"] for rounds in (1, 2))
     assert float(one) == pytest.approx(float(two), rel=1e-5) and float(one) > 0
 
 
@@ -116,8 +127,7 @@ def test_samples_that_have_stopped_earn_nothing_in_later_rounds(name):
 @pytest.mark.parametrize("rounds", [1, 2])
 def test_only_the_agent_gets_a_gradient(name, rounds):
     _, params, _ = built(rounds)
-    loss = lambda params: agent_loss(params, Objective(estimator=name), rounds, epsilon=0.3)[0]
-    grads = jax.jit(jax.grad(loss))(params)["params"]
+    grads = agent_loss(params, SETTINGS[name], rounds, epsilon=0.3)[1]["params"]
     size = lambda tree: max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(tree))
     assert size(grads.pop("agent")) > 0
     assert size(grads) == 0
@@ -127,17 +137,17 @@ def test_a_trained_agent_finds_the_best_action():
     """Rewards that one action always wins: the agent must come to take it."""
     _, params, _ = built()
     settings = Objective(alpha=0.0, beta=1.0)
-    gradient = jax.jit(jax.grad(lambda params: agent_loss(params, settings)[0]))
     for _ in range(60):
-        grads = gradient(params)
+        _, grads = agent_loss(params, settings)
         params = jax.tree.map(lambda p, g: p - 20.0 * g, params, grads)
-    assert float(agent_loss(params)[1]["action_0"]) > 0.9
+    assert float(agent_loss(params, settings)[0][1]["action_0"]) > 0.9
 
 
 def test_entropy_bonus_and_floor_hold_the_policy_open():
     _, params, _ = built()
-    plain, held = agent_loss(params)[0], agent_loss(params, entropy=0.5)[0]
-    entropy = float(agent_loss(params)[1]["routing_entropy"])
+    (plain, metrics), _ = agent_loss(params)
+    (held, _), _ = agent_loss(params, entropy=0.5)
+    entropy = float(metrics["routing_entropy"])
     assert float(plain - held) == pytest.approx(0.5 * entropy, rel=1e-4)
     log_probs = jnp.log(jnp.array([[1 - 2e-6, 1e-6, 1e-6]]))
     floored = jnp.exp(objective.floored(log_probs, 0.02))
@@ -159,10 +169,11 @@ def test_probabilities_that_underflow_keep_loss_and_gradient_finite():
 
 def test_main_loss_is_the_routed_cross_entropy():
     model, params, counted = built()
-    logits, _ = model.apply(params, X, routers.Constant((0,)), PRICE, KEY)
-    loss, metrics = objective.main_loss(
-        model, params, X, LABELS, routers.Constant((0,)), PRICE, KEY, counted
-    )
+    router = routers.Constant((0,))
+    logits, _ = jax.jit(lambda params: model.apply(params, X, router, PRICE, KEY))(params)
+    loss, metrics = jax.jit(
+        lambda params: objective.main_loss(model, params, X, LABELS, router, PRICE, KEY, counted)
+    )(params)
     log_p = jax.nn.log_softmax(logits)[jnp.arange(32), LABELS]
     assert loss == pytest.approx(-float(log_p.mean()), rel=1e-5)
     assert metrics["accuracy"] == pytest.approx(float((logits.argmax(-1) == LABELS).mean()))
