@@ -1,4 +1,4 @@
-"""Pictures of several runs: Figs. 4 and 6 of the paper, static nets, larger data, and times."""
+"""Pictures of several runs: Fig. 4 of the paper, static nets, larger data, and times."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import (
     FixedLocator,
     LogLocator,
-    MaxNLocator,
     NullFormatter,
     PercentFormatter,
     StrMethodFormatter,
@@ -18,16 +17,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from benchmarks.paper import published
 from benchmarks.paper.results import Records, frame
 from train.analysis.seeds import Group
 from train.metrics import read_metrics
 from train.plots import cost_curves, records, run, style
 from train.plots.style import painted
 from train.plots.training import of_trained_agent
-
-# Accuracies of several seeds by the number of layers that are iterated.
-Routes = Mapping[int, Sequence[float]]
 
 
 def of_records(found: Records, timed: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
@@ -51,10 +46,6 @@ def of_records(found: Records, timed: Sequence[Mapping[str, Any]]) -> dict[str, 
             drawn[f"{config}_corruption"] = records.corruption(own["corruption"])
         for study in own.index[own.index.str.startswith("extrapolate_")]:
             drawn[f"{config}_{study}"] = larger(own, study, nets)
-    drawn |= {
-        f"{config}_models": models(config, *known)
-        for config, known in published.models(runs).items()
-    }
     drawn |= {f"{record['config']}_times": times(record["config"], record) for record in timed}
     return {name: figure for name, figure in drawn.items() if figure}
 
@@ -79,36 +70,6 @@ def save(picture: Figure | Path, path: Path) -> None:
         picture = path
     with Image.open(picture) as image:
         image.convert("RGB").quantize(256).save(path, optimize=True)
-
-
-def models(config: str, alone: Routes, shared: Routes) -> Figure | None:
-    """Fig. 6: accuracy with the first layers iterated, a point a seed, lines through the means.
-
-    Args:
-        config: for the title.
-        alone: accuracies of models that were trained on one route each.
-        shared: of DynaLay's weights on the same routes.
-    """
-
-    def paint(axes: Axes) -> bool:
-        series = (("trained on this route alone", alone, style.ORANGE, "s", -0.06),
-                  ("DynaLay's weights on this route", shared, style.BLUE, "o", 0.06))  # fmt: skip
-        for label, routes, colour, marker, aside in series:
-            known = sorted((layers, values) for layers, values in routes.items() if len(values))
-            for layers, values in known:
-                x = np.full(len(values), layers + aside)
-                axes.plot(x, values, marker, color=colour, markersize=4, alpha=0.5)
-            if known:
-                x = np.array([layers for layers, _ in known]) + aside
-                means = [np.mean(values) for _, values in known]
-                axes.plot(x, means, color=colour, marker=marker, markersize=8, label=label)
-        axes.set(xlabel="layers iterated, from the first (Model 0, 1, …)", ylabel="test accuracy")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.margins(0.08)
-        return any(map(len, alone.values()))
-
-    return painted(f"Models that iterate 0, 1, … layers: {config}", paint)
 
 
 def warmup(config: str, schedules: Mapping[str, Group]) -> Figure | None:

@@ -11,8 +11,9 @@ import pandas as pd
 
 from benchmarks import train_step
 from benchmarks.paper.results import Records, frame
-from benchmarks.paper.tables import Columns, Section, averaged, per_layer, routes, spread, unfolded
+from benchmarks.paper.tables import Columns, Section, averaged, per_layer, routes, unfolded
 from benchmarks.support.timing import ratio, summary
+from train.analysis.seeds import spread
 
 # Table 1: test accuracy in per cent, by data set and arm. There is no DEQ on CIFAR-100.
 ACCURACY = {
@@ -167,49 +168,35 @@ def _prices(records: Records) -> Section:
     )
 
 
-def models(runs: pd.DataFrame) -> dict[str, tuple[dict[int, list], dict[int, list]]]:
-    """Test accuracies with the first 0, 1, … layers iterated, by config, for Fig. 6.
-
-    Returns:
-        For each config with such variants: of models trained on that route alone, and of DynaLay's
-        weights on that route.
-    """
-    found = {}
-    trained = runs[runs.variant.astype(str).str.match(r"model_\d")]
-    for config, rows in trained.groupby("config", sort=False):
-        own = runs[runs.name == config].to_dict("records")
-        layers = len(rows.layer_accuracies.iloc[0])
-        by_count = rows.variant.str.removeprefix("model_").astype(int)
-        alone = {i: [*rows[by_count == i].test_accuracy] for i in range(layers + 1)}
-        shared: dict[int, list] = {i: [] for i in range(layers + 1)}
-        for run in own:
-            first = run.get("first_accuracies")
-            between = dict(enumerate(first, 2)) if isinstance(first, list) else {}
-            ends = {0: run["straight_accuracy"], layers: run["all_layers_accuracy"]}
-            for i, accuracy in {1: run["layer_accuracies"][0], **between, **ends}.items():
-                shared[i].append(accuracy)
-        found[config] = alone, shared
-    return found
-
-
 def _models(runs: pd.DataFrame) -> Section:
-    rows = [
-        {
-            "config": config,
-            "model": f"Model {layers}",
-            "n": str(len(alone[layers])),
-            "trained alone (%)": spread(alone[layers]),
-            "DynaLay's weights (%)": spread(shared[layers]),
-        }
-        for config, (alone, shared) in models(runs).items()
-        for layers in alone
-    ]
+    rows = []
+    trained = runs[runs.variant.astype(str).str.match(r"model_\d")]
+    for config, of_config in trained.groupby("config", sort=False):
+        own = [_first_layers(run) for run in runs[runs.name == config].to_dict("records")]
+        for layers in range(len(of_config.layer_accuracies.iloc[0]) + 1):
+            alone = of_config[of_config.variant == f"model_{layers}"].test_accuracy
+            about = {"config": config, "model": f"Model {layers}", "n": str(len(alone))}
+            shared = spread([run.get(layers) for run in own])
+            rows.append(
+                about | {"trained alone (%)": spread(alone), "DynaLay's weights (%)": shared}
+            )
     return Section(
         "Fig. 6: models that iterate the first 0, 1, … layers for every sample",
         pd.DataFrame(rows),
         f"Test accuracy. The paper draws it on {MODELS_SAMPLES} samples, ± 6 points.",
-        ("models",),
     )
+
+
+def _first_layers(run: Run) -> dict[int, float]:
+    """Accuracy of a run's weights with the first 0, 1, … layers iterated."""
+    between = run.get("first_accuracies")
+    layers = run["layer_accuracies"]
+    return {
+        1: layers[0],
+        **dict(enumerate(between if isinstance(between, list) else [], 2)),
+        0: run["straight_accuracy"],
+        len(layers): run["all_layers_accuracy"],
+    }
 
 
 def _sequences(agents: pd.DataFrame) -> Section:

@@ -17,6 +17,7 @@ from benchmarks import backward, fixed_point, harness, routed_pass, train_step
 from benchmarks.paper import figures, report, results, tables
 from benchmarks.paper.results import IMAGES, Record, Records
 from benchmarks.support.timing import markdown, provenance_line
+from train.analysis.seeds import spread
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
@@ -47,7 +48,10 @@ def render(records: Records, answers: Mapping[str, Any]) -> dict[str, str]:
         "results": markdown(tables.summary_table(records)),
         "peers": noted(solved, fixed_point.summary(solved["results"])),
         "ledger": markdown(ledger[["claim", "the paper says", "holds in"]]),
-        **{name: f"{markdown(part.table)}\n\n{part.note}" for name, part in found.items()},
+        **{
+            name: f"**{part.title}**\n\n{markdown(part.table)}\n\n{part.note}"
+            for name, part in found.items()
+        },
         **{
             f"train_step_{record['config']}": noted(record, train_step.table(record))
             for record in timed("train_step")
@@ -88,7 +92,7 @@ def measured(name: str, runs: Sequence[Mapping[str, Any]]) -> str:
         name: of the config.
         runs: their summaries.
     """
-    of = lambda key, *form: tables.spread([run.get(key) for run in runs], *form)
+    of = lambda key, *form: spread([run.get(key) for run in runs], *form)
     plain = lambda *key: of(*key, False)
     accuracy = lambda key: f"{of(f'{key}_accuracy')} %"
     seeds = ", ".join(str(run["seed"]) for run in runs)

@@ -18,10 +18,10 @@ from benchmarks.paper.tables import (
     averaged,
     per_layer,
     routes,
-    spread,
 )
 from dynalay_jax.layers.certified import LipschitzCell
 from dynalay_jax.layers.registry import CELLS
+from train.analysis.seeds import spread
 
 _STEPS = {
     "steps, straight pass wrong": ("steps_when_straight_wrong", ".2f", 1),

@@ -15,9 +15,9 @@ from benchmarks.paper.tables import (
     Section,
     averaged,
     in_order,
-    spread,
     unfolded,
 )
+from train.analysis.seeds import spread
 from train.plots.cost_curves import HALTING
 
 Run = dict[str, Any]

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.paper.results import Records, frame, static_nets
+from train.analysis.seeds import spread
 
 # Heading → key of the rows, format, factor.
 Columns = Mapping[str, tuple[str, str, float]]
@@ -32,22 +33,6 @@ class Section:
     table: pd.DataFrame
     note: str = ""
     pictures: Sequence[str] = ()
-
-
-def spread(
-    values: Iterable[float | None], form: str = ".1f", factor: float = 100, deviation: bool = True
-) -> str:
-    """Mean ± sample standard deviation of the known values, "—" without any.
-
-    If some values are not known, the text says of how many the mean is.
-    """
-    given = np.array(list(values), float)
-    known = factor * given[~np.isnan(given)]
-    if not len(known):
-        return "—"
-    deviates = f" ± {known.std(ddof=1):{form}}" if deviation and len(known) > 1 else ""
-    some = f" ({len(known)} of {len(given)})" if len(known) < len(given) else ""
-    return f"{known.mean():{form}}{deviates}{some}"
 
 
 def per_layer(values: Iterable[Sequence[float]], form: str = ".0f", factor: float = 100) -> str:

@@ -10,8 +10,8 @@ import pandas as pd
 from benchmarks import train_step
 from benchmarks.paper.claims import OURS, PAPERS, Claim, Facts, TimedClaim
 from benchmarks.paper.results import Records, frame, static_nets
-from benchmarks.paper.tables import spread
 from benchmarks.support.timing import ratio
+from train.analysis.seeds import spread
 
 Timed = Sequence[dict[str, Any]]
 

@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.support.passes import Arm
-from dynalay_jax.adaptive import macs as cost
 from dynalay_jax.adaptive import routers
 from dynalay_jax.adaptive.inspect import call
+from dynalay_jax.adaptive.macs import spent
 from dynalay_jax.adaptive.model import DynaLay
 from train import state as state_lib
 from train.plots import cost_curves
@@ -106,7 +106,7 @@ def halted(
         going &= ~ends
         iterate = routers.as_mask(jnp.where(going, layer, 0), layers)
         state, sweep = call(task.model, variables, DynaLay.sweep, state, iterate)
-        macs += cost.spent(task.costs, iterate[None], sweep.steps[None])
+        macs += spent(task.costs, iterate[None], sweep.steps[None])
         answers.append(state.logits)
         iterated.append(iterate)
     answer = answers[-1]

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dynalay_jax.adaptive import macs as cost
 from dynalay_jax.adaptive import routers
 from dynalay_jax.adaptive.inspect import call
+from dynalay_jax.adaptive.macs import spent
 from dynalay_jax.adaptive.model import DynaLay
 from train import state as state_lib
 from train import step
@@ -97,7 +97,7 @@ def _passed(
     asked = jnp.float32(0)
     if decides:
         asked = 1.0 + jnp.sum(jnp.any(iterate[:-1], -1), axis=0).astype(jnp.float32)
-    macs = task.costs.straight + cost.spent(task.costs, iterate, trace.sweeps.steps, asked)
+    macs = task.costs.straight + spent(task.costs, iterate, trace.sweeps.steps, asked)
     return {"logits": logits, "macs": macs, "iterated": jnp.any(iterate, axis=0)}
 
 
@@ -146,8 +146,8 @@ def matched(
     budget, number = extra("agent").mean(), len(task.model.widths)
     one = np.mean([extra(f"layer {layer + 1}") for layer in range(number)])
     rate = float(np.interp(budget, [0.0, one, extra(ALL).mean()], [0.0, 1.0, number]))
-    spent = np.cumsum(extra(which)[np.argsort(sure, kind="stable")]) / len(sure)
-    bound = threshold(sure, int(np.searchsorted(spent, budget, side="right")) / len(sure))
+    paid = np.cumsum(extra(which)[np.argsort(sure, kind="stable")]) / len(sure)
+    bound = threshold(sure, int(np.searchsorted(paid, budget, side="right")) / len(sure))
     share = float(np.mean(sure < bound))  # less than that if several are equally sure
     drawn = functools.partial(routed, task, routers.Random)
     doubted = functools.partial(

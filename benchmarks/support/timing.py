@@ -151,5 +151,6 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """A table in Markdown; text cells are shown as they are."""
-    return table.to_markdown(index=False, tablefmt="github", disable_numparse=True)
+    """A table in Markdown; text cells are shown as they are, and a deviation is not wrapped."""
+    text = table.to_markdown(index=False, tablefmt="github", disable_numparse=True)
+    return text.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")

@@ -86,25 +86,29 @@ def _setting(config: dict) -> dict:
 
 
 def mean(
-    summaries: Sequence[dict[str, Any]],
-    key: str,
-    form: str = ".1f",
-    factor: float = 100,
+    summaries: Sequence[dict[str, Any]], key: str, form: str = ".1f", factor: float = 100
 ) -> str:
-    """Mean ± sample standard deviation over the summaries that have a value; "—" if none has.
+    """The `spread` of a key of the summaries."""
+    return spread([summary.get(key) for summary in summaries], form, factor)
 
-    If some have none, the text ends with their numbers, as "(2 of 3)".
+
+def spread(
+    values: Iterable[float | None], form: str = ".1f", factor: float = 100, deviation: bool = True
+) -> str:
+    """Mean ± sample standard deviation of the values that are known; "—" if none is.
+
+    If some are None or NaN, the text ends with how many are known, as "(2 of 3)".
 
     Args:
-        summaries: of the runs.
-        key: of the value.
+        values: of the runs.
         form: format of the numbers.
         factor: of the numbers; 100 for per cent.
+        deviation: whether the deviation is shown.
     """
-    values = [summary.get(key) for summary in summaries]
-    known = factor * np.array([value for value in values if value is not None])
+    given = np.array(list(values), float)
+    known = factor * given[~np.isnan(given)]
     if not len(known):
         return "—"
-    deviation = f" ± {known.std(ddof=1):{form}}" if len(known) > 1 else ""
-    some = f" ({len(known)} of {len(values)})" if len(known) < len(values) else ""
-    return f"{known.mean():{form}}{deviation}{some}"
+    deviates = f" ± {known.std(ddof=1):{form}}" if deviation and len(known) > 1 else ""
+    some = f" ({len(known)} of {len(given)})" if len(known) < len(given) else ""
+    return f"{known.mean():{form}}{deviates}{some}"

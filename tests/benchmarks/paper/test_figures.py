@@ -1,4 +1,4 @@
-"""Pictures of several runs: a point or a line for every seed, none where a part is missing."""
+"""Pictures of several runs: a line for every seed, a point for every static net."""
 
 import numpy as np
 import pandas as pd
@@ -7,17 +7,6 @@ from sample_records import SUMMARY, lines, write
 from benchmarks.paper import figures
 from benchmarks.paper.results import frame
 from train.analysis.seeds import Group
-
-
-def test_models_are_points_and_means_by_layers():
-    alone, shared = {0: [0.8, 0.9], 1: [], 2: [0.95]}, {0: [0.7], 1: [0.75], 2: [0.9]}
-    figure = figures.models("digits", alone, shared)
-    found = lines(figure)
-    np.testing.assert_allclose(found["trained on this route alone"][:, 1], [0.85, 0.95])
-    np.testing.assert_allclose(found["DynaLay's weights on this route"][:, 1], [0.7, 0.75, 0.9])
-    sizes = [len(line.get_ydata()) for line in figure.axes[0].lines]
-    assert sizes == [2, 1, 2, 1, 1, 1, 3]
-    assert figures.models("digits", {0: []}, shared) is None
 
 
 def test_schedules_have_a_line_a_seed(tmp_path):

@@ -41,4 +41,5 @@ def test_means_say_what_they_are_of():
     assert seeds.mean(values[:1], "a") == "92.0"
     assert seeds.mean(values[:2], "a") == "94.0 ± 2.8"
     assert seeds.mean(values, "a", ".2f", 1) == "0.94 ± 0.03 (2 of 4)"
-    assert seeds.mean(values[2:], "a") == "—"
+    assert seeds.mean(values[2:], "a") == seeds.spread([]) == "—"
+    assert seeds.spread([0.92, 0.96, float("nan")], deviation=False) == "94.0 (2 of 3)"
