@@ -48,10 +48,10 @@ def test_most_seeds_win_and_of_equally_many_the_newest(record):
 
 
 def test_a_lesser_record_stays_for_a_study_that_no_better_one_has(record):
-    (studied,), (better,) = record(({}, {"fixed_points": {}})), record({}, {})
+    (studied,), (better,) = record(({}, {"fixed_points": {}}), {}), record({}, {}, {})
     records = {"scales": results.ranked([studied, better])}
     assert records["scales"] == [better, studied]
-    assert len(results.frame(records)) == 2
+    assert len(results.frame(records)) == 3
     assert len(results.frame(records, "fixed_points")) == 1
     assert results.frame(records, "corruption").empty
 

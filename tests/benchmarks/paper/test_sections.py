@@ -41,13 +41,16 @@ def test_layers_alone_are_beside_what_the_agent_iterates(record):
 
 def test_static_nets_have_their_times(record):
     static = {"router": "none", "parameters": 1500, "mean_macs": 1e6}
-    records = {"digits": record({}, {}), "digits_model_0": record(static), "mazes": record({})}
+    records = {"digits": record({}, {}), "digits_model_0": record(static), "parity": record({})}
+    records |= {"mazes": record({}), "mazes_loose": record({"mean_macs": 1e5})}
     times = {"agent": 0.25, "none: straight pass alone": 0.5, "random": 1.0}
     timed = [{"router": name, "median_ms": ms} for name, ms in times.items()]
     found = rows(sections.sections(records, [{"config": "digits", "rows": timed}])["static"])
     assert found == [
         ["digits_model_0", "1", "93.0", "1.5", "1.000", "500"],
         ["digits", "2", "93.0 ± 0.0", "—", "2.000", "250"],
+        ["mazes_loose", "1", "93.0", "—", "0.100", "—"],
+        ["mazes", "1", "93.0", "—", "2.000", "—"],
     ]
 
 

@@ -28,13 +28,13 @@ def test_calibrated_settings_and_how_often_there_was_none(studied):
         "risk": 0.02, "delta": 0.1, "choice": {"router": router}, "test": test | {"cost": cost},
     }  # fmt: skip
     records = studied(
-        {"calibrate_agent": of("agent", 2.0), "calibrate_confidence": of("confidence", 1.0)},
+        {"calibrate_agent": of("all", 2.0), "calibrate_confidence": of("confidence", 1.0)},
         {"calibrate_agent": of("all", 4.0)},
         {},
     )
     assert rows(study_sections.calibrate(records)) == [
         ["scales", "agent", "2, 0.1", "2", "3.00 ± 1.41", "8.00 ± 0.00", "90.0 ± 0.0",
-         "1.50 ± 0.00", 1],
+         "1.50 ± 0.00", 2],
         ["scales", "confidence", "2, 0.1", "1", "1.00", "8.00", "90.0", "1.50", 0],
     ]  # fmt: skip
 

@@ -141,13 +141,16 @@ def test_static_nets_are_compared_on_the_largest_common_data(look):
         rows = [{"value": v, f"{tested}_accuracy": a} for v, a in accuracies.items()]
         return [(changes, {"extrapolate_side": {"trained": 5, "rows": rows}})]
 
-    own = run("agent", {5: 0.9, 10: 0.8, 12: 0.75})
+    own = run("agent", {5: 0.9, 8: 0.85, 10: 0.8, 12: 0.75})
     found = lambda accuracies: look(
         f"{STATIC}, on larger test data than in training",
         mazes=own,
         mazes_residual_4x=run("straight", accuracies, router="none"),
     )
-    assert found({10: 0.7, 5: 1.0})["measured"] == "mazes (n = 1): agent 80.0 %, static net 70.0 %"
+    assert (
+        found({8: 0.9, 10: 0.7, 5: 1.0})["measured"]
+        == "mazes (n = 1): agent 80.0 %, static net 70.0 %"
+    )
     assert found({10: 0.7, 5: 1.0})["verdict"] == "holds in 1 of 1 runs"
     assert found({4: 1.0, 5: 1.0})["verdict"] == "not run"
 
@@ -220,7 +223,8 @@ def test_times_are_of_the_record():
 
 def test_noisy_times_leave_it_undecided():
     """Seven rounds, in some of which it takes as long as the plain CNN, in others twice as long."""
-    ours = np.zeros(7), [1, 2, 1, 1.6, 2, 1, 2]
+    ours = np.zeros(7), [1, 2, 1, 1.4, 2, 1, 2]
     record = training_record(**{"DynaLay, main": ours, "plain CNN": (np.zeros(7), np.ones(7))})
     found = ledger({}, [record])
-    assert found[TIMES[0]]["verdict"] == "holds in 0 of 1 ratios, undecided in 1"
+    for claim in (TIMES[0], TIMES[2]):
+        assert found[claim]["verdict"] == "holds in 0 of 1 ratios, undecided in 1"
