@@ -3,8 +3,11 @@
 import importlib.util
 from typing import Any
 
+from etils import epath
 import ml_collections
 import numpy as np
+import requests
+import tensorflow_datasets as tfds
 
 from train.data.types import Parts, Split, hold_out
 from train.errors import UserError
@@ -23,9 +26,6 @@ def load(config: ml_collections.ConfigDict) -> Parts:
 
 def prepared_builder(name: str, data_dir: str) -> Any:
     """The TFDS builder of a data set as ArrayRecord, downloaded if it is not there."""
-    from etils import epath
-    import tensorflow_datasets as tfds
-
     if data_dir and not epath.Path(data_dir).expanduser().is_dir():
         raise UserError(
             f"config.data.data_dir: expected a folder of TFDS data sets, but {data_dir!r} does not "
@@ -72,8 +72,7 @@ def _prepare(builder: Any) -> None:
 
 
 def _answers(url: str) -> bool:
-    import requests  # TFDS downloads with it, so proxies and certificates are the same
-
+    # TFDS downloads with requests, so proxies and certificates are the same.
     try:
         requests.head(url, timeout=_PROBE_TIMEOUT)
     except requests.RequestException:
