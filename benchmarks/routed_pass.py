@@ -112,7 +112,7 @@ def static_arm(workdir: Path, like: Run) -> tuple[str, Arm]:
     Raises:
         UserError: the run is not a variant's, its router is not "none", or its data differ.
     """
-    run = Run.reopen(trained_config(workdir), workdir)
+    run = Run.to_evaluate(trained_config(workdir), workdir)
     same = np.array_equal(run.dataset.test.images, like.dataset.test.images)
     if run.config.router != "none" or not same:
         raise UserError(

@@ -19,14 +19,13 @@ import jax
 import ml_collections
 import numpy as np
 
-from train import evaluate
 from train.analysis.summary import analyse
 from train.checkpoint import Checkpoints
 from train.cli import Interrupted, Stop
 from train.console import Progress, human, percent, print_table
 from train.data import batches
 from train.errors import UserError
-from train.evaluate import Evaluator, Report
+from train.evaluate import Evaluator, Report, reports
 from train.metrics import MetricWriter
 from train.parallel import Resident, measured, replicate, train_steps, unreplicate
 from train.plots.run import draw
@@ -47,9 +46,9 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str | Path) -
         workdir: folder of this run alone; gets config, metrics, checkpoints, figures and records.
 
     Returns:
-        The summary: see `analysis.summary.analyse`; `parameters` of the main model, `mean_macs` an
-        example, `params_sha256`, `train_seconds`, and `starts`: versions and machine of each start
-        that these differ in.
+        The summary: see `analysis.summary.analyse`; `router`, `price`, `seed` and `data` of the
+        run; `parameters` of the main model, `mean_macs` an example, `steps`, `params_sha256`,
+        `train_seconds`, and `starts`: versions and machine of each start, without repetition.
 
     Raises:
         UserError: something the user can cure.
@@ -95,23 +94,26 @@ def _train_phase(
     stop: Stop,
 ) -> TrainState:
     """Takes the steps `first` … of a phase; returns the state at its end."""
-    train, per_call = run.config.train, run.config.train.steps_per_call
-    call = train_steps(run.task, run.transforms, phase)
-    every = max(1, round(run.config.eval_every * (data.count // train.batch_size) / per_call))
-    waiting: tuple[int, list[PyTree]] | None = None
+    settings, per_call = run.config.train, run.config.train.steps_per_call
+    run_steps = train_steps(run.task, run.transforms, phase)
+    steps_between = run.config.eval_every * (data.count // settings.batch_size)
+    calls_between_evaluations = max(1, round(steps_between / per_call))
+    unread: tuple[int, list[PyTree]] | None = None
     for step in range(first, phase.last, per_call):
-        order = batches.batch_indices(data.count, train.batch_size, run.config.seed, step, per_call)
-        state, metrics = call(state, data, order)
+        indices = batches.batch_indices(
+            data.count, settings.batch_size, run.config.seed, step, per_call
+        )
+        state, metrics = run_steps(state, data, indices)
         # The metrics of the call before are read only now, so that the devices never wait for us.
-        recorder.record(phase, waiting)
+        recorder.record(phase, unread)
         after = step + per_call
-        waiting = (after, metrics)
-        ends, evaluates = after == phase.last, after // per_call % every == 0
+        unread = (after, metrics)
+        evaluation_due = after == phase.last or after // per_call % calls_between_evaluations == 0
         stopped_by = stop.by
-        if ends or evaluates or stopped_by:
-            recorder.record(phase, waiting)
-            waiting = None
-            recorder.save(after, phase, state, evaluates or ends)
+        if evaluation_due or stopped_by:
+            recorder.record(phase, unread)
+            unread = None
+            recorder.save(after, phase, state, evaluation_due)
         if stopped_by:
             raise Interrupted(
                 stopped_by, f" at step {after}; saved. The same command goes on from there."
@@ -119,10 +121,10 @@ def _train_phase(
     return state
 
 
-def _finish(run: Run, state: Any, training: dict[str, Any]) -> dict[str, Any]:
+def _finish(run: Run, state: TrainState, training: dict[str, Any]) -> dict[str, Any]:
     """Evaluates on the test split; writes summary and records (JSON) and the figures."""
     params = unreplicate(state.evaluated)
-    report = evaluate.reports(run.evaluate, state.evaluated, run.config.price)
+    report = reports(run.evaluate, state.evaluated, run.config.price)
     summary, records = analyse(report, run)
     summary |= {
         "router": run.config.router,
@@ -155,7 +157,7 @@ def _print_summary(summary: dict[str, Any], run: Run) -> None:
             ("all layers", "all_layers", summary["all_layers_cost"]),
         )
     ]
-    title = f"Test set of {summary['test_examples']}; cost beyond the straight pass, in multiples"
+    title = f"Test set of {summary['test_examples']}; cost in straight passes, beyond the first"
     print_table(title, ["router", "accuracy", "mean cost"], rows)
     steps = [summary["steps_when_straight_wrong"], summary["steps_when_straight_right"]]
     shown = ["—" if s is None else f"{s:.2f}" for s in steps]
@@ -178,9 +180,9 @@ def evaluate_only(config: ml_collections.ConfigDict, workdir: str | Path) -> dic
         UserError: there is no checkpoint, or no such router.
     """
     workdir = Path(workdir)
-    run = Run.reopen(config, workdir)
+    run = Run.to_evaluate(config, workdir)
     step, params = run.restored()
-    run.evaluate(params, "test", config.router)  # compiles
+    run.evaluate(params, "test", config.router)  # compiles: the second call alone is timed
     report = run.evaluate(params, "test", config.router)
     result = {
         "router": config.router,
@@ -201,7 +203,7 @@ def evaluate_only(config: ml_collections.ConfigDict, workdir: str | Path) -> dic
 
 
 class Clock:
-    """Seconds spent training, evaluation left out, over all restarts."""
+    """Seconds of training over all restarts, without evaluating and saving."""
 
     def __init__(self, before: float) -> None:
         self._before, self._start = before, time.monotonic()
@@ -228,56 +230,64 @@ class Recorder:
     progress: Progress
     clock: Clock
 
-    def record(self, phase: Phase, waiting: tuple[int, list[PyTree]] | None) -> None:
-        """Means over a call's steps, to file and screen; raises if they are not finite."""
-        if waiting is None:
+    def record(self, phase: Phase, unread: tuple[int, list[PyTree]] | None) -> None:
+        """Writes and shows the means of a call.
+
+        Args:
+            phase: of the call.
+            unread: the step after the call, and its metrics on the devices; None if there are none.
+
+        Raises:
+            UserError: the loss or its gradient is not finite; names the first such step.
+        """
+        if unread is None:
             return
-        last, metrics = waiting
+        last, metrics = unread
         each = measured(metrics)
         finite = np.isfinite(each["loss"]) & np.isfinite(each["gradient_norm"])
         if not finite.all():
             step = last - len(finite) + int(np.argmin(finite)) + 1
-            raise self._broken("loss or its gradient", step)
+            raise self._not_finite("loss or its gradient", step)
         means = {key: float(np.mean(value)) for key, value in each.items()}
         self.writer.write(last, "train", {**means, "phase": phase.name})
         self.progress.update(last, phase.name, means)
 
-    def save(self, step: int, phase: Phase, state: Any, evaluates: bool) -> None:
-        """Evaluates on the validation split if asked, and saves a checkpoint."""
+    def save(self, step: int, phase: Phase, state: TrainState, evaluation_due: bool) -> None:
+        """Evaluates on the validation split if an evaluation is due, and saves a checkpoint."""
         seconds, accuracy = self.clock.seconds, None
         with self.progress.paused(), self.clock.paused():
-            if evaluates:
+            if evaluation_due:
                 accuracy = self._validate(step, phase, state)
             host = unreplicate(state)
             self.checkpoints.save(step, host, {"train_seconds": seconds}, accuracy)
 
-    def _validate(self, step: int, phase: Phase, state: Any) -> float | None:
+    def _validate(self, step: int, phase: Phase, state: TrainState) -> float | None:
         report = lambda router: self.evaluate(state.evaluated, "validation", router)
         name = self.task.config.router  # the agent, or the route of a variant without one
-        agent, straight, everything = map(report, (name, "none", "all"))
+        own, straight, all_layers = map(report, (name, "none", "all"))
         values = {
-            f"{name}_accuracy": agent.accuracy,
+            f"{name}_accuracy": own.accuracy,
             "straight_accuracy": straight.accuracy,
-            "all_layers_accuracy": everything.accuracy,
-            "loss": agent.loss,
-            "mean_cost": agent.mean_cost,
-            "all_layers_cost": everything.mean_cost,
-            **{f"action_{i}": share for i, share in enumerate(agent.actions)},
+            "all_layers_accuracy": all_layers.accuracy,
+            "loss": own.loss,
+            "mean_cost": own.mean_cost,
+            "all_layers_cost": all_layers.mean_cost,
+            **{f"action_{i}": share for i, share in enumerate(own.actions)},
         }
         self.writer.write(step, "validation", {**values, "phase": phase.name})
-        if not np.isfinite([agent.loss, straight.loss, everything.loss]).all():
-            # The update after the last loss that was looked at did it; nothing is saved of it.
-            raise self._broken("validation loss", step)
+        if not np.isfinite([own.loss, straight.loss, all_layers.loss]).all():
+            # The training loss was still finite: the last update broke the parameters.
+            raise self._not_finite("validation loss", step)
         self.progress.message(
-            f"step {step}: validation accuracy {percent(agent.accuracy)} at cost "
-            f"{agent.mean_cost:.2f} (straight {percent(straight.accuracy)} at 0, all layers "
-            f"{percent(everything.accuracy)} at {everything.mean_cost:.2f})"
+            f"step {step}: validation accuracy {percent(own.accuracy)} at cost "
+            f"{own.mean_cost:.2f} (straight {percent(straight.accuracy)} at 0, all layers "
+            f"{percent(all_layers.accuracy)} at {all_layers.mean_cost:.2f})"
         )
-        self._warn_if_collapsed(agent, straight, everything, phase)
+        self._warn_if_collapsed(own, straight, all_layers, phase)
         # Before the agent is trained, no checkpoint can be the best.
-        return agent.accuracy if name != "agent" or "agent" in phase.trains else None
+        return own.accuracy if name != "agent" or phase.trains_agent else None
 
-    def _broken(self, what: str, step: int) -> UserError:
+    def _not_finite(self, what: str, step: int) -> UserError:
         return UserError(
             f"The {what} is not finite at step {step}; last good checkpoint: "
             f"{self.checkpoints.newest() or 'none was saved'}. Try a lower "
@@ -285,13 +295,13 @@ class Recorder:
         )
 
     def _warn_if_collapsed(
-        self, agent: Report, straight: Report, everything: Report, phase: Phase
+        self, agent: Report, straight: Report, all_layers: Report, phase: Phase
     ) -> None:
-        """One action for nearly all, though some samples would be right under another."""
+        """Warns if nearly all samples take one route although others would be right for more."""
         most = max(range(len(agent.actions)), key=lambda i: agent.actions[i])
-        other = straight.each["correct"] | everything.each["correct"]
+        other = straight.each["correct"] | all_layers.each["correct"]
         missed = np.mean(other & ~agent.each["correct"])
-        if "agent" in phase.trains and agent.actions[most] > 0.98 and missed > 0.02:
+        if phase.trains_agent and agent.actions[most] > 0.98 and missed > 0.02:
             self.progress.message(
                 f"Warning: the agent takes action {most} for {percent(agent.actions[most])} of the "
                 f"validation examples, but {percent(float(missed))} would be right otherwise; try "

@@ -1,4 +1,7 @@
-"""A run: its config, data, model and optimisers, built from nothing or reopened from a workdir."""
+"""A run: its config, data, model and optimisers, built anew or reopened from a workdir.
+
+`train.loop` trains and evaluates a run; studies and benchmarks reopen a finished one.
+"""
 
 from collections.abc import Mapping
 import contextlib
@@ -9,12 +12,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import ml_collections
+import optax
 
 from configs._groups import ADJOINTS, DTYPES, SOLVERS
 from dynalay_jax.adaptive import inspect, objective, routers
-from dynalay_jax.adaptive import model as model_lib
-from train import evaluate, schedule
-from train import state as state_lib
+from dynalay_jax.adaptive.model import DynaLay
+from train import schedule
 from train import workdir as workdirs
 from train.checkpoint import Checkpoints
 from train.config import check
@@ -22,7 +25,9 @@ from train.console import human, print_table
 from train.data import loading
 from train.data.types import Dataset
 from train.errors import UserError
+from train.evaluate import Evaluator
 from train.parallel import replicate
+from train.state import TrainState, create, optimizers, split
 from train.step import Task
 
 PyTree = Any
@@ -36,8 +41,8 @@ class Run:
     workdir: Path
     dataset: Dataset
     task: Task
-    transforms: dict[str, Any]
-    evaluate: evaluate.Evaluator
+    transforms: dict[str, optax.GradientTransformation]
+    evaluate: Evaluator
 
     @classmethod
     def prepare(cls, config: ml_collections.ConfigDict, workdir: Path) -> "Run":
@@ -46,8 +51,8 @@ class Run:
         return cls._of(frozen, workdir, loading.load(frozen.data))
 
     @classmethod
-    def reopen(cls, config: ml_collections.ConfigDict, workdir: Path) -> "Run":
-        """A run to evaluate. The fields of `data.TEST_FIELDS` may differ from the training's."""
+    def to_evaluate(cls, config: ml_collections.ConfigDict, workdir: Path) -> "Run":
+        """A run to evaluate. The fields of `loading.TEST_FIELDS` may differ from the training's."""
         frozen = check(config, jax.local_device_count())
         if not (workdir / "data.json").exists():
             raise _untrained(workdir)
@@ -60,16 +65,16 @@ class Run:
     @classmethod
     def _of(cls, config: ml_collections.FrozenConfigDict, workdir: Path, dataset: Dataset) -> "Run":
         task = build_task(config, dataset)
-        transforms = state_lib.optimizers(config, list(task.phases))
-        return cls(config, workdir, dataset, task, transforms, evaluate.Evaluator(task, dataset))
+        transforms = optimizers(config, list(task.phases))
+        return cls(config, workdir, dataset, task, transforms, Evaluator(task, dataset))
 
-    def initial(self) -> state_lib.TrainState:
+    def initial(self) -> TrainState:
         """The state before the first step."""
         shape = self.dataset.train.images.shape[1:]
         variables = inspect.init(self.task.model, jax.random.key(self.config.seed), shape)
-        return state_lib.create(variables, self.transforms, bool(self.config.train.ema))
+        return create(variables, self.transforms, bool(self.config.train.ema))
 
-    def template(self) -> state_lib.TrainState:
+    def template(self) -> TrainState:
         """Shapes and dtypes of the state."""
         return jax.eval_shape(self.initial)
 
@@ -109,9 +114,7 @@ def build_task(config: ml_collections.FrozenConfigDict, dataset: Dataset) -> Tas
     for name, known in (("dtype", DTYPES), ("adjoint", ADJOINTS), ("solver", SOLVERS)):
         fields[name] = known[fields[name]]
     try:
-        model = model_lib.DynaLay(
-            classes=len(dataset.classes), vocabulary=dataset.vocabulary, **fields
-        )
+        model = DynaLay(classes=len(dataset.classes), vocabulary=dataset.vocabulary, **fields)
         shape = dataset.train.images.shape[1:]
         costs = inspect.costs(model, shape)
         _trace(model, (config.train.batch_size // jax.local_device_count(), *shape))
@@ -120,7 +123,7 @@ def build_task(config: ml_collections.FrozenConfigDict, dataset: Dataset) -> Tas
     return Task(model, settings, costs, dataset.mean, dataset.std, config, tuple(plan))
 
 
-def _trace(model: model_lib.DynaLay, shape: tuple[int, ...]) -> None:
+def _trace(model: DynaLay, shape: tuple[int, ...]) -> None:
     """Traces a routed pass: settings that do not fit together raise now, not in training."""
     params = inspect.shapes(model, shape[1:])
     key, x = jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32)
@@ -131,7 +134,7 @@ def _trace(model: model_lib.DynaLay, shape: tuple[int, ...]) -> None:
 def describe(task: Task, dataset: Dataset) -> None:
     """Prints the data, the plan and a table of the model's parts with parameters and MACs."""
     shape = dataset.train.images.shape[1:]
-    params = state_lib.split(inspect.shapes(task.model, shape))
+    params = split(inspect.shapes(task.model, shape))
     size = lambda tree: human(sum(leaf.size for leaf in jax.tree.leaves(tree)))
     main, costs = params["main"], task.costs
     rows = [["stem", size(main.get("first", {})), human(costs.stem), ""]]
@@ -177,8 +180,8 @@ def reopen(
     config.update_from_flattened_dict(dict(changes))
     if data_dir is not None:
         config.data.data_dir = data_dir
-    run = Run.reopen(config, Path(workdir))
-    trained = "agent" in run.task.phases[-1].trains
-    if not (trained if config.router == "agent" else without_agent):
+    run = Run.to_evaluate(config, Path(workdir))
+    has_agent = config.router == "agent" and run.task.phases[-1].trains_agent
+    if not has_agent and not (without_agent and config.router != "agent"):
         raise UserError(f"{workdir}: expected a run with an agent, got a variant without one.")
     return run

@@ -32,6 +32,14 @@ class Phase:
         """The networks that this phase changes."""
         return TRAINS[self.name]
 
+    @property
+    def trains_main(self) -> bool:
+        return "main" in self.trains
+
+    @property
+    def trains_agent(self) -> bool:
+        return "agent" in self.trains
+
 
 def plan(config: ml_collections.ConfigDict, examples: int) -> list[Phase]:
     """Phases of a run, in order. Those with 0 epochs are left out.

@@ -14,10 +14,9 @@ from dynalay_jax.adaptive import macs, objective, routers
 from dynalay_jax.adaptive.inspect import call, probes
 from dynalay_jax.adaptive.model import DynaLay
 from dynalay_jax.solve.solution import Stats, Status
-from train import state as state_lib
 from train.data.augment import augment
 from train.schedule import Phase
-from train.state import TrainState
+from train.state import TrainState, join
 
 PyTree = Any
 AXIS = "devices"
@@ -75,12 +74,13 @@ def train_step(
     augment_key, loss_key = jax.random.split(key)
     x = augment(augment_key, task.normalise(images), task.config.augment)
     loss = functools.partial(phase_loss, task, phase)
-    probe = probes(trained_model(task, phase), len(labels)) if "main" in phase.trains else None
+    probe = probes(trained_model(task, phase), len(labels)) if phase.trains_main else None
     (_, metrics), (grads, backward) = jax.value_and_grad(loss, (0, 1), has_aux=True)(
         state.params, probe, x, labels, loss_key, state.step
     )
     if backward is not None:
-        # Such samples contributed the Jacobian-free gradient instead.
+        # The gradient of `probe` is the account of the backward solves, see `backward_probe`.
+        # Samples whose backward solve failed used the Jacobian-free gradient.
         solved = backward.status != Status.SKIPPED
         failed = jnp.sum(solved & (backward.status != Status.CONVERGED))
         metrics["backward_unconverged"] = failed / jnp.maximum(jnp.sum(solved), 1)
@@ -103,8 +103,8 @@ def train_step(
 
 
 def trained_model(task: Task, phase: Phase) -> DynaLay:
-    """Without an agent nobody looks at what came of the first round."""
-    return task.model if "agent" in phase.trains else task.model.clone(rounds=1)
+    """The model with one round if the phase does not train the agent, which alone uses more."""
+    return task.model if phase.trains_agent else task.model.clone(rounds=1)
 
 
 def phase_loss(
@@ -119,21 +119,20 @@ def phase_loss(
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Eq. 3 for the networks that the phase trains: scalar loss, and a dict of scalar means.
 
-    Arguments are as in `train_step`; x is the augmented images, probe is of `model.probes`.
+    Arguments are as in `train_step`; x is the augmented images, probe is of `probes`.
     """
-    settings, train = task.objective, task.config.train
+    train = task.config.train
     price_key, main_key, agent_key = jax.random.split(key, 3)
     low, high = task.config.price_range
     draw = jax.random.uniform(price_key, labels.shape, jnp.float32, np.log(low), np.log(high))
     price = jnp.exp(draw)
-    variables = state_lib.join(params)
+    variables = join(params)
     loss, metrics = jnp.float32(0), dict[str, jax.Array]()
-    if "agent" in phase.trains:
-        explore = exploration(task, step)
-    if "main" in phase.trains:
+    explore = exploration(task, step) if phase.trains_agent else {}
+    if phase.trains_main:
         shares = train.straight, train.everything, train.everything_layers
         router: routers.Router = routers.Warmup(*shares)
-        if "agent" in phase.trains:
+        if phase.trains_agent:
             router = routers.Mixture(train.exploring, router, routers.Agent(explore["epsilon"]))
         loss, metrics = objective.main_loss(
             trained_model(task, phase),
@@ -147,8 +146,8 @@ def phase_loss(
             train.smoothing,
             probe,
         )
-    if "agent" in phase.trains:
-        some = max(1, round(settings.fraction * labels.shape[0]))
+    if phase.trains_agent:
+        some = max(1, round(task.objective.fraction * labels.shape[0]))
         agent_loss, agent_metrics = objective.agent_loss(
             task.model,
             variables,
@@ -156,7 +155,7 @@ def phase_loss(
             labels[:some],
             price[:some],
             agent_key,
-            settings,
+            task.objective,
             task.costs,
             **explore,
         )
@@ -165,9 +164,9 @@ def phase_loss(
 
 
 def exploration(task: Task, step: jax.Array) -> dict[str, jax.Array]:
-    """At this step: `epsilon` and `entropy` bonus, falling linearly; `floor`, ending."""
+    """`epsilon` and `entropy` bonus, which fall linearly; `floor`, which is 0 after the fall."""
     settings = task.config.exploration
-    agent_phases = [phase for phase in task.phases if "agent" in phase.trains]
+    agent_phases = [phase for phase in task.phases if phase.trains_agent]
     first, last = agent_phases[0].first, agent_phases[-1].last
     over = (step - first).astype(jnp.float32) / (settings.share * (last - first))
     left = 1 - jnp.clip(over, 0.0, 1.0)
@@ -196,10 +195,10 @@ def evaluation_step(
         int32 (rounds in which the agent was asked), `residual` float32 (worst of the solves, NaN
         if none), `converged` bool (all solves), `confidence` and `straight_confidence` float32
         (largest class probability, in the end and of the straight pass), and bool [b, L] `iterated`
-        (in any round) and `standing` (and not lost since, as a solve is when a layer below is
-        iterated in a later round).
+        (in any round) and `standing` (the solve holds at the end: iterating a lower layer in a
+        later round undoes it).
     """
-    variables = state_lib.join(params)
+    variables = join(params)
     logits, trace = call(
         task.model, variables, DynaLay.__call__, task.normalise(images), router, price, key
     )
@@ -214,7 +213,7 @@ def evaluation_step(
         "steps": jnp.sum(jnp.where(iterated, sweeps.steps, 0), axis=(0, 2)),
         "decisions": asked.astype(jnp.int32),
         "residual": jnp.where(worst < 0, jnp.nan, worst),
-        "converged": jnp.all(~iterated | (sweeps.status == 0), axis=(0, 2)),
+        "converged": jnp.all(~iterated | (sweeps.status == Status.CONVERGED), axis=(0, 2)),
         "confidence": jnp.max(jax.nn.softmax(logits), axis=-1),
         "straight_confidence": jnp.max(jax.nn.softmax(trace.straight_logits), axis=-1),
         "iterated": jnp.any(iterated, axis=0),

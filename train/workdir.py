@@ -1,4 +1,4 @@
-"""The files of a run: its folder is read and written here alone.
+"""The records of a run: JSON files in its folder, read and written here alone.
 
 A run's folder holds `config.json`, `versions.json` and `data.json`, which say what the run is;
 `metrics.jsonl` (see `train.metrics`) and `checkpoints/` (see `train.checkpoint`); and a record
@@ -35,7 +35,7 @@ def claim(
 ) -> list[dict[str, Any]]:
     """Makes the folder this run's: writes what the run is, or refuses the folder of another run.
 
-    Measurements made under another router or other prices are removed.
+    Measurements are removed if a field of `FREE` has changed since.
 
     Returns:
         Content of versions.json: `versions()` of each start of the run, without repetition.

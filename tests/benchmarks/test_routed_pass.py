@@ -96,7 +96,7 @@ def test_static_nets_are_arms_of_their_own_weights(static):
     assert name == arm.kind == "wide_2x"
     images = run.dataset.test.images
     out = jax.jit(arm.program)(arm.params, images, jax.random.key(0))
-    own = Run.reopen(tiny(router="none", **SMALL), static)
+    own = Run.to_evaluate(tiny(router="none", **SMALL), static)
     expected = own.evaluate(own.restored()[1], "test")
     right = out["logits"].argmax(-1) == run.dataset.test.labels
     assert np.mean(right) == pytest.approx(expected.accuracy, abs=0.004)  # rounding

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("flax_promotion")
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, flax_promotion):
     config = tiny(**{"data.validation": 500})
-    return Run.reopen(config, begun(config, tmp_path_factory.mktemp("run")))
+    return Run.to_evaluate(config, begun(config, tmp_path_factory.mktemp("run")))
 
 
 def test_without_a_comparison_there_are_none(tmp_path):
