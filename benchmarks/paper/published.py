@@ -125,7 +125,7 @@ def _selection(agents: pd.DataFrame) -> Section:
         table,
         "Of the test samples, at the config's price. With two rounds some samples iterate two "
         "layers and count for both. The pictures show the training of the first seed.",
-        ("loss", "selection"),
+        ("loss", "accuracy", "selection"),
     )
 
 

@@ -160,7 +160,7 @@ def _thinking(agents: pd.DataFrame) -> Section:
         averaged(agents, ["name"], columns),
         "Rescued: only the agent's route is right. Overthought: only the straight pass is right. "
         "Spearman: correlation of the steps with the task's own measure of difficulty.",
-        ("difficulty",),
+        ("difficulty", "residuals"),
     )
 
 

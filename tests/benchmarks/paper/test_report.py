@@ -67,6 +67,6 @@ def test_questions_have_tables(text):
 def test_pictures_stand_with_their_questions(text):
     shown = re.findall(r'src="images/connectivity_(\w+).png"', text)
     assert sorted(shown) == [
-        "gallery", "loss", "price_actions", "price_curve", "reward", "selection",
-        "times", "warmup",
+        "accuracy", "gallery", "loss", "price_actions", "price_curve", "residuals", "reward",
+        "selection", "times", "warmup",
     ]  # fmt: skip
