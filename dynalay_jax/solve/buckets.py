@@ -95,15 +95,10 @@ def update(
 def _switch(
     branches: Sequence[Callable], level: jax.Array, fixed: tuple, operands: tuple
 ) -> PyTree:
-    """`lax.switch` whose backward pass recomputes the branch taken.
+    """`lax.switch` over functions of (fixed, *operands), whose backward pass recomputes the branch.
 
-    JAX's own lets every branch store what the gradients of all branches need, mostly zeros.
-
-    Args:
-        branches: functions of (fixed, *operands).
-        level: the branch to take.
-        fixed: inputs without derivative.
-        operands: inputs with derivative, in reverse mode only.
+    JAX's own lets every branch store what the gradients of all branches need, mostly zeros. Only
+    `operands` have derivatives, in reverse mode.
     """
 
     @jax.custom_vjp

@@ -12,7 +12,7 @@ from dynalay_jax.solve import validate
 from dynalay_jax.solve.closure import Converted, inner_jaxprs
 
 PyTree = Any
-# At most so many arrays are inferred: each of them doubles the number of traces.
+# Limit on the arrays to infer: each of them doubles the number of traces.
 _MOST_INFERRED = 4
 _CURE = "Set compact=Compaction(arg_axes=(...)), with 0 or None for each argument."
 
@@ -155,7 +155,7 @@ def _runs_on_bucket(f: Callable, z: PyTree, args: tuple, flags: PyTree, bucket: 
     return True
 
 
-# Primitives that make values from a shape alone: other values in a bucket.
+# Primitives that make values from a shape: the values in a bucket differ.
 _RANDOM = {"random_bits", "random_split", "rng_bit_generator", "rng_uniform"}
 
 

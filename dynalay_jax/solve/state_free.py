@@ -20,15 +20,9 @@ PyTree = Any
 def solve(
     problem: Problem, z0: PyTree, operands: Operands, probe: Stats | None, forward_mode: bool
 ) -> Solution:
-    """The solution of a problem with `reads_state` False.
+    """The solution of a problem with `reads_state` False; arguments as in `Adjoint.solve`.
 
-    Args:
-        problem, operands, probe: as in `Adjoint.solve`.
-        z0: start, canonical; the value of skipped lanes.
-        forward_mode: whether to allow forward-mode derivatives, which need the full batch.
-
-    Returns:
-        Solution with the lanes on axis 0.
+    With `forward_mode` there are forward-mode derivatives, which need the full batch.
     """
     limits = operands.limits
     run = limits.mask & (limits.max_steps > 0)

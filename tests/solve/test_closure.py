@@ -92,45 +92,30 @@ def test_dropout_has_one_mask_for_all_iterations():
     assert not np.array_equal(a.value, c.value)
 
 
-class Cell(nn.Module):
-    features: int
-
-    @nn.compact
-    def __call__(self, z, u):
-        small = nn.initializers.variance_scaling(0.1, "fan_in", "normal")
-        return jnp.tanh(nn.Dense(self.features, kernel_init=small)(z) + u)
+def linen():
+    """Parameters, and the map as a function of them."""
+    layer = nn.Dense(5)
+    return layer.init(jax.random.key(0), jnp.ones((3, 5))), layer.apply
 
 
-def test_linen_module():
-    cell = Cell(5)
+def of_nnx():
+    graph, state = nnx.split(nnx.Linear(5, 5, rngs=nnx.Rngs(0)))
+    return state, lambda state, z: nnx.merge(graph, state)(z)
+
+
+@pytest.mark.parametrize("make", [linen, of_nnx])
+def test_flax_modules(make):
+    params, apply = make()
+    params = jax.tree.map(lambda w: 0.2 * w, params)
     u = jnp.linspace(-1.0, 1.0, 15).reshape(3, 5)
-    params = cell.init(jax.random.key(0), u, u)
 
     def loss(params, adjoint):
-        f = lambda z: cell.apply(params, z, u)
+        f = lambda z: jnp.tanh(apply(params, z) + u)
         return jnp.sum(fixed_point(f, jnp.zeros_like(u), adjoint=adjoint, max_steps=50).value ** 2)
 
+    gradient = jax.jit(jax.grad(loss), static_argnums=1)
     with jax.numpy_rank_promotion("allow"):  # flax broadcasts its bias
-        got = jax.jit(jax.grad(loss), static_argnums=1)(params, Implicit())
-        wanted = jax.jit(jax.grad(loss), static_argnums=1)(params, Unrolled())
-    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
-
-
-def test_nnx_module():
-    layer = nnx.Linear(5, 5, rngs=nnx.Rngs(0))
-    graph, state = nnx.split(layer)
-    state = jax.tree.map(lambda w: 0.2 * w, state)
-    u = jnp.linspace(-1.0, 1.0, 15).reshape(3, 5)
-
-    def loss(state, adjoint):
-        f = lambda z, state, u: jnp.tanh(nnx.merge(graph, state)(z) + u)
-        sol = fixed_point(f, jnp.zeros_like(u), state, u, adjoint=adjoint, max_steps=50)
-        return jnp.sum(sol.value**2)
-
-    with jax.numpy_rank_promotion("allow"):
-        got = jax.jit(jax.grad(loss), static_argnums=1)(state, Implicit())
-        wanted = jax.jit(jax.grad(loss), static_argnums=1)(state, Unrolled())
+        got, wanted = gradient(params, Implicit()), gradient(params, Unrolled())
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
