@@ -115,10 +115,16 @@ def test_with_two_rounds_the_gradient_is_that_of_the_expected_return():
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_samples_that_have_stopped_earn_nothing_in_later_rounds(name):
-    _, params, _ = built()
-    params = jax.tree.map(lambda leaf: leaf, params)
-    # Surely action 0, so that nothing is left for a second round.
-    params["params"]["agent"]["head"]["bias"] -= 100.0
+    params = jax.tree.map(lambda leaf: leaf, built()[1])
+    agent = params["params"]["agent"]
+    # Surely action 0 in the first round, and surely another in the second: by progress alone.
+    trunk = agent["trunk"] = jax.tree.map(jnp.zeros_like, agent["trunk"])
+    trunk["metrics"]["kernel"] = trunk["metrics"]["kernel"].at[-1, 0].set(1.0)
+    trunk["Dense_0"]["kernel"] = trunk["Dense_0"]["kernel"].at[0, 0].set(1.0)
+    agent["head"] = {
+        "kernel": jnp.full_like(agent["head"]["kernel"], 1e3),
+        "bias": jnp.full_like(agent["head"]["bias"], -100.0),
+    }
     one, two = (agent_loss(params, SETTINGS[name], rounds)[0][1]["reward"] for rounds in (1, 2))
     assert float(one) == pytest.approx(float(two), rel=1e-5) and float(one) > 0
 
