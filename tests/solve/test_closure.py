@@ -15,7 +15,7 @@ ADJOINTS = [Implicit(), ImplicitJVP(), JacobianFree(), Unrolled()]
 @pytest.mark.parametrize(
     ("adjoint", "transform"),
     [(Implicit(), lambda g: g), *[(adjoint, jax.jit) for adjoint in ADJOINTS]],
-    ids=repr,
+    ids=lambda value: getattr(value, "__name__", repr(value)),
 )
 def test_closure_over_traced_float_int_and_key(adjoint, transform):
     """The same value and gradient, whether operands come by closure or by argument."""
