@@ -63,8 +63,8 @@ def test_spent_charges_evaluations_reruns_and_decisions():
     # Layers above the lowest iterated one are injected again; then the head.
     expected = [0.0, 200 + 50 + 5, 900 + 5, 600 + 50 + 5]
     assert macs.spent(COSTS, iterate, steps).tolist() == expected
-    asked = macs.spent(COSTS, iterate, steps, jnp.array([1, 1, 1, 2]))
-    assert asked.tolist() == [e + 7 * n for e, n in zip(expected, [1, 1, 1, 2], strict=True)]
+    decided = macs.spent(COSTS, iterate, steps, jnp.array([1, 1, 1, 2]))
+    assert decided.tolist() == [e + 7 * n for e, n in zip(expected, [1, 1, 1, 2], strict=True)]
 
 
 def test_rounds_add_up():

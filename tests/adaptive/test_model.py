@@ -199,8 +199,8 @@ def test_static_cells_are_not_swept():
     assert (trace.sweeps.status == Status.SKIPPED).all()
     straight = lambda params: call(model, params, DynaLay.begin, X).logits
     routed = lambda params: model.apply(params, X, routers.Constant(), 0.1, KEY)[0]
-    asked = 6 * costs(model, SHAPE).agent
-    assert macs.macs(routed, params) == macs.macs(straight, params) + asked
+    decisions = 6 * costs(model, SHAPE).agent
+    assert macs.macs(routed, params) == macs.macs(straight, params) + decisions
 
 
 def test_bfloat16_computes_in_it_and_answers_in_float32():

@@ -361,7 +361,7 @@ def test_skipped_padding_of_nan_does_not_reach_the_weights(adjoint):
 
 
 def test_memory_of_the_implicit_gradient_is_flat_in_the_steps():
-    """By the compiler's account, against unrolling, which grows with them."""
+    """By the compiler's figures, against unrolling, which grows with them."""
     w = jnp.eye(64) * 0.5
     x = jnp.ones((32, 64))
 

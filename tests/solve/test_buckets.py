@@ -1,4 +1,4 @@
-"""Some samples in a bucket of their own: the right ones, with their gradients, and nobody else."""
+"""Buckets: their sizes, and that the right samples get new values and gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +49,7 @@ def test_values_and_gradients_are_those_of_a_select(count):
     assert jax.tree.all(jax.tree.map(close, got, expected))
 
 
-def test_as_few_ride_along_as_can_be():
+def test_the_smallest_bucket_that_holds_the_samples_is_taken():
     """The level says in which bucket it was computed: the smallest that holds the samples."""
     sizes = bucket_sizes(BATCH, 2, between=True)
     level = lambda level, ids, x, fixed: jnp.full_like(gather(x, ids), float(level))
@@ -61,9 +61,9 @@ def test_as_few_ride_along_as_can_be():
         assert (taken[count:] == -1).all()
 
 
-def test_where_nobody_runs_nothing_is_computed():
+def test_nothing_is_computed_if_no_sample_runs():
     """The derivative of a square root at 0 is infinite: 0 · inf would be NaN."""
     root = lambda level, ids, x, fixed: jnp.sqrt(gather(x, ids))
-    nobody, zeros = jnp.zeros(BATCH, bool), jnp.zeros(BATCH)
-    loss = lambda x: jnp.sum(update(root, nobody, jnp.ones(BATCH), x, bucket_sizes(BATCH, 2)))
+    none, zeros = jnp.zeros(BATCH, bool), jnp.zeros(BATCH)
+    loss = lambda x: jnp.sum(update(root, none, jnp.ones(BATCH), x, bucket_sizes(BATCH, 2)))
     assert jax.jit(jax.grad(loss))(zeros).tolist() == zeros.tolist()

@@ -56,7 +56,7 @@ def test_value_and_gradient(adjoint, compact):
 
 
 @pytest.mark.parametrize("compact", [False, COMPACT])
-def test_what_is_not_finite_is_told(compact):
+def test_values_that_are_not_finite_have_a_status(compact):
     x = X.at[2, 1].set(jnp.nan)
     value, stats = solve(W, x, compact=compact)
     assert stats.status[:4].tolist() == [
@@ -76,16 +76,16 @@ def test_a_budget_of_0_skips():
 
 
 @pytest.mark.parametrize("compact", [False, COMPACT])
-def test_the_backward_account_says_that_there_was_nothing_to_solve(compact):
+def test_the_probe_reports_a_backward_solve_without_steps(compact):
     def loss(probe):
         value = solve(W, X, probe=probe, compact=compact).value
         # The third sample's cotangent is 0, and the fourth's not finite.
         return jnp.sum(value.at[2].set(0.0)) + jnp.inf * value[3, 0]
 
-    account = jax.grad(loss)(backward_probe(8))
+    report = jax.grad(loss)(backward_probe(8))
     done = [Status.CONVERGED, Status.SKIPPED, Status.SKIPPED, Status.DIVERGED]
-    assert account.status[:4].tolist() == done
-    assert not account.steps.any() and account.residual[:2].tolist() == [0, jnp.inf]
+    assert report.status[:4].tolist() == done
+    assert not report.steps.any() and report.residual[:2].tolist() == [0, jnp.inf]
 
 
 @pytest.mark.parametrize(

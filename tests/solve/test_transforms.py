@@ -116,7 +116,7 @@ def test_shard_map(options):
 
 def test_shard_map_with_varying_settings_compaction_and_probe():
     w, x = data(batch=32)
-    # The first device has nobody to iterate, and must take part in the sum of w's gradient.
+    # The first device has no sample to iterate, and must take part in the sum of w's gradient.
     mask = (jnp.arange(32) % 3 > 0) & (jnp.arange(32) >= 8)
     tol = jnp.full(32, 1e-4).at[::2].set(1e-6)
     budget = jnp.full(32, 50).at[5].set(2)
