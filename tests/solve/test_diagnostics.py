@@ -39,7 +39,7 @@ def with_eigenvalues(*values, seed=0):
     ],
 )
 def test_spectral_radius(values, radius):
-    """Real, negative, complex pairs (where power iteration does not converge), equal and opposite."""
+    """Real, negative, complex pairs (no power iteration converges), equal and opposite."""
     a = jnp.asarray(with_eigenvalues(*values), jnp.float32)
     got = spectral_radius(lambda z: a @ z, jnp.zeros(len(a)), key=jax.random.key(0), batched=False)
     np.testing.assert_allclose(got, radius, rtol=2e-3)
