@@ -47,9 +47,8 @@ def claim(
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"Cannot use workdir {workdir}: {error.strerror}.") from error
-    compare(workdir, config)
-    wanted = json.loads(config.to_json_best_effort())
-    if read_config(workdir) not in (None, wanted):
+    old, wanted = compare(workdir, config), json.loads(config.to_json_best_effort())
+    if old not in (None, wanted):
         for path in workdir.glob("*.json"):
             if path.stem not in _IDENTITY and not path.stem.startswith("eval_"):
                 path.unlink()
@@ -63,13 +62,16 @@ def claim(
 
 def compare(
     workdir: Path, config: ml_collections.FrozenConfigDict, free: tuple[str, ...] = FREE
-) -> None:
+) -> dict[str, Any] | None:
     """Refuses the folder of a run with another config.
 
     Args:
         workdir: of the run; a folder without config.json belongs to nobody yet.
         config: wanted.
         free: fields that may differ.
+
+    Returns:
+        The config of the folder, None if it has none.
 
     Raises:
         UserError: config.json is of another config, or cannot be read.
@@ -82,6 +84,7 @@ def compare(
             f"{workdir} holds a run with another {', '.join(differences)}; give this run another "
             "--workdir, or repeat that run's options."
         )
+    return old
 
 
 def _differences(old: Any, new: Any, free: tuple[str, ...], path: str = "") -> list[str]:

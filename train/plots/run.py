@@ -6,7 +6,6 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-from train.errors import UserError
 from train.metrics import read_metrics
 from train.plots import cost_curves, records, style, training
 from train.plots.style import painted
@@ -36,6 +35,8 @@ def draw(workdir: Path) -> list[Path]:
     workdir = Path(workdir)
     metrics = training.of_trained_agent(read_metrics(workdir))
     curve, exits = (read_record(workdir, name) or {} for name in ("curve", "early_exit"))
+    paths = [(name, path) for name in _OF_RECORDS for path in sorted(workdir.glob(f"{name}.json"))]
+    each = [(name, path.stem, read_record(workdir, path.stem)) for name, path in paths]
     found = {
         "loss": painted("Loss", training.loss, metrics),
         "accuracy": painted("Validation accuracy by router", training.accuracy, metrics),
@@ -49,21 +50,5 @@ def draw(workdir: Path) -> list[Path]:
         "price_curve": painted("Accuracy against cost", cost_curves.by_cost, curve, exits),
     }
     with matplotlib.rc_context(style.STYLE):
-        for name, compose in _OF_RECORDS.items():
-            for path in sorted(workdir.glob(f"{name}.json")):
-                found[path.stem] = compose(read_record(workdir, path.stem))
-        return [_save(figure, workdir, name) for name, figure in found.items() if figure]
-
-
-def _save(figure: Figure, workdir: Path, name: str) -> Path:
-    path = workdir / "figures" / f"{name}.png"
-    style.name_run(figure, workdir)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
-    except OSError as error:
-        raise UserError(
-            f"Cannot write {path}: {error.strerror}. Check that the disk has space and that the "
-            "folder is writable."
-        ) from error
-    return path
+        found |= {stem: _OF_RECORDS[name](record) for name, stem, record in each}
+        return [style.save(figure, workdir, name) for name, figure in found.items() if figure]

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 import numpy as np
 
+from train.errors import UserError
 from train.evaluate import LABELS
 
 STYLE: dict[Any, Any] = {
@@ -163,3 +164,18 @@ def _folded(pixels: np.ndarray) -> np.ndarray:
         return pixels
     rows = max(i for i in range(1, math.isqrt(width) + 1) if width % i == 0)
     return pixels.reshape(rows, width // rows, channels)
+
+
+def save(figure: Figure, workdir: Path, name: str) -> Path:
+    """Writes a figure with the run's name into the folder `figures`; returns the file."""
+    path = workdir / "figures" / f"{name}.png"
+    name_run(figure, workdir)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path)
+    except OSError as error:
+        raise UserError(
+            f"Cannot write {path}: {error.strerror}. Check that the disk has space and that the "
+            "folder is writable."
+        ) from error
+    return path
