@@ -1,4 +1,4 @@
-"""Gradients: against closed forms, finite differences and unrolling; failures; the probe."""
+"""Gradients: against closed forms, finite differences and unrolling."""
 
 import functools
 
@@ -19,7 +19,6 @@ from dynalay_jax import (
     Picard,
     Status,
     Unrolled,
-    backward_probe,
     fixed_point,
 )
 import problems
@@ -186,117 +185,12 @@ def test_weights_gradient_from_every_bucket(x64, count):
     assert bool(jnp.any(got[0] != 0)) == (count > 0)
 
 
-def test_a_backward_solve_that_fails_is_nan_or_falls_back():
-    """Rates 0.5 and 0.99 with ten backward steps: only the second fails."""
-    rate, b = jnp.asarray([0.5, 0.99]), jnp.ones(2)
-    f = lambda z, rate, b: rate * z + b
-
-    def grad(adjoint):
-        options = {"adjoint": adjoint, "max_steps": 5000}
-        loss = lambda b, probe: jnp.sum(
-            fixed_point(f, jnp.zeros(2), rate, b, probe=probe, **options).value
-        )
-        return jax.jit(jax.grad(loss, argnums=(0, 1)))(b, backward_probe(2))
-
-    settings = {"tol": 1e-3, "max_steps": 12}
-    db, backward = grad(Implicit(**settings))
-    np.testing.assert_allclose(db[0], 2.0, rtol=2e-3)
-    assert np.isnan(db[1])
-    np.testing.assert_array_equal(backward.status, [Status.CONVERGED, Status.MAX_STEPS])
-    assert backward.steps[1] == 12 and backward.steps[0] < 12
-    assert backward.residual[0] <= 1e-3 < backward.residual[1]
-
-    db, _ = grad(Implicit(on_failure="jacobian_free", **settings))
-    np.testing.assert_allclose(db, [2.0, 1.0], rtol=2e-3)
-
-    loss = lambda b: jnp.sum(
-        fixed_point(f, jnp.zeros(2), rate, b, adjoint=ImplicitJVP(**settings), max_steps=5000).value
-    )
-    assert list(np.isnan(jax.grad(loss)(b))) == [False, True]
-
-
-def test_adjoint_that_diverges_is_caught():
-    """A repelling fixed point that Newton's map finds: Picard backward has no chance."""
-    f = lambda z, c: c + 3.0 * (z - c)  # |f'| = 3, fixed point c
-    c = jnp.asarray([1.0, 2.0])
-    loss = lambda c, adjoint: jnp.sum(fixed_point(f, c, c, adjoint=adjoint).value)
-    assert np.all(np.isnan(jax.grad(loss)(c, Implicit())))
-    np.testing.assert_allclose(jax.grad(loss)(c, Implicit(Anderson())), 1.0, rtol=1e-4)
-
-
-@pytest.mark.parametrize("rate", [1.0, 1.0005, 1.005, 0.999])
-def test_a_growing_or_slow_backward_solve_is_not_taken_for_converged(rate):
-    """‖w‖ grows with its error: relative to it the residual would fall below tol all the same."""
-    start = jnp.full(1, -1 / (rate - 1) if rate != 1 else 0.0)
-    adjoint = Implicit(solver=Picard(), max_steps=500)
-    loss = lambda t: jnp.sum(
-        fixed_point(lambda z, t: rate * z + t, start, t, adjoint=adjoint, tol=1e-2).value
-    )
-    assert np.isnan(jax.grad(loss)(jnp.ones(1)))[0]
-
-
-def test_zero_cotangent_needs_no_solve():
-    """A sample out of the loss is skipped going back, whatever its Jacobian (here inf)."""
-    f = lambda z, w: jnp.sqrt(z) * w
-    loss = lambda w, probe: fixed_point(f, jnp.asarray([1.0, 0.0]), w, probe=probe).value[0]
-    _, backward = jax.grad(loss, argnums=(0, 1))(jnp.ones(2), backward_probe(2))
-    np.testing.assert_array_equal(backward.status, [Status.CONVERGED, Status.SKIPPED])
-
-
 @pytest.mark.parametrize("solver", [Anderson(), Broyden()], ids=repr)
 def test_unrolled_through_accelerated_solvers(x64, solver):
     """Lanes that are done have differences of zero: the norm's derivative there must not be NaN."""
     _, got = differentiated(problems.tanh_network(solver), max_steps=120, adjoint=Unrolled())
     # What the accelerated iterates depend on vanishes as they converge, but only as fast.
     assert_trees_close(got, exact("tanh network")[1], 1e-4)
-
-
-def test_probe_reports_every_sample_and_leaves_the_gradient_alone(x64):
-    p = problems.many_rates()
-    options = p.solve_options()
-    loss = lambda rate, b, probe: jnp.sum(
-        fixed_point(p.f, p.z0, rate, b, probe=probe, **options).value
-    )
-    db, backward = jax.jit(jax.grad(loss, argnums=(1, 2)))(*p.args, backward_probe(5))
-    np.testing.assert_allclose(db, 1 / (1 - p.args[0]), rtol=1e-9)
-    assert np.all(np.diff(backward.steps) > 0)
-    assert np.all(backward.residual <= 1e-13)
-    assert np.all(backward.status == Status.CONVERGED)
-    without = jax.jit(jax.grad(lambda b: loss(p.args[0], b, None)))(p.args[1])
-    np.testing.assert_array_equal(db, without)
-
-
-def test_probe_of_a_single_state_and_of_a_scan():
-    f = lambda z, b: 0.5 * z + b
-    loss = lambda b, probe: fixed_point(f, jnp.zeros(()), b, batched=False, probe=probe).value
-    _, backward = jax.grad(loss, argnums=(0, 1))(1.0, backward_probe(None))
-    assert backward.steps.shape == () and backward.steps > 5
-
-    def scanned(b, probes):
-        step = lambda z, probe: (fixed_point(f, z, b, probe=probe).value, None)
-        return jnp.sum(jax.lax.scan(step, jnp.zeros(2), probes)[0])
-
-    probes = jax.tree.map(lambda x: jnp.zeros((3, *x.shape)), backward_probe(2))
-    _, backward = jax.grad(scanned, argnums=(0, 1))(jnp.ones(2), probes)
-    assert backward.steps.shape == (3, 2)
-    # Only the last solve gets a cotangent: the ones before are cut off at z0.
-    assert np.all(backward.steps[2] > 5) and np.all(backward.steps[:2] == 0)
-    assert np.all(backward.status[:2] == Status.SKIPPED)
-
-
-@pytest.mark.parametrize("adjoint", [Implicit(), ImplicitJVP(), Implicit(Anderson())], ids=repr)
-@pytest.mark.parametrize(("dtype", "rtol"), [(jnp.float32, 1e-5), (jnp.bfloat16, 0.05)])
-def test_gradient_where_the_forward_tolerance_cannot_be_reached(adjoint, dtype, rtol):
-    """tol = 0, or float32's tolerance for a bfloat16 state: the backward one stays reachable."""
-    f = lambda z, b: (0.5 * z + b).astype(dtype)
-
-    def loss(b):
-        z = fixed_point(f, jnp.zeros((2, 3), dtype), b, tol=0.0, adjoint=adjoint).value
-        return jnp.sum(z.astype(jnp.float32))
-
-    grad = jax.grad(loss)(jnp.ones((2, 3), dtype))
-    assert grad.dtype == dtype
-    np.testing.assert_allclose(grad.astype(jnp.float32), 2.0, rtol=rtol)
 
 
 def test_mixed_dtypes_in_one_state():
@@ -313,27 +207,6 @@ def test_mixed_dtypes_in_one_state():
     value, grad = jax.value_and_grad(loss)(b)
     np.testing.assert_allclose(value, 6 * (1 + 0.1 / 0.75) / 0.5, rtol=2e-2)
     np.testing.assert_allclose(grad.astype(jnp.float32), 0.2 / 0.75, rtol=0.12)
-
-
-def test_tiny_cotangents_are_solved_to_the_same_relative_tolerance():
-    """At 1e-25 the squares of a float32 norm underflow, at 1e38 the reciprocal does."""
-    f = lambda z, b: 0.9 * z + b
-    loss = lambda b, size: jnp.sum(fixed_point(f, jnp.zeros(3), b, max_steps=500).value) * size
-    for size in (1.0, 1e-25, 1e37):
-        grad = jax.grad(loss)(jnp.ones(3), jnp.float32(size))
-        np.testing.assert_allclose(grad / size, 10.0, rtol=2e-4)
-
-
-def test_float16_gradient_of_a_mean():
-    """1/1e-5 is out of float16's range, the quotient is not."""
-    f = lambda z, t: (0.5 * jnp.tanh(z) + t).astype(jnp.float16)
-
-    def loss(t):
-        z = fixed_point(f, jnp.zeros(2, jnp.float16), t, tol=1e-2).value
-        return jnp.sum(z.astype(jnp.float32)) * 1e-4
-
-    grad = jax.grad(loss)(jnp.full(2, 0.1, jnp.float16))
-    assert np.all(np.isfinite(grad)) and np.all(grad > 1e-4)
 
 
 def test_a_masked_loss_survives_diverged_samples():
