@@ -140,6 +140,7 @@ def test_implicit_gradient_is_that_of_unrolling():
     assert_gradients_close(implicit, unrolled, 2e-3)
 
 
+@pytest.mark.slow
 def test_gradients_of_two_rounds_are_the_same_compacted():
     actions = [1, 0, 2, 2, 1, 2], [2, 0, 1, 0, 1, 0]
     plain, compacted = (differentiated(rounds=2, compact=size)(*actions)[0] for size in (0, 1))

@@ -83,6 +83,7 @@ def test_full_information_is_the_expected_reward():
     assert terms == pytest.approx(float(metrics["reward"]), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_with_two_rounds_the_gradient_is_that_of_the_expected_return():
     """By hand, over all nine paths: right in the end, and every decision paid."""
     model, params, counted = built(2)

@@ -13,7 +13,7 @@ from train.errors import UserError
 from train.parallel import replicate
 from train.run import Run
 
-pytestmark = pytest.mark.usefixtures("flax_promotion")
+pytestmark = [pytest.mark.usefixtures("flax_promotion"), pytest.mark.slow]
 SUMMARY = {
     "confidence_route": "all",
     "two_thresholds_routes": ["all", "constant_1"],

@@ -21,6 +21,7 @@ def tiny(**changes):
     return config
 
 
+@pytest.mark.slow
 def test_difficulty_is_reported_and_grids_may_be_larger_at_evaluation(tmp_path):
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         summary = loop.train_and_evaluate(tiny(), tmp_path)

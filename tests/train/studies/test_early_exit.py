@@ -99,6 +99,7 @@ def test_no_test_label_has_a_say(short):
     assert len({point["prior"] for point in found["q_exit"][1:]}) == 1
 
 
+@pytest.mark.slow
 def test_a_run_is_compared(opened, short):
     record = early_exit.measure(*opened)
     assert record["examples"] == {"train": 797, "validation": 500, "test": 500}

@@ -15,6 +15,7 @@ from train.studies import exits
 pytestmark = pytest.mark.usefixtures("flax_promotion")
 
 
+@pytest.mark.slow
 def test_exits_are_the_passes_with_the_first_layers_iterated():
     changes = {"model.widths": (8, 6, 4), "model.strides": (1, 1, 1), "eval_batch": 16}
     config = tiny(**changes)

@@ -26,6 +26,7 @@ def own(tmp_path_factory, flax_promotion):
     return run, run.restored()[1]
 
 
+@pytest.mark.slow
 def test_every_value_makes_a_test_split_of_its_own(own):
     run, params = own
     record = extrapolate.measure(run, params, ("test", [200, 150]))
@@ -40,6 +41,7 @@ def test_every_value_makes_a_test_split_of_its_own(own):
     assert shown.title == "Trained with test=200" and len(shown.columns) == len(shown.rows[0])
 
 
+@pytest.mark.slow
 def test_a_static_net_is_evaluated_on_the_straight_pass_alone(tmp_path):
     config = tiny(router="none")
     config.data = DATA

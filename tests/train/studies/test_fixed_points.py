@@ -28,6 +28,7 @@ ONE = {"model.widths": (8,), "model.strides": (1,)}
 SOLVED = {"model.tol": 1e-5, "model.max_steps": 200, **ONE}
 
 
+@pytest.mark.slow
 def test_a_contraction_has_one_fixed_point_and_its_gradient():
     run = beginning(**SOLVED)
     for end in fixed_points.starts(*run):
