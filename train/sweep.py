@@ -10,7 +10,6 @@ are done, else 1. `python -m benchmarks.paper.results OUT/*/` then collects the 
 from collections.abc import Sequence
 import fcntl
 import itertools
-import json
 from pathlib import Path
 import re
 import signal
@@ -57,8 +56,7 @@ class Run:
 
     def summary(self) -> dict[str, Any] | None:
         """Content of summary.json, None if the run is not finished."""
-        path = self.workdir / "summary.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        return workdir.read_record(self.workdir, "summary")
 
     def say(self, state: str, text: str) -> None:
         """Sets the state and prints it with a text."""
