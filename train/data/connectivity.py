@@ -12,13 +12,14 @@ grid, the start, its component, the distance between the marks, and the marks' o
 """
 
 from collections.abc import Sequence
-import dataclasses
 
 import ml_collections
 import numpy as np
 from scipy import ndimage
 
-from train.data.types import Parts, Split, generated
+from train.data import generated
+from train.data.generated import explore, pick
+from train.data.types import Parts, Split
 from train.errors import UserError
 
 CLASSES = ("separate", "connected")
@@ -41,7 +42,7 @@ def load(config: ml_collections.ConfigDict) -> Parts:
             return make_scaled(config[part], *scale, blocks, seed)
         return make(config[part], *scale, seed)
 
-    return generated(config, make_part, CLASSES, DIFFICULTY)
+    return generated.parts(config, make_part, CLASSES, DIFFICULTY)
 
 
 def make_scaled(
@@ -52,28 +53,19 @@ def make_scaled(
     The scale of an image is easy to see, and a layer of that resolution is enough.
 
     Args:
-        count: of images.
+        count, open_fraction, seed: see `make`, for the result and the errors as well.
         grid: height and width of the images, in pixels; a multiple of every block.
-        open_fraction: see `make`.
         blocks: sides of a cell in pixels. Every scale gets the same number of images, half of them
-            connected.
-        seed: of all random numbers.
-
-    Returns:
-        As `make`; the difficulty is in moves from cell to cell.
-
-    Raises:
-        UserError: as `make`.
+            connected. The difficulty is in moves from cell to cell.
     """
-    splits = []
+    parts = []
     for i, block in enumerate(blocks):
         share = (count + len(blocks) - 1 - i) // len(blocks)
-        split = make(share, grid // block, open_fraction, (*np.atleast_1d(seed), block))
-        pixels = split.images.repeat(block, axis=1).repeat(block, axis=2)
-        splits.append(dataclasses.replace(split, images=pixels))
-    together = lambda name: np.concatenate([getattr(split, name) for split in splits])
+        part = make(share, grid // block, open_fraction, (*np.atleast_1d(seed), block))
+        pixels = part.images.repeat(block, axis=1).repeat(block, axis=2)
+        parts.append((pixels, part.labels, part.difficulty))
     order = np.random.default_rng(seed).permutation(count)
-    return Split(together("images"), together("labels"), together("difficulty")).take(order)
+    return Split(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True))).take(order)
 
 
 def make(count: int, grid: int, open_fraction: float, seed: int | tuple[int, ...]) -> Split:
@@ -91,41 +83,20 @@ def make(count: int, grid: int, open_fraction: float, seed: int | tuple[int, ...
 
     Returns:
         Split of `count` examples. images: [count, grid, grid, 3] uint8, the channels being open
-        cells, the start and the goal, each 0 or 255. labels: 1 (connected) at odd places, so that
-        every slice of even length is balanced. difficulty: moves of the shortest path, -1 if there
-        is none.
+        cells, the start and the goal. labels: `balanced`, 1 for connected. difficulty: moves of
+        the shortest path, -1 if there is none.
 
     Raises:
         UserError: hardly any such grid has both kinds of goals.
     """
     rng = np.random.default_rng(seed)
-    chunks: list[tuple[np.ndarray, ...]] = []
-    found = 0
-    while found < count:
-        chunk = _candidates(rng, grid, open_fraction)
-        accepted = len(chunk[0])
-        if accepted < _LEAST_ACCEPTED * _CHUNK:
-            raise UserError(
-                f"config.data: of {_CHUNK} grids with grid={grid} and "
-                f"open_fraction={open_fraction}, only {accepted} have a goal that can be reached "
-                "and one that cannot; use grid >= 6 and an open_fraction between 0.4 and 0.7."
-            )
-        chunks.append(chunk)
-        found += accepted
-
-    is_open, start, reachable, separate, length = (
-        np.concatenate(parts)[:count] for parts in zip(*chunks, strict=True)
+    is_open, start, reachable, separate, length = generated.collect(
+        count, lambda: _candidates(rng, grid, open_fraction)
     )
-    labels = np.arange(count, dtype=np.int32) % 2
+    labels = generated.balanced(count)
     connected = labels == 1
-    goal = np.where(connected, reachable, separate)
-    cells = np.arange(grid * grid)
-    images = np.stack([is_open, cells == start[:, None], cells == goal[:, None]], axis=-1)
-    return Split(
-        images=(255 * images.astype(np.uint8)).reshape(count, grid, grid, 3),
-        labels=labels,
-        difficulty=np.where(connected, length, -1).astype(np.int32),
-    )
+    images = generated.images(is_open, start, np.where(connected, reachable, separate))
+    return Split(images, labels, np.where(connected, length, -1).astype(np.int32))
 
 
 def _candidates(
@@ -141,7 +112,8 @@ def _candidates(
     neighbours = ndimage.convolve(stack.astype(np.int8), _NEIGHBOURS, mode="constant")
     is_open = stack.reshape(_CHUNK, -1)
     start = pick(rng, is_open)
-    distance = _distances(stack, start).reshape(_CHUNK, -1)
+    passable = lambda tail, head: is_open.flat[tail] & is_open.flat[head]
+    distance, _ = explore(generated.graph(_CHUNK, grid, passable), start)
 
     row, column = np.divmod(np.arange(grid * grid), grid)
     down, across = (np.abs(x - x[start][:, None]) for x in (row, column))
@@ -156,6 +128,12 @@ def _candidates(
     looks_of_goal = np.take_along_axis(looks, reachable[:, None], axis=1)
     separate = pick(rng, out_of_reach & (looks == looks_of_goal))
     both = matched.any(axis=1)
+    if both.sum() < _LEAST_ACCEPTED * _CHUNK:
+        raise UserError(
+            f"config.data: of {_CHUNK} grids with grid={grid} and open_fraction={open_fraction}, "
+            f"only {both.sum()} have a goal that can be reached and one that cannot; use "
+            "grid >= 6 and an open_fraction between 0.4 and 0.7."
+        )
     return tuple(x[both] for x in (is_open, start, reachable, separate, length))
 
 
@@ -165,31 +143,3 @@ def _occurring(values: np.ndarray, where: np.ndarray) -> np.ndarray:
     rows, _ = np.nonzero(where)
     occurs[rows, values[where]] = True
     return occurs
-
-
-def _distances(stack: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Moves from the start to every open cell, -1 where there is no path, by flood filling.
-
-    Args:
-        stack: [n, grid, grid] bool, open cells.
-        start: [n] int, places in grid².
-
-    Returns:
-        Like stack, int16.
-    """
-    front = np.zeros_like(stack)
-    front.reshape(len(stack), -1)[np.arange(len(stack)), start] = True
-    unseen = stack.copy()
-    distance = np.full(stack.shape, -1, np.int16)
-    moves = 0
-    while front.any():
-        distance[front] = moves
-        unseen &= ~front
-        front = ndimage.binary_dilation(front, _NEIGHBOURS) & unseen
-        moves += 1
-    return distance
-
-
-def pick(rng: np.random.Generator, allowed: np.ndarray) -> np.ndarray:
-    """One place of those allowed in each row, drawn uniformly; any place if none is allowed."""
-    return np.argmax(rng.random(allowed.shape) * allowed, axis=1)

@@ -19,40 +19,23 @@ NOTHING, UNKNOWN = 0, 1
 
 
 def load(config: ml_collections.ConfigDict) -> Parts:
-    """Parts as `config.data` asks for; the last training reviews are for validation."""
-    builder = tfds.prepared_builder(config.name, config.data_dir)
-    rest, test = read(builder, config.validation, config.length, config.vocabulary)
-    return Parts(*hold_out(rest, config.validation), test, CLASSES)
-
-
-def read(builder: Any, validation: int, length: int, vocabulary: int) -> tuple[Split, Split]:
-    """Reviews as tokens.
-
-    Args:
-        builder: of TFDS, prepared.
-        validation: number of training examples at the end that the vocabulary leaves out.
-        length: words of each review that are kept: the last ones, where most reviews conclude.
-        vocabulary: number of tokens: `NOTHING`, `UNKNOWN` and the most frequent words.
+    """Reviews as tokens; the last training reviews are for validation.
 
     Returns:
-        Training and test examples. images: uint16 [n, 1, length, 1], tokens, `NOTHING` before a
-        shorter review. labels: 1 for positive reviews.
+        Parts with images uint16 [n, 1, length, 1]: the last words of each review, where most
+        reviews conclude, after `NOTHING` if there are fewer. The tokens are `NOTHING`, `UNKNOWN`
+        and the most frequent words of the reviews for training. labels: 1 for positive reviews.
     """
-    sources = (builder.as_data_source(split=split) for split in ("train", "test"))
-    train, test = (source.__getitems__(range(len(source))) for source in sources)
-    words = CountVectorizer(max_features=vocabulary - 2, stop_words=["br"])
-    words.fit(example["text"] for example in train[: len(train) - validation])
-    analyse = words.build_analyzer()
-    tokens = lambda text: _tokens(analyse(text), words.vocabulary_, length)
-    split = lambda part: Split(
-        np.stack([tokens(example["text"]) for example in part]),
-        np.array([example["label"] for example in part], np.int32),
-    )
-    return split(train), split(test)
+    rest, test = tfds.examples(tfds.prepared_builder(config.name, config.data_dir))
+    words = CountVectorizer(max_features=config.vocabulary - 2, stop_words=["br"])
+    words.fit(example["text"] for example in rest[: len(rest) - config.validation])
+    analyse, known = words.build_analyzer(), words.vocabulary_
 
+    def split(examples: Sequence[Any]) -> Split:
+        tokens = np.full((len(examples), 1, config.length, 1), NOTHING, np.uint16)
+        for row, example in zip(tokens[:, 0, :, 0], examples, strict=True):
+            last = analyse(example["text"])[-config.length :]
+            row[config.length - len(last) :] = [known.get(x, UNKNOWN - 2) + 2 for x in last]
+        return Split(tokens, tfds.labels(examples))
 
-def _tokens(words: Sequence[str], known: dict[str, int], length: int) -> np.ndarray:
-    kept = [known.get(word, UNKNOWN - 2) + 2 for word in words[-length:]]
-    tokens = np.full((1, length, 1), NOTHING, np.uint16)
-    tokens[0, length - len(kept) :, 0] = kept
-    return tokens
+    return Parts(*hold_out(split(rest), config.validation), split(test), CLASSES)

@@ -15,11 +15,11 @@ the start or the goal can reach would give the answer in 7 of 10 mazes.)
 
 import ml_collections
 import numpy as np
-from scipy import sparse
 from scipy.sparse import csgraph
 
-from train.data.connectivity import pick
-from train.data.types import Parts, Split, generated
+from train.data import generated
+from train.data.generated import explore, pick
+from train.data.types import Parts, Split
 
 CLASSES = ("broken", "whole")
 DIFFICULTY = "length of the path (moves)"
@@ -31,7 +31,7 @@ _CHUNK = 1024
 def load(config: ml_collections.ConfigDict) -> Parts:
     """Parts as `config.data` asks for."""
     make_part = lambda part, seed: make(config[part], config.side, seed)
-    return generated(config, make_part, CLASSES, DIFFICULTY)
+    return generated.parts(config, make_part, CLASSES, DIFFICULTY)
 
 
 def make(count: int, side: int, seed: int | tuple[int, ...]) -> Split:
@@ -45,24 +45,17 @@ def make(count: int, side: int, seed: int | tuple[int, ...]) -> Split:
     Returns:
         Split of `count` examples. images: [count, 2 side - 1, 2 side - 1, 3] uint8, with a pixel
         for each cell and one for each wall or passage between two of them; the channels are what
-        is open, the start and the goal, each 0 or 255. labels: 1 (whole) at odd places, so that
-        every slice of even length is balanced. difficulty: moves, in pixels, of the path before a
-        passage was closed, drawn uniformly up to the longest path through one of the two passages.
+        is open, the start and the goal. labels: `balanced`, 1 for whole. difficulty: moves, in
+        pixels, of the path before a passage was closed, drawn uniformly up to the longest path
+        through one of the two passages.
     """
     rng = np.random.default_rng(seed)
-    chunks: list[tuple[np.ndarray, ...]] = []
-    while sum(len(chunk[0]) for chunk in chunks) < count:
-        chunks.append(_candidates(rng, side))
-    is_open, start, goal, on_path, off_path, length = (
-        np.concatenate(parts)[:count] for parts in zip(*chunks, strict=True)
+    is_open, start, goal, on_path, off_path, length = generated.collect(
+        count, lambda: _candidates(rng, side)
     )
-    labels = np.arange(count, dtype=np.int32) % 2
-    closed = np.where(labels == 1, off_path, on_path)
-    pixels = np.arange(is_open.shape[1])
-    wall, *marks = (pixels == place[:, None] for place in (closed, start, goal))
-    images = 255 * np.stack([is_open & ~wall, *marks], axis=-1).astype(np.uint8)
-    images = images.reshape(count, 2 * side - 1, 2 * side - 1, 3)
-    return Split(images, labels, length.astype(np.int32))
+    labels = generated.balanced(count)
+    is_open[np.arange(count), np.where(labels == 1, off_path, on_path)] = False
+    return Split(generated.images(is_open, start, goal), labels, length.astype(np.int32))
 
 
 def _candidates(rng: np.random.Generator, side: int) -> tuple[np.ndarray, ...]:
@@ -73,15 +66,17 @@ def _candidates(rng: np.random.Generator, side: int) -> tuple[np.ndarray, ...]:
         it, and moves of the path in pixels, [n] int.
     """
     cells, maze = side * side, np.arange(_CHUNK)
-    trees = _trees(rng, side)
-    moves, before = _explore(trees, rng.integers(cells, size=_CHUNK))
+    # Random weights above 0, which would mean that there is no edge.
+    grids = generated.graph(_CHUNK, side, lambda tail, head: 1 - rng.random(len(tail)))
+    trees = csgraph.minimum_spanning_tree(grids)
+    moves, before = explore(trees, rng.integers(cells, size=_CHUNK))
     # A cell also stands for the passage through which it is reached from the root.
     beyond = _sums(np.ones_like(moves), moves, before)
     # Such a passage always exists, because no cell has more than four.
     even = 4 * np.minimum(beyond, cells - beyond) >= cells - 1
     on_path = pick(rng, even)
 
-    away, _ = _explore(trees, on_path)
+    away, _ = explore(trees, on_path)
     behind = moves == away + moves[maze, on_path][:, None]
     far, near = (np.max(away * part, axis=1) for part in (behind, ~behind))
     length = rng.integers(1, far + near, endpoint=True)
@@ -100,25 +95,6 @@ def _candidates(rng: np.random.Generator, side: int) -> tuple[np.ndarray, ...]:
     passages = (passage[maze, cell] for cell in (on_path, pick(rng, elsewhere)))
     found = (is_open, pixel[start], pixel[goal], *passages, 2 * length)
     return tuple(part[elsewhere.any(axis=1)] for part in found)
-
-
-def _trees(rng: np.random.Generator, side: int) -> sparse.csr_array:
-    """Spanning trees of `_CHUNK` grids, in one graph: minimal ones under random weights."""
-    cell = np.arange(_CHUNK * side * side).reshape(_CHUNK, side, side)
-    ends = [(cell[:, :, :-1], cell[:, :, 1:]), (cell[:, :-1], cell[:, 1:])]
-    tail, head = (np.concatenate([x.ravel() for x in xs]) for xs in zip(*ends, strict=True))
-    weights = 1 - rng.random(len(tail))  # above 0, which would mean that there is no edge
-    grids = sparse.csr_array((weights, (tail, head)), shape=(cell.size, cell.size))
-    return csgraph.minimum_spanning_tree(grids)
-
-
-def _explore(trees: sparse.csr_array, root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Moves from each tree's root to its cells, and the cell before; for the root, itself."""
-    first = trees.shape[0] // _CHUNK * np.arange(_CHUNK)
-    options = dict(directed=False, unweighted=True, min_only=True, return_predecessors=True)
-    moves, before, _ = csgraph.dijkstra(trees, indices=first + root, **options)
-    before[first + root] = first + root
-    return moves.reshape(_CHUNK, -1).astype(int), before.reshape(_CHUNK, -1) - first[:, None]
 
 
 def _sums(values: np.ndarray, moves: np.ndarray, before: np.ndarray) -> np.ndarray:

@@ -13,7 +13,8 @@ set as well: one in fifty examples of PonderNet's interpolation.
 import ml_collections
 import numpy as np
 
-from train.data.types import Parts, Split, generated
+from train.data import generated
+from train.data.types import Parts, Split
 
 CLASSES = ("even", "odd")
 DIFFICULTY = "entries that are not 0"
@@ -27,7 +28,7 @@ def load(config: ml_collections.ConfigDict) -> Parts:
         least, most = config[f"{prefix}least"], config[f"{prefix}most"]
         return make(config[part], config.length, least, most, seed)
 
-    return generated(config, make_part, CLASSES, DIFFICULTY)
+    return generated.parts(config, make_part, CLASSES, DIFFICULTY)
 
 
 def make(count: int, length: int, least: int, most: int, seed: int | tuple[int, ...]) -> Split:
@@ -41,11 +42,11 @@ def make(count: int, length: int, least: int, most: int, seed: int | tuple[int, 
 
     Returns:
         Split of `count` examples. images: [count, 1, length, 2] uint8, the channels being the
-        ones and the minus ones, each 0 or 255. labels: parity of the number of ones, 1 at odd
-        places, so that every slice of even length is balanced. difficulty: entries that are not 0.
+        ones and the minus ones, each 0 or 255. labels: `balanced`, parity of the number of ones.
+        difficulty: number of entries that are not 0.
     """
     rng = np.random.default_rng(seed)
-    labels = np.arange(count, dtype=np.int32) % 2
+    labels = generated.balanced(count)
     difficulty = rng.integers(least, most, count, dtype=np.int32, endpoint=True)
     rank = rng.permuted(np.tile(np.arange(length), (count, 1)), axis=1)
     used = rank < difficulty[:, None]

@@ -1,9 +1,7 @@
 """A data set in memory: its parts, and what is known about them."""
 
-from collections.abc import Callable
 import dataclasses
 
-import ml_collections
 import numpy as np
 
 
@@ -65,20 +63,3 @@ def hold_out(split: Split, count: int) -> tuple[Split, Split]:
     """All examples except the last `count`, and the last `count`."""
     kept = len(split.labels) - count
     return split.take(slice(kept)), split.take(slice(kept, None))
-
-
-def generated(
-    config: ml_collections.ConfigDict,
-    make: Callable[[str, tuple[int, int]], Split],
-    classes: tuple[str, ...],
-    difficulty: str,
-) -> Parts:
-    """Parts of a data set that is made on the fly.
-
-    Args:
-        config: `config.data`.
-        make: makes the examples of a part, "train" or "test", with a seed.
-        classes, difficulty: of the result.
-    """
-    rest, test = (make(part, (config.seed, i)) for i, part in enumerate(("train", "test")))
-    return Parts(*hold_out(rest, config.validation), test, classes, difficulty)

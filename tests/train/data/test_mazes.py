@@ -1,7 +1,6 @@
 """Mazes: they are trees, the labels are right, and it takes the path to tell them."""
 
-from collections import deque
-
+from grids import FOUR, FOUR_EACH, marks, moves_from
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -10,31 +9,11 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from train.data import mazes
 
 SIDE = 7
-FOUR = np.array([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]])
 
 
 @pytest.fixture(scope="module")
 def split():
     return mazes.make(9000, SIDE, seed=0)
-
-
-def marks(split):
-    """Open pixels [n, w, w] bool; row and column of start and goal, [n, 2] each."""
-    is_open, start, goal = np.moveaxis(split.images > 0, -1, 0)
-    return is_open, np.argwhere(start)[:, 1:], np.argwhere(goal)[:, 1:]
-
-
-def moves_from(is_open, start):
-    """Moves from the start to each pixel of one maze that can be reached, breadth first."""
-    moves, queue = {tuple(start): 0}, deque([tuple(start)])
-    while queue:
-        row, column = queue.popleft()
-        for place in (row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1):
-            inside = min(place) >= 0 and max(place) < len(is_open)
-            if inside and is_open[place] and place not in moves:
-                moves[place] = moves[row, column] + 1
-                queue.append(place)
-    return moves
 
 
 def test_labels_and_lengths_are_those_of_the_maze(split):
@@ -89,18 +68,9 @@ def test_before_a_passage_is_closed_mazes_are_spanning_trees():
 def test_every_maze_is_a_tree_but_for_one_passage(split):
     is_open, start, goal = marks(split)
     assert (is_open.sum((1, 2)) == 2 * SIDE**2 - 2).all()
-    _, parts = ndimage.label(is_open, np.pad(FOUR, ((1, 1), (0, 0), (0, 0))))
+    _, parts = ndimage.label(is_open, FOUR_EACH)
     assert parts == 2 * len(is_open)
     assert (start % 2 == 0).all() and (goal % 2 == 0).all() and (start != goal).any(1).all()
-
-
-def test_shapes_values_and_balance(split):
-    assert split.images.shape == (9000, 2 * SIDE - 1, 2 * SIDE - 1, 3)
-    assert (split.images.dtype, split.labels.dtype) == (np.uint8, np.int32)
-    assert split.difficulty.dtype == np.int32
-    assert set(np.unique(split.images)) == {0, 255}
-    assert (split.images[..., 1:].astype(bool).sum((1, 2)) == 1).all()
-    np.testing.assert_array_equal(np.bincount(split.labels), [4500, 4500])
 
 
 def test_paths_are_short_and_long_and_broken_ones_no_longer_than_whole_ones(split):
@@ -132,9 +102,3 @@ def test_a_short_look_around_hardly_tells_the_label_of_a_longer_path(split):
         cues[:4500], labels[:4500]
     )
     assert model.score(cues[4500:], labels[4500:]) < 0.58
-
-
-def test_the_seed_decides():
-    first, again, other = (mazes.make(50, 5, seed).images for seed in (1, 1, (1, 1)))
-    np.testing.assert_array_equal(first, again)
-    assert (first != other).any()
