@@ -54,11 +54,20 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str | Path) -
         UserError: something the user can cure.
         Interrupted: SIGTERM or Ctrl-C while training; the run is saved.
     """
-    run = Run.prepare(config, Path(workdir))
+    workdir = Path(workdir)
+    run = Run.prepare(config, workdir)
     describe(run.task, run.dataset)
-    starts = claim(run.workdir, run.config, run.dataset)
+    starts = claim(workdir, run.config, run.dataset)
     state, seconds = _train(run)
-    return _finish(run, state, {"train_seconds": seconds, "starts": starts})
+    summary, records = _measure(run, state)
+    summary |= {"train_seconds": seconds, "starts": starts}
+    for name, record in records.items():
+        write_record(workdir, name, record)
+    draw(workdir)
+    # Last: a run that has its summary has everything.
+    write_record(workdir, "summary", summary)
+    _print_summary(summary, run)
+    return summary
 
 
 def _train(run: Run) -> tuple[TrainState, float]:
@@ -121,11 +130,10 @@ def _train_phase(
     return state
 
 
-def _finish(run: Run, state: TrainState, training: dict[str, Any]) -> dict[str, Any]:
-    """Evaluates on the test split; writes summary and records (JSON) and the figures."""
+def _measure(run: Run, state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The summary and the records of a trained run, on the test split."""
     params = unreplicate(state.evaluated)
-    report = reports(run.evaluate, state.evaluated, run.config.price)
-    summary, records = analyse(report, run)
+    summary, records = analyse(reports(run.evaluate, state.evaluated, run.config.price), run)
     summary |= {
         "router": run.config.router,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(params["main"])),
@@ -135,15 +143,8 @@ def _finish(run: Run, state: TrainState, training: dict[str, Any]) -> dict[str, 
         "data": run.dataset.name,
         "price": run.config.price,
         "params_sha256": fingerprint(params),
-        **training,
     }
-    for name, record in records.items():
-        write_record(run.workdir, name, record)
-    draw(run.workdir)
-    # Last: a run that has its summary has everything.
-    write_record(run.workdir, "summary", summary)
-    _print_summary(summary, run)
-    return summary
+    return summary, records
 
 
 def _print_summary(summary: dict[str, Any], run: Run) -> None:

@@ -12,18 +12,52 @@ The budget sets the thresholds. The validation split chooses the routes and the 
 follows from the outcomes of every route.
 """
 
-from collections.abc import Sequence
 import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from dynalay_jax.adaptive import routers
-from train.analysis.routes import count_layers, interpolated
+from train.analysis.routes import count_layers, point
 from train.evaluate import Reports
 
 # Tried for the share of all samples that take the first route.
 _SHARES = np.linspace(0, 1, 101)
+
+
+def compare(report: Reports, router: str, rounds: int) -> dict[str, Any]:
+    """Confidence routing at the cost of a run's own router.
+
+    Args:
+        report: of the parameters.
+        router: "agent", or the route that a run without an agent was trained on.
+        rounds: of the model.
+
+    Returns:
+        `confidence_route`, as of `best_route`, `confidence_cost` and `confidence_accuracy`. Beside
+        an agent also `two_thresholds_…` as of `best_two_thresholds` and, if the model has several
+        rounds and layers, `two_rounds_…` as of `best_two_rounds`.
+    """
+    budgets = report("validation", router).mean_cost, report("test", router).mean_cost
+    route = best_route(report, budgets[0])
+    at = one_threshold(report, budgets[1], route)
+    found = {
+        "confidence_route": route,
+        "confidence_cost": at["mean_cost"],
+        "confidence_accuracy": at["accuracy"],
+    }
+    if router == "agent":
+        peers = {"two_thresholds": best_two_thresholds(report, *budgets)}
+        if rounds > 1 and count_layers(report) > 1:
+            peers["two_rounds"] = best_two_rounds(report, *budgets)
+        found |= {f"{name}_{key}": value for name, of in peers.items() for key, value in of.items()}
+    return found
+
+
+def curve(report: Reports, route: str, points: int = 11) -> list[dict[str, float]]:
+    """Points of one threshold, from the straight pass to the route for every sample."""
+    budgets = np.linspace(0, report("test", route).mean_cost, points).tolist()
+    return [one_threshold(report, budget, route) for budget in budgets]
 
 
 def single_routes(report: Reports) -> list[str]:
@@ -32,27 +66,20 @@ def single_routes(report: Reports) -> list[str]:
 
 
 def one_threshold(
-    report: Reports, budgets: Sequence[float], route: str, split: str = "test"
-) -> list[dict]:
-    """Points as of `routes.random`: the least sure samples take a route.
-
-    Args:
-        report: of the parameters.
-        budgets: mean costs. As many samples take the route as the budget allows.
-        route: of `single_routes`.
-        split: of the data.
-    """
+    report: Reports, budget: float, route: str, split: str = "test"
+) -> dict[str, float]:
+    """The point at which the least sure samples take a route, as many as a mean cost allows."""
     straight, routed = report(split, "none").each, report(split, route).each
     order = np.argsort(straight["straight_confidence"], kind="stable")
     gains = routed["correct"][order].astype(int) - straight["correct"][order]
     right = np.sum(straight["correct"]) + np.cumsum([0, *gains])
     spent = np.cumsum([0.0, *routed["cost"][order]])
-    return interpolated(budgets, spent / len(order), right / len(order))
+    return point(budget, spent / len(order), right / len(order))
 
 
 def best_route(report: Reports, budget: float) -> str:
     """The route of one threshold that is the most accurate at a cost, on validation data."""
-    at = lambda route: one_threshold(report, [budget], route, "validation")[0]["accuracy"]
+    at = lambda route: one_threshold(report, budget, route, "validation")["accuracy"]
     return max(single_routes(report), key=at)
 
 
@@ -60,11 +87,12 @@ def best_route(report: Reports, budget: float) -> str:
 Sums = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
-def sums(report: Reports, split: str, routes: Sequence[str]) -> Sums:
-    """The sums for "none" and these routes on a split, arrays [n + 1]."""
+def sums(report: Reports, split: str) -> Sums:
+    """The sums for "none" and the single routes on a split, arrays [n + 1]."""
     order = np.argsort(report(split, "none").each["straight_confidence"], kind="stable")
     of = lambda route, key: np.cumsum([0, *report(split, route).each[key][order]])
-    return {route: (of(route, "correct"), of(route, "cost")) for route in ("none", *routes)}
+    routes = ("none", *single_routes(report))
+    return {route: (of(route, "correct"), of(route, "cost")) for route in routes}
 
 
 def two_thresholds(
@@ -98,22 +126,20 @@ def two_thresholds(
     }
 
 
-def best_two_thresholds(
-    report: Reports, routes: Sequence[str], validation_budget: float, budget: float
-) -> dict[str, Any]:
-    """The two routes and the share that are the most accurate on validation data.
+def best_two_thresholds(report: Reports, validation_budget: float, budget: float) -> dict[str, Any]:
+    """The two routes, or one twice, and the share that are the most accurate on validation data.
 
     Args:
         report: of the parameters.
-        routes: to choose two from, or one twice.
         validation_budget: mean cost on the validation split at which they are chosen.
         budget: mean cost on the test split.
 
     Returns:
         `routes`, and on the test split what `two_thresholds` returns.
     """
-    held_out, test = (sums(report, split, routes) for split in ("validation", "test"))
+    held_out, test = (sums(report, split) for split in ("validation", "test"))
     at = lambda setting: two_thresholds(held_out, validation_budget, *setting)["accuracy"]
+    routes = single_routes(report)
     chosen = max(itertools.product(routes, routes, _SHARES), key=at)
     return {"routes": list(chosen[:2]), **two_thresholds(test, budget, *chosen)}
 
@@ -147,42 +173,33 @@ def rounds(report: Reports, split: str, first: int, second: int) -> Rounds:
 
 
 def two_rounds(seen: Rounds, budget: float, share: float) -> dict[str, float]:
-    """Two rounds at a budget.
+    """`cost` and `accuracy` of two rounds at a budget.
 
     Args:
         seen: outcomes.
         budget: mean cost. It is spent, unless both rounds cost less for all samples.
         share: of the samples that iterate the first layer, as far as the budget allows. The rest of
             the budget is for the second layer.
-
-    Returns:
-        `cost`, mean, and `accuracy`.
     """
     count = len(seen.confidence[0])
     unsure = np.argsort(seen.confidence[0], kind="stable")[: round(share * count)]
     spent = np.cumsum(seen.cost[1][unsure])
     unsure = unsure[: np.searchsorted(spent, budget * count, side="right")]
     still = unsure[np.argsort(seen.confidence[1][unsure], kind="stable")]
-    change = lambda values, new, old, at: np.asarray(values[new][at], float) - values[old][at]
-    right = seen.correct[0].sum() + change(seen.correct, 1, 0, still).sum()
-    costs = seen.cost[1][still].sum() + np.cumsum([0.0, *change(seen.cost, 2, 1, still)])
-    rights = right + np.cumsum([0.0, *change(seen.correct, 2, 1, still)])
+    change = lambda values, new, old: np.asarray(values[new][still], float) - values[old][still]
+    right = seen.correct[0].sum() + change(seen.correct, 1, 0).sum()
+    costs = seen.cost[1][still].sum() + np.cumsum([0.0, *change(seen.cost, 2, 1)])
+    rights = right + np.cumsum([0.0, *change(seen.correct, 2, 1)])
     paid = min(budget * count, costs[-1])
-    return {
-        "cost": float(paid / count),
-        "accuracy": float(np.interp(paid, costs, rights) / count),
-    }
+    accuracy = float(np.interp(paid, costs, rights) / count)
+    return {"cost": float(paid / count), "accuracy": accuracy}
 
 
 def best_two_rounds(report: Reports, validation_budget: float, budget: float) -> dict[str, Any]:
     """The two layers and the share that are the most accurate on validation data.
 
-    Args:
-        report: of the parameters of a model with two layers or more.
-        validation_budget, budget: as of `best_two_thresholds`.
-
-    Returns:
-        `layers`, first and second, from 1, and on the test split what `two_rounds` returns.
+    Args and returns as of `best_two_thresholds`, with `layers`, first and second, from 1. The
+    model needs two layers or more.
     """
     pairs = list(itertools.permutations(range(count_layers(report)), 2))
     held_out = {pair: rounds(report, "validation", *pair) for pair in pairs}

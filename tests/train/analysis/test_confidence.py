@@ -20,14 +20,13 @@ def report(split, router):
     right = {"none": NONE, "all": DEAR, "constant_1": CHEAP}[router]
     order = np.random.default_rng(0).permutation(8) if split == "test" else np.arange(8)
     each = {"correct": right, "cost": np.full(8, COST[router])}
-    each["straight_confidence"] = np.arange(8) / 8
+    each |= {"straight_confidence": np.arange(8) / 8, "iterated": np.zeros((8, 1), bool)}
     return Report({key: value[order] for key, value in each.items()}, 1.0)
 
 
 def test_one_threshold_is_for_the_least_sure():
-    accuracy = lambda budget, route: confidence.one_threshold(outcomes.report, [budget], route)[0][
-        "accuracy"
-    ]
+    at = lambda budget, route: confidence.one_threshold(outcomes.report, budget, route)
+    accuracy = lambda *setting: at(*setting)["accuracy"]
     assert accuracy(0.0, "all") == pytest.approx(2 / 6)
     # Sample 1, which costs 7, becomes right; then sample 2, which costs 8.
     assert accuracy(7 / 6, "all") == pytest.approx(3 / 6)
@@ -37,7 +36,7 @@ def test_one_threshold_is_for_the_least_sure():
 
 
 def test_no_two_thresholds_do_better():
-    sums = confidence.sums(report, "validation", ["all", "constant_1"])
+    sums = confidence.sums(report, "validation")
     for share, budget in itertools.product((0.0, 0.25, 0.5), (1.0, 2.875, 3.0, 6.0)):
         found = confidence.two_thresholds(sums, budget, "all", "constant_1", share)
         expected = []
@@ -51,7 +50,7 @@ def test_no_two_thresholds_do_better():
 
 
 def test_the_dear_route_is_for_the_least_sure_and_the_cheap_one_for_the_next():
-    found = confidence.best_two_thresholds(report, ["all", "constant_1"], 23 / 8, 23 / 8)
+    found = confidence.best_two_thresholds(report, 23 / 8, 23 / 8)
     assert found["routes"] == ["all", "constant_1"]
     # Two at 10 each and three at 1 make everything right.
     assert (found["cost"], found["accuracy"]) == (pytest.approx(23 / 8), 1.0)
@@ -59,7 +58,7 @@ def test_the_dear_route_is_for_the_least_sure_and_the_cheap_one_for_the_next():
 
 
 def test_what_the_budget_does_not_allow_is_not_spent():
-    sums = confidence.sums(report, "test", ["all", "constant_1"])
+    sums = confidence.sums(report, "test")
     at = lambda *what: tuple(confidence.two_thresholds(sums, *what).values())
     assert at(0.0, "all", "constant_1", 0.5) == (0.0, 3 / 8, [0.0, 0.0])
     # One of the two samples of the share takes the first route. Nothing is left for the second.
@@ -81,14 +80,14 @@ def test_routes_are_chosen_on_validation_data():
             each["correct"] = np.zeros(8, bool)
         return Report(each, 1.0)
 
-    found = confidence.best_two_thresholds(misleading, ["all", "constant_1"], 23 / 8, 23 / 8)
+    found = confidence.best_two_thresholds(misleading, 23 / 8, 23 / 8)
     assert found["routes"] == ["all", "constant_1"] and found["accuracy"] == 6 / 8
 
 
 def test_they_are_chosen_at_the_validation_cost():
     """With nothing to spend, all settings are alike there, and the first is taken."""
-    found = confidence.best_two_thresholds(report, ["constant_1", "all"], 0.0, 23 / 8)
-    assert found["routes"] == ["constant_1", "constant_1"]
+    found = confidence.best_two_thresholds(report, 0.0, 23 / 8)
+    assert found["routes"] == ["all", "all"]
 
 
 # Two rounds: two layers, seven samples.
@@ -143,16 +142,22 @@ def test_layers_and_shares_are_chosen_on_validation_data():
     """What is right there is wrong on the test split, and the other way round."""
     budget = 2.0
     found = confidence.best_two_rounds(layered, budget, budget)
-    options = [
-        (
-            confidence.two_rounds(confidence.rounds(layered, "validation", *pair), budget, share)[
-                "accuracy"
-            ],
-            pair,
-        )
-        for pair, share in itertools.product([(0, 1), (1, 0)], np.linspace(0, 1, 101))
-    ]
-    best = max(accuracy for accuracy, _ in options)
-    pair = next(pair for accuracy, pair in options if accuracy == best)
-    assert found["layers"] == [layer + 1 for layer in pair]
+    held_out = {pair: confidence.rounds(layered, "validation", *pair) for pair in [(0, 1), (1, 0)]}
+    at = lambda pair, share: confidence.two_rounds(held_out[pair], budget, share)["accuracy"]
+    best = {pair: max(at(pair, share) for share in np.linspace(0, 1, 101)) for pair in held_out}
+    assert found["layers"] == [layer + 1 for layer in max(best, key=best.get)]
     assert found["cost"] <= budget + 1e-9
+
+
+def test_they_stand_beside_a_router_at_its_cost():
+    found = confidence.compare(outcomes.report, "agent", 1)
+    assert found["confidence_cost"] == pytest.approx(13 / 6)
+    assert {"two_thresholds_accuracy", "two_thresholds_cost", "two_thresholds_routes"} <= set(found)
+    assert "two_rounds_cost" in confidence.compare(outcomes.twice, "agent", 2)
+    assert len(confidence.compare(outcomes.report, "all", 1)) == 3, "no agent, no stronger peers"
+
+
+def test_the_curve_goes_from_the_straight_pass_to_the_route_for_all():
+    points = confidence.curve(outcomes.report, "all", points=7)
+    assert len(points) == 7 and points[-1]["mean_cost"] == pytest.approx(43 / 6)
+    assert [points[i]["accuracy"] for i in (0, -1)] == pytest.approx([2 / 6, 5 / 6])

@@ -5,9 +5,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import sample_outcomes as outcomes
 
-from train.analysis import routes, summary
+from train.analysis import summary
 from train.data.types import Split
 from train.evaluate import Report
 
@@ -50,7 +49,7 @@ def report(split, router="agent", price=None):
 
 
 def test_summary_compares_at_the_agents_cost():
-    found = summary.summarise(report, None)
+    found, records = summary.analyse(report, run())
     assert found["straight_accuracy"] == 0.75
     assert found["test_accuracy"] == found["all_layers_accuracy"] == 1.0
     assert found["mean_cost"] == pytest.approx(0.25 * 6 + 0.1)
@@ -67,6 +66,11 @@ def test_summary_compares_at_the_agents_cost():
     assert found["steps_when_straight_right"] == 0.0
     assert found["actions"] == [0.75, 0.0, 0.25]
     assert found["median_residual"] == 1e-3 and found["converged"] == 1.0
+    assert (found["rescued"], found["overthought"], len(found["ece"])) == (0.25, 0.0, 3)
+    assert list(records["curve"]["routers"]) == [
+        "none", "layer 1", "layer 2", "all layers", "random", "confidence", "oracle",
+        "shuffled", "two thresholds",
+    ]  # fmt: skip
 
 
 def test_summary_correlates_steps_with_difficulty_where_it_is_known():
@@ -75,63 +79,12 @@ def test_summary_correlates_steps_with_difficulty_where_it_is_known():
     assert found["difficulty_spearman"] == pytest.approx(1.0)
 
 
-def test_curve_has_every_router():
-    curve = summary.curve(report, (0.1, 1.0), "all", 1)
+def test_the_curve_is_over_prices_and_rates():
+    curve = summary.curve(report, (0.1, 1.0))
     assert [point["mean_cost"] for point in curve["agent"]] == pytest.approx([1.6, 0.1])
     assert [point["actions"] for point in curve["agent"]] == [[0.75, 0, 0.25], [1, 0, 0]]
-    assert list(curve["routers"]) == [
-        "none", "layer 1", "layer 2", "all layers", "random", "confidence", "oracle"
-    ]  # fmt: skip
-    assert "oracle" not in summary.curve(report, (), "all", 1)["routers"]
     assert curve["routers"]["layer 1"]["accuracy"] == 0.75
     assert [point["rate"] for point in curve["routers"]["random"]] == [0, 0.5, 1, 1.5, 2]
-
-
-def test_the_agent_beside_routers_that_know_less_and_more():
-    found = summary.of_agent(outcomes.report, random_accuracy=0.4, rounds=1)
-    # Right: samples 0, 1 and 2 of 6, at a cost of 4 + 6 + 3 in all.
-    assert found["shuffled_accuracy"] == pytest.approx(0.5 * 2 / 6 + 3 / 6 * 2 / 6 + 2 / 6 / 6)
-    assert found["shuffled_cost"] == pytest.approx((14 / 6) * 2 / 6 + (29 / 6) / 6)
-    assert found["oracle_accuracy"] == 5 / 6
-    straight = outcomes.CORRECT[:, 0].mean()
-    assert found["surest_accuracy"] == straight, "every route is as sure here"
-    assert found["gap_closed"] == pytest.approx((0.5 - 0.4) / (5 / 6 - 0.4))
-    assert (found["rescued"], found["overthought"]) == pytest.approx((2 / 6, 1 / 6))
-    assert len(found["ece"]) == 3 and "two_rounds_accuracy" not in found
-
-
-def test_the_agent_of_two_rounds():
-    found = summary.of_agent(outcomes.twice, random_accuracy=0.4, rounds=2)
-    correct, cost, _ = routes.outcomes(outcomes.twice, 2)
-    shares = np.array([1, 2, 1, 2]) / 6
-    assert found["routes"] == shares.tolist()
-    assert found["shuffled_accuracy"] == pytest.approx(shares @ correct.mean(0))
-    assert found["shuffled_cost"] == pytest.approx(shares @ cost.mean(0) + 5 / 6)
-    # The sum of both layers' costs is 7 for sample 0; no single layer is right for none here.
-    assert found["oracle_accuracy"] == 5 / 6
-    assert {"two_rounds_layers", "two_rounds_accuracy", "two_rounds_cost"} <= set(found)
-
-
-def test_curves_over_budgets_go_from_the_straight_pass_to_all_that_can_be_had():
-    curves = summary.over_budgets(outcomes.report, "all", 1, points=7)
-    for points in curves.values():
-        assert len(points) == 7
-        assert [points[i]["accuracy"] for i in (0, -1)] == pytest.approx([2 / 6, 5 / 6])
-    assert curves["oracle"][-1]["mean_cost"] == pytest.approx((3 + 6 + 1) / 6)
-    assert curves["confidence"][-1]["mean_cost"] == pytest.approx(43 / 6)
-
-
-def test_the_oracle_has_the_routes_of_all_rounds():
-    """Sample 3 is right only if both layers are iterated."""
-
-    def helped(split, router="agent"):
-        found = outcomes.report(split, router)
-        if router == "all":
-            found.each["correct"][3] = True
-        return found
-
-    over = (summary.over_budgets(helped, "all", rounds)["oracle"] for rounds in (1, 2))
-    assert [points[-1]["accuracy"] for points in over] == pytest.approx([5 / 6, 1.0])
 
 
 def run(router="agent", difficulty=None, vocabulary=0):
