@@ -74,7 +74,6 @@ class FullInformation:
     def surrogate(
         policy: Policy, proposal: Proposal, rewards: jax.Array, stop: jax.Array
     ) -> jax.Array:
-        del proposal
         table = jnp.concatenate([stop[None], rewards])
         return jnp.sum(jnp.exp(policy.log_probs) * table.T, axis=-1)
 
@@ -99,7 +98,6 @@ class Reinforce:
     def surrogate(
         policy: Policy, proposal: Proposal, rewards: jax.Array, stop: jax.Array
     ) -> jax.Array:
-        del stop
         drawn = proposal.actions[0][:, None]
         pick = lambda table: jnp.take_along_axis(table, drawn, axis=-1)[:, 0]
         log_p = pick(policy.log_probs)

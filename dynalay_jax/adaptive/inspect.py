@@ -59,7 +59,8 @@ def _costs(model: DynaLay, params: Any, shape: tuple[int, ...]) -> Costs:
 
 def shapes(model: DynaLay, input_shape: tuple[int, ...]) -> Any:
     """Shapes and dtypes of the model's parameters, as `init` returns them; nothing is computed."""
-    return jax.eval_shape(lambda key: init(model, key, input_shape), jax.random.key(0))
+    # A key that is made while tracing starts no device.
+    return jax.eval_shape(lambda: init(model, jax.random.key(0), input_shape))
 
 
 def init(model: DynaLay, key: jax.Array, input_shape: tuple[int, ...]) -> Any:

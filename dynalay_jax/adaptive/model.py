@@ -93,21 +93,16 @@ class DynaLay(nn.Module):
         strides: of their injections; same length.
         windows: sides of the injections' kernels; same length, or () for 3 everywhere.
         cell: name in `CELLS` or `STATIC` of `layers.registry`.
-        gain: of `ConcaveConv`; other cells ignore it.
-        own: of `ConcaveConv`; other cells ignore it.
-        offset: of `ConcaveConv`; other cells ignore it.
-        hard_gates: of `ConcaveConv`; other cells ignore it.
+        gain, own, offset, hard_gates: of `ConcaveConv`; other cells ignore them.
         stem: channels of a 3×3 convolution before the layers; 0 for no stem.
         vocabulary: 0, or the number of tokens for inputs [B, height, width, 1] of tokens; the stem
             is then an embedding.
         last: whether head and agent read only the last position, see `agent.pool`.
         norm: whether injections are normalised.
         rounds: number of rounds of `observe` and `sweep`, ≥ 1.
-        tol: of `fixed_point`.
-        max_steps: of `fixed_point`.
-        solver: of `fixed_point`.
-        adjoint: of `fixed_point`.
-        compact: smallest bucket of the compaction, 0 for no compaction.
+        tol, max_steps, solver, adjoint: of `fixed_point`.
+        compact: smallest bucket of the compaction; 0, which fits every adjoint and small batches,
+            for none. Configs take 16, for the large batches of a training.
         residual_features: whether the agent sees the one-step residual of each layer, which costs
             an evaluation of every cell.
         agent_hidden: width of the agent.

@@ -89,7 +89,6 @@ class Constant:
     iterated: tuple[int, ...] | None = None
 
     def __call__(self, key: jax.Array, seen: Observation) -> jax.Array:
-        del key
         chosen = range(seen.layers) if self.iterated is None else self.iterated
         mask = jnp.zeros((seen.layers,), bool).at[jnp.array(tuple(chosen), int)].set(True)
         return _once(jnp.broadcast_to(mask, (seen.logits.shape[0], seen.layers)), seen)

@@ -82,7 +82,6 @@ class Cell(nn.Module):
     @nn.nowrap
     def contraction_factor(self, w: PyTree) -> jax.Array | None:
         """Certified Euclidean Lipschitz constant of `step` in z, or None if there is none."""
-        del w
         return None
 
     def _offset(self, below: jax.Array, spread: float = 1.0) -> jax.Array:

@@ -3,16 +3,12 @@
 z_g ← relu(K_g ∗ (z_1 … z_{g−1}) + u_g),    g = 1 … G
 """
 
-from typing import Any
-
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax.layers.base import Cell
+from dynalay_jax.layers.base import Cell, PyTree
 from dynalay_jax.layers.convolution import convolve
-
-PyTree = Any
 
 
 class CascadeConv(Cell):
@@ -67,5 +63,4 @@ class CascadeConv(Cell):
 
     @nn.nowrap
     def respond(self, mixed: jax.Array, w: PyTree, u: PyTree) -> jax.Array:
-        del w
         return nn.relu(mixed + u)

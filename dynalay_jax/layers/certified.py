@@ -13,10 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from dynalay_jax.layers import norm_bounds
-from dynalay_jax.layers.base import Cell
+from dynalay_jax.layers.base import Cell, PyTree
 from dynalay_jax.layers.convolution import convolve
-
-PyTree = Any
 
 # Of `dense_bound` on an orthogonal matrix: 12 overestimate by less than 0.1 %, up to 512 features.
 _ITERATIONS = 12
@@ -35,7 +33,6 @@ class LipschitzCell(Cell):
 
     @nn.nowrap
     def respond(self, mixed: jax.Array, w: PyTree, u: PyTree) -> jax.Array:
-        del w
         return lipschitz_activation(self.activation, mixed + u)
 
 

@@ -12,10 +12,8 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax.layers.base import Cell
+from dynalay_jax.layers.base import Cell, PyTree
 from dynalay_jax.layers.convolution import convolve
-
-PyTree = Any
 
 
 class ConcaveConv(Cell):
@@ -77,7 +75,6 @@ class ConcaveConv(Cell):
 
     @nn.nowrap
     def respond(self, mixed: jax.Array, w: PyTree, u: PyTree) -> jax.Array:
-        del w
         return u["gate"] * jnp.tanh(nn.relu(mixed + u["offset"]))
 
 

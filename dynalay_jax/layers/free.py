@@ -8,10 +8,8 @@ from typing import Any
 from flax import linen as nn
 import jax
 
-from dynalay_jax.layers.base import Cell, norm_groups
+from dynalay_jax.layers.base import Cell, PyTree, norm_groups
 from dynalay_jax.layers.convolution import convolve
-
-PyTree = Any
 
 
 class FreeConv(Cell):

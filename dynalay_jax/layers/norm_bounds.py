@@ -15,8 +15,6 @@ import jax.numpy as jnp
 
 from dynalay_jax.solve import per_sample
 
-_METHODS = ("newton_schulz", "cayley")
-
 
 def contractive(v: jax.Array, k: jax.Array, max_factor: float = 0.99) -> jax.Array:
     """κ·Q(V) of Eq. 6, with κ = sigmoid(k)·max_factor.
@@ -37,56 +35,35 @@ def contractive(v: jax.Array, k: jax.Array, max_factor: float = 0.99) -> jax.Arr
     return orthogonal(v) * (jax.nn.sigmoid(k) * max_factor).astype(v.dtype)
 
 
-def orthogonal(v: jax.Array, method: str = "newton_schulz", steps: int | None = None) -> jax.Array:
-    """Orthogonal factor of a free matrix: QᵀQ = I (m ≥ n) or Q Qᵀ = I (m < n).
+def orthogonal(v: jax.Array, steps: int = 30) -> jax.Array:
+    """Polar factor of a free matrix, its nearest orthogonal matrix: QᵀQ = I, or Q Qᵀ = I if m < n.
+
+    Newton–Schulz: Q ← Q (3 I − QᵀQ) / 2.
 
     Args:
-        v: matrix [m, n], floating point.
-        method: "newton_schulz" iterates Q ← Q (3 I − QᵀQ) / 2 (Björck), which converges to the
-            polar factor of V, the nearest orthogonal matrix. V must have full rank. "cayley" maps
-            the skew-symmetric part A of V to (I − A)(I + A)⁻¹. It takes any V and is exact up to
-            rounding, but needs a linear solve.
-        steps: Newton–Schulz iterations; None takes 30, enough in float32 for a condition number of
-            V up to about 10⁴.
+        v: floating-point matrix [m, n] of full rank.
+        steps: of the iteration; 30 are enough in float32 for a condition number up to about 10⁴.
 
     Returns:
-        Matrix [m, n] of v's dtype; differentiable in v. NaN from "newton_schulz" if v = 0.
+        Matrix [m, n] of v's dtype; differentiable in v. NaN if v = 0.
 
     Raises:
-        ValueError: unknown method, or v is not a matrix.
+        ValueError: v is not a matrix.
 
     References:
-        Björck and Bowie, SIAM J. Numer. Anal. 8(2), 1971; Trockman and Kolter, Orthogonalizing
-        Convolutional Layers with the Cayley Transform, ICLR 2021 (rectangular form).
+        Björck and Bowie, SIAM J. Numer. Anal. 8(2), 1971.
     """
     if v.ndim != 2:
         raise ValueError(f"v: expected a matrix, got shape {v.shape}.")
-    if method not in _METHODS:
-        raise ValueError(f"method: expected one of {_METHODS}, got {method!r}.")
     if v.shape[0] < v.shape[1]:
-        return orthogonal(v.T, method, steps).T
-    wide = per_sample.widen(v)
-    q = _cayley(wide) if method == "cayley" else _newton_schulz(wide, steps or 30)
-    return q.astype(v.dtype)
-
-
-def _newton_schulz(v: jax.Array, steps: int) -> jax.Array:
+        return orthogonal(v.T, steps).T
+    q = per_sample.widen(v)
     # Converges for singular values in (0, √3): divide by a bound on the largest.
-    q = v / jax.lax.stop_gradient(dense_bound(v))
+    q = q / jax.lax.stop_gradient(dense_bound(q))
     dot = functools.partial(jnp.matmul, precision="highest")
     # A loop, so that its body is traced and compiled once.
-    return jax.lax.fori_loop(0, steps, lambda _, q: 1.5 * q - 0.5 * dot(q, dot(q.T, q)), q)
-
-
-def _cayley(v: jax.Array) -> jax.Array:
-    n = v.shape[1]
-    top, below = v[:n], v[n:]
-    skew = top - top.T + jnp.matmul(below.T, below, precision="highest")
-    eye = jnp.eye(n, dtype=v.dtype)
-    # (I − A)(I + A)⁻¹ = (I + A)⁻¹(I − A), and the rows below are −2 W (I + A)⁻¹.
-    square = jnp.linalg.solve(eye + skew, eye - skew)
-    rest = -2 * jnp.linalg.solve((eye + skew).T, below.T).T
-    return jnp.concatenate([square, rest], axis=0)
+    turn = lambda _, q: 1.5 * q - 0.5 * dot(q, dot(q.T, q))
+    return jax.lax.fori_loop(0, steps, turn, q).astype(v.dtype)
 
 
 def dense_bound(w: jax.Array, iterations: int = 6) -> jax.Array:
@@ -182,7 +159,7 @@ def depthwise_bound(kernel: jax.Array) -> jax.Array:
         ValueError: the kernel has another shape.
 
     References:
-        Young's convolution inequality, as in Grafakos, Classical Fourier Analysis, sec. 1.2.
+        Grafakos, Classical Fourier Analysis, sec. 1.2.
     """
     if kernel.ndim != 4 or kernel.shape[2] != 1:
         raise ValueError(f"kernel: expected shape [h, w, 1, channels], got {kernel.shape}.")

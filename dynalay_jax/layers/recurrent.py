@@ -13,10 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from dynalay_jax.layers import norm_bounds
-from dynalay_jax.layers.base import Cell
+from dynalay_jax.layers.base import Cell, PyTree
 from dynalay_jax.layers.convolution import convolve
-
-PyTree = Any
 
 
 class LSTM(Cell):
@@ -81,7 +79,6 @@ class LSTM(Cell):
 
 def _forget_bias(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
     """Zeros, with ones for the forget gate (Jozefowicz et al., ICML 2015)."""
-    del key
     return jnp.zeros(shape, dtype).at[shape[0] // 4 : shape[0] // 2].set(1)
 
 
@@ -136,7 +133,6 @@ class ScanConv(Cell):
 
     @nn.nowrap
     def respond(self, mixed: jax.Array, w: PyTree, u: PyTree) -> jax.Array:
-        del w
         before, read = jnp.split(mixed, 2, axis=-1)
         offset, read_offset = jnp.split(u["offset"], 2, axis=-1)
         return jnp.concatenate(

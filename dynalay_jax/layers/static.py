@@ -5,16 +5,12 @@
 Iterating such a layer returns its straight output. It has the parameters of its straight pass only.
 """
 
-from typing import Any
-
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax.layers.base import Cell, norm_groups
+from dynalay_jax.layers.base import Cell, PyTree, norm_groups
 from dynalay_jax.layers.concave import ConcaveConv
-
-PyTree = Any
 
 
 class StaticCell(Cell):
@@ -22,12 +18,10 @@ class StaticCell(Cell):
 
     @nn.nowrap
     def mix(self, z: jax.Array, w: PyTree) -> jax.Array:
-        del w
         return jnp.zeros_like(z)
 
     @nn.nowrap
     def contraction_factor(self, w: PyTree) -> jax.Array:
-        del w
         return jnp.float32(0)
 
 
@@ -40,7 +34,6 @@ class PlainConv(StaticCell):
 
     @nn.nowrap
     def respond(self, mixed: jax.Array, w: PyTree, u: PyTree) -> jax.Array:
-        del w
         return nn.relu(mixed + u)
 
 

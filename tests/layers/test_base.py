@@ -9,7 +9,7 @@ import pytest
 from dynalay_jax import fixed_point
 from dynalay_jax.layers.base import reinject
 from dynalay_jax.layers.concave import ConcaveConv
-from dynalay_jax.layers.registry import CELLS
+from dynalay_jax.layers.registry import CELLS, STATIC
 import problems
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
@@ -25,7 +25,7 @@ def test_straight_output_is_the_step_from_zero_and_stride_divides_the_resolution
     assert float(jnp.abs(straight).max()) > 0
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", CELLS | STATIC)
 def test_gradients_reach_every_parameter(name):
     cell, params, below, _ = problems.built_cell(name)
 
@@ -39,10 +39,10 @@ def test_gradients_reach_every_parameter(name):
         assert float(jnp.abs(grad).max()) > 0, path
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", CELLS | STATIC)
 def test_bfloat16_states_keep_float32_parameters(name):
-    _, _, below, _ = problems.built_cell(name)
-    cell = CELLS[name](features=16, dtype=jnp.bfloat16)
+    cell, _, below, _ = problems.built_cell(name)
+    cell = cell.clone(dtype=jnp.bfloat16)
     params = jax.eval_shape(cell.init, jax.random.key(1), below)
     w, u = jax.eval_shape(cell.apply, params, below)
     straight = jax.eval_shape(cell.straight, w, u)

@@ -15,41 +15,31 @@ def draw(*shape, seed=0):
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
-@pytest.mark.parametrize("method", ["newton_schulz", "cayley"])
 @pytest.mark.parametrize("shape", [(6, 6), (9, 4), (4, 9), (1, 5), (1, 1)])
-def test_orthogonal(method, shape):
-    q = np.asarray(norm_bounds.orthogonal(draw(*shape), method))
-    assert q.shape == shape
-    np.testing.assert_allclose(np.linalg.svd(q, compute_uv=False), 1.0, atol=2e-5)
+def test_orthogonal_is_the_polar_factor(x64, shape):
+    v = jnp.asarray(np.random.default_rng(0).normal(size=shape))
+    u, _, vt = np.linalg.svd(np.asarray(v), full_matrices=False)
+    np.testing.assert_allclose(norm_bounds.orthogonal(v, steps=40), u @ vt, atol=1e-10)
 
 
-@pytest.mark.parametrize("method", ["newton_schulz", "cayley"])
-def test_orthogonal_keeps_bfloat16(method):
-    q = norm_bounds.orthogonal(draw(6, 4).astype(jnp.bfloat16), method)
+def test_orthogonal_keeps_bfloat16():
+    q = norm_bounds.orthogonal(draw(6, 4).astype(jnp.bfloat16))
     assert q.dtype == jnp.bfloat16
     gram = np.asarray(q, np.float32).T @ np.asarray(q, np.float32)
     np.testing.assert_allclose(gram, np.eye(4), atol=0.02)
 
 
-def test_newton_schulz_is_the_polar_factor(x64):
-    v = jnp.asarray(np.random.default_rng(0).normal(size=(7, 4)))
-    u, _, vt = np.linalg.svd(np.asarray(v), full_matrices=False)
-    np.testing.assert_allclose(norm_bounds.orthogonal(v, steps=40), u @ vt, atol=1e-10)
-
-
-@pytest.mark.parametrize("condition", [1e1, 1e4])
-def test_newton_schulz_copes_with_bad_conditioning(condition):
+def test_orthogonal_copes_with_bad_conditioning():
     rng = np.random.default_rng(1)
     u, v = (np.linalg.qr(rng.normal(size=(8, 8)))[0] for _ in range(2))
-    w = jnp.asarray(u @ np.diag(np.geomspace(1, 1 / condition, 8)) @ v, jnp.float32)
+    w = jnp.asarray(u @ np.diag(np.geomspace(1, 1e-4, 8)) @ v, jnp.float32)
     q = np.asarray(norm_bounds.orthogonal(w))
     np.testing.assert_allclose(q.T @ q, np.eye(8), atol=1e-4)
 
 
-@pytest.mark.parametrize("method", ["newton_schulz", "cayley"])
-def test_orthogonal_is_differentiable(x64, method):
+def test_orthogonal_is_differentiable(x64):
     v = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)))
-    loss = jax.jit(lambda v: jnp.sum(jnp.sin(norm_bounds.orthogonal(v, method))))
+    loss = jax.jit(lambda v: jnp.sum(jnp.sin(norm_bounds.orthogonal(v))))
     check_grads(loss, (v,), order=1, modes=["rev"], atol=1e-6, rtol=1e-6)
 
 
@@ -99,7 +89,7 @@ def test_dense_bound_where_it_is_exact():
     rank_one = u @ u.T
     exact = float(jnp.sum(u**2))
     assert exact <= float(norm_bounds.dense_bound(rank_one)) <= 1.00001 * exact
-    q = norm_bounds.orthogonal(draw(32, 32), "cayley")
+    q = norm_bounds.orthogonal(draw(32, 32))
     assert 1.0 <= float(norm_bounds.dense_bound(q)) <= 32 ** (1 / 128) * 1.0001
     assert float(norm_bounds.dense_bound(jnp.zeros((3, 4)))) == 0.0
     assert np.all(np.isfinite(jax.grad(norm_bounds.dense_bound)(jnp.zeros((3, 4)))))
@@ -148,7 +138,6 @@ def test_depthwise_bound(padding):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: norm_bounds.orthogonal(jnp.eye(2), "qr"), r"method: expected one of .*got 'qr'"),
         (lambda: norm_bounds.orthogonal(jnp.ones(2)), r"expected a matrix, got shape \(2,\)"),
         (lambda: norm_bounds.dense_bound(jnp.ones(2)), r"expected a matrix, got shape \(2,\)"),
         (lambda: norm_bounds.conv_bound(jnp.eye(2)), r"\[h, w, in, out\], got \(2, 2\)"),
