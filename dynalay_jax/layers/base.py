@@ -89,17 +89,9 @@ class Cell(nn.Module):
 
         `spread` is its standard deviation at the start, for inputs of variance 1, without `norm`.
         """
-        below = below.astype(self.dtype)
-        offset = nn.Conv(
-            self.features,
-            (self.window, self.window),
-            strides=self.stride,
-            use_bias=not self.norm,
-            kernel_init=nn.initializers.variance_scaling(spread**2, "fan_in", "truncated_normal"),
-            dtype=self.dtype,
-            conv_general_dilated=fast_convolution,
-            name="inject",
-        )(below)
+        kernel = nn.initializers.variance_scaling(spread**2, "fan_in", "truncated_normal")
+        settings = {"use_bias": not self.norm, "kernel_init": kernel}
+        offset = self._convolution("inject", below, self.features, self.window, **settings)
         if self.norm:
             groups = norm_groups(self.features)
             offset = nn.GroupNorm(groups, dtype=self.dtype, name="norm")(offset)
@@ -109,15 +101,22 @@ class Cell(nn.Module):
         self, below: jax.Array, features: int, spread: float, name: str, bias: float = 0.0
     ) -> jax.Array:
         """Logits [B, H, W, features] from windows of the stride's size; arguments: their start."""
+        kernel = nn.initializers.variance_scaling(spread**2, "fan_in", "normal")
+        settings = {"kernel_init": kernel, "bias_init": nn.initializers.constant(bias)}
+        return self._convolution(name, below, features, self.stride, **settings)
+
+    def _convolution(
+        self, name: str, below: jax.Array, features: int, side: int, **settings: Any
+    ) -> jax.Array:
+        """The layer below in windows of that side, at the layer's stride."""
         return nn.Conv(
             features,
-            (self.stride, self.stride),
+            (side, side),
             strides=self.stride,
-            kernel_init=nn.initializers.variance_scaling(spread**2, "fan_in", "normal"),
-            bias_init=nn.initializers.constant(bias),
             dtype=self.dtype,
             conv_general_dilated=fast_convolution,
             name=name,
+            **settings,
         )(below.astype(self.dtype))
 
 

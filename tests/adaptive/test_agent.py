@@ -7,22 +7,16 @@ import pytest
 
 from dynalay_jax.adaptive import agent
 
+pytestmark = pytest.mark.usefixtures("flax_promotion")
 HS = (jnp.ones((2, 4, 4, 8)), jnp.ones((2, 2, 2, 6)))
 LOGITS = jnp.log(jnp.array([[0.7, 0.2, 0.1], [1 / 3, 1 / 3, 1 / 3]]))
 
 
 def phi(hs=HS, logits=LOGITS, price=(0.1, 1.0), action=(0, 2), residuals=None):
     residuals = jnp.zeros((2, 0)) if residuals is None else residuals
-    with jax.numpy_rank_promotion("allow"):
-        return agent.features(
-            hs, logits, residuals, jnp.array(price), jnp.array(action), jnp.float32(0)
-        )
-
-
-@pytest.fixture(autouse=True)
-def flax_promotion():
-    with jax.numpy_rank_promotion("allow"):
-        yield
+    return agent.features(
+        hs, logits, residuals, jnp.array(price), jnp.array(action), jnp.float32(0)
+    )
 
 
 def test_features_hold_pools_uncertainty_price_and_history():

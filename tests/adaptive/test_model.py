@@ -27,8 +27,7 @@ ACTIONS = jnp.array([0, 1, 2, 3, 0, 2])
 def built(**fields):
     settings = dict(widths=(8, 8, 16), strides=(1, 2, 1), tol=1e-4, max_steps=60) | fields
     model = DynaLay(classes=5, **settings)
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        return model, init(model, jax.random.key(2), SHAPE)
+    return model, init(model, jax.random.key(2), SHAPE)
 
 
 @functools.cache
