@@ -142,7 +142,10 @@ def print_runs(runs: Sequence[Run]) -> None:
 
 
 def _cells(summaries: Sequence[Any]) -> list[str]:
-    return [seeds.mean(summaries, *column) for column in _MEASURED.values()]
+    return [
+        seeds.spread([summary.get(key) for summary in summaries], form, factor)
+        for key, form, factor in _MEASURED.values()
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

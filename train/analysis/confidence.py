@@ -98,17 +98,10 @@ def sums(report: Reports, split: str) -> Sums:
 def two_thresholds(
     table: Sums, budget: float, first: str, second: str, share: float
 ) -> dict[str, Any]:
-    """Two thresholds at a budget.
+    """`cost`, `accuracy`, and `shares` of the samples on either route.
 
-    Args:
-        table: of the split.
-        budget: mean cost. It is spent, unless the routes cost less for all samples.
-        first: route of the least sure `share` of the samples, as far as the budget allows.
-        second: route of the next samples, until the budget is spent.
-        share: in [0, 1].
-
-    Returns:
-        `cost`, mean, `accuracy`, and `shares` of the samples on either route.
+    The least sure `share` of the samples takes the first route, as far as the budget, a mean cost,
+    allows. The next samples take the second route until the budget is spent.
     """
     straight = table["none"][0]
     (right, spent), (then_right, then_spent) = table[first], table[second]
@@ -129,13 +122,9 @@ def two_thresholds(
 def best_two_thresholds(report: Reports, validation_budget: float, budget: float) -> dict[str, Any]:
     """The two routes, or one twice, and the share that are the most accurate on validation data.
 
-    Args:
-        report: of the parameters.
-        validation_budget: mean cost on the validation split at which they are chosen.
-        budget: mean cost on the test split.
-
     Returns:
-        `routes`, and on the test split what `two_thresholds` returns.
+        `routes`, and what `two_thresholds` returns on the test split, at a mean cost for each
+        split.
     """
     held_out, test = (sums(report, split) for split in ("validation", "test"))
     at = lambda setting: two_thresholds(held_out, validation_budget, *setting)["accuracy"]
@@ -173,13 +162,10 @@ def rounds(report: Reports, split: str, first: int, second: int) -> Rounds:
 
 
 def two_rounds(seen: Rounds, budget: float, share: float) -> dict[str, float]:
-    """`cost` and `accuracy` of two rounds at a budget.
+    """`cost` and `accuracy` of two rounds.
 
-    Args:
-        seen: outcomes.
-        budget: mean cost. It is spent, unless both rounds cost less for all samples.
-        share: of the samples that iterate the first layer, as far as the budget allows. The rest of
-            the budget is for the second layer.
+    The least sure `share` of the samples iterates the first layer, as far as the budget, a mean
+    cost, allows. What is left of the budget is for the second layer.
     """
     count = len(seen.confidence[0])
     unsure = np.argsort(seen.confidence[0], kind="stable")[: round(share * count)]
@@ -198,8 +184,8 @@ def two_rounds(seen: Rounds, budget: float, share: float) -> dict[str, float]:
 def best_two_rounds(report: Reports, validation_budget: float, budget: float) -> dict[str, Any]:
     """The two layers and the share that are the most accurate on validation data.
 
-    Args and returns as of `best_two_thresholds`, with `layers`, first and second, from 1. The
-    model needs two layers or more.
+    Returns:
+        `layers`, first and second, from 1, and what `two_rounds` returns on the test split.
     """
     pairs = list(itertools.permutations(range(count_layers(report)), 2))
     held_out = {pair: rounds(report, "validation", *pair) for pair in pairs}

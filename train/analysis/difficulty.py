@@ -32,10 +32,9 @@ def measure(report: Reports, test: Split, what: str) -> dict[str, Any]:
 
     Returns:
         "difficulty": its name; "bins": from easy to hard, each with `first` and `last` difficulty,
-        number of `examples`, for straight, agent and all_layers `ROUTER_accuracy` and
-        `ROUTER_steps`, and the agent's `actions` as of `Report.actions`; "examples": some, from
-        easy to hard, each with its `image` as nested lists, `difficulty`, the agent's `steps` and
-        whether the agent was `correct`.
+        number of `examples`, `ROUTER_accuracy` and `ROUTER_steps` of `COMPARED`, and the agent's
+        `actions`; "examples": some, from easy to hard, each with its `image` as nested lists,
+        `difficulty`, the agent's `steps` and whether the agent was `correct`.
     """
     assert test.difficulty is not None
     each = {name: report("test", router).each for name, router in COMPARED.items()}

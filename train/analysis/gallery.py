@@ -16,11 +16,6 @@ def measure(report: Reports, test: Split, classes: Sequence[str]) -> dict[str, A
 
     At equal cost, images on which the straight pass is sure are easier.
 
-    Args:
-        report: of the final parameters.
-        test: the split.
-        classes: name of each label.
-
     Returns:
         "marks": whether channels are marks of a generated task, not colours; "easiest" (easiest
         first) and "hardest" (hardest first), each with its `image` as nested lists, `label`,

@@ -12,11 +12,7 @@ _ROUTERS = {"agent": "agent", "all_layers": "all"}
 
 
 def measure(report: Reports, tolerance: float) -> dict[str, Any]:
-    """Histograms of the residuals on the test split, by router.
-
-    Args:
-        report: of the final parameters.
-        tolerance: relative residual at which a solve has converged.
+    """Histograms of the residuals on the test split.
 
     Returns:
         "tolerance"; "edges" of the bins, the outer bins with all beyond them; "routers": for agent

@@ -1,6 +1,6 @@
 """Groups of finished runs that differ only in their seeds: means and spreads over the runs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -83,13 +83,6 @@ def _setting(config: dict) -> dict:
     data = {key: value for key, value in config["data"].items() if key != "data_dir"}
     rest = {key: value for key, value in config.items() if key not in ("seed", "checkpoint")}
     return rest | {"data": data}
-
-
-def mean(
-    summaries: Sequence[dict[str, Any]], key: str, form: str = ".1f", factor: float = 100
-) -> str:
-    """The `spread` of a key of the summaries."""
-    return spread([summary.get(key) for summary in summaries], form, factor)
 
 
 def spread(

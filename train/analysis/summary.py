@@ -12,13 +12,9 @@ Record = dict[str, Any]
 
 
 def analyse(report: Reports, run: Run) -> tuple[Record, dict[str, Record]]:
-    """The summary and the records of a finished run, on the test split.
+    """The summary and the records of a run, from the reports of its final parameters.
 
-    Costs are MACs beyond the straight pass, as multiples of it.
-
-    Args:
-        report: of the final parameters.
-        run: its config, data and model.
+    All numbers are of the test split. Costs are MACs beyond the straight pass, as multiples of it.
 
     Returns:
         The summary: what `routes.compare`, `confidence.compare` and `summarise` return.
@@ -106,12 +102,7 @@ def summarise(report: Reports, hardness: np.ndarray | None, router: str = "agent
 
 
 def curve(report: Reports, prices: tuple[float, ...]) -> Record:
-    """Accuracy against cost: the agent over prices, and the other routers.
-
-    Args:
-        report: of the final parameters.
-        prices: of the agent; () for a run without an agent.
-    """
+    """Accuracy against cost: the agent over prices, none without an agent; the other routers."""
     layers = routes.count_layers(report)
     rates = np.linspace(0, layers, 2 * layers + 1).tolist()
     # At its ends random routing is one of these, which are evaluated anyway.

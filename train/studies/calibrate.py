@@ -31,7 +31,7 @@ from train.console import percent
 from train.errors import expect_one_of
 from train.run import Run
 from train.step import PyTree
-from train.studies.runner import COST, Record, Study, Table
+from train.studies.runner import COST, Record, Study, Table, tabulate
 
 # Settings in a sequence.
 _COUNT = 19
@@ -52,7 +52,7 @@ def measure(
 
     Returns:
         `router`, `risk`, `delta`, `validation_examples`, `choice`, `settings` as of `choose`, and
-        `test` as of `check`.
+        `test`: the choice beside all layers on the test split.
 
     Raises:
         UserError: no such router.
@@ -61,6 +61,8 @@ def measure(
     report = evaluate.reports(run.evaluate, params, run.config.price)
     candidates = sequences(router, run.config, len(run.dataset.classes))
     choice, rows = choose(report, Setting("all", run.config.price), candidates, risk, delta)
+    chosen, all_layers = report("test", *choice), report("test", "all")
+    x = extra_errors(report, "test", choice)
     return {
         "router": router,
         "risk": risk,
@@ -68,15 +70,16 @@ def measure(
         "validation_examples": len(run.dataset.validation.labels),
         "choice": choice._asdict(),
         "settings": rows,
-        "test": check(report, choice),
+        "test": {
+            "examples": len(x),
+            "cost": chosen.mean_cost,
+            "accuracy": chosen.accuracy,
+            "extra_error": float(x.mean()),
+            "standard_error": float(scipy.stats.sem(x)),
+            "all_layers_cost": all_layers.mean_cost,
+            "all_layers_accuracy": all_layers.accuracy,
+        },
     }
-
-
-def options(parser: argparse.ArgumentParser) -> None:
-    """Of the command."""
-    parser.add_argument("--risk", type=_probability, default=0.01, help="greatest extra error")
-    parser.add_argument("--delta", type=_probability, default=0.1, help="probability of more")
-    parser.add_argument("--router", default="agent", help="agent or confidence")
 
 
 def _probability(text: str) -> float:
@@ -87,13 +90,19 @@ def _probability(text: str) -> float:
 
 def table(record: Record) -> Table:
     """A row for each setting that was tested, and the choice."""
-    risk, delta, n, test = (record[k] for k in ("risk", "delta", "validation_examples", "test"))
     name = lambda row: str(Setting(row["router"], row["price"]))
+    columns = {
+        "setting": ("setting", ""),
+        "mean cost": ("validation_cost", ".2f"),
+        "extra error": ("validation_extra_error", ".4f"),
+        "p-value": ("p_value", ".2g"),
+        "passed": ("passed", ""),
+    }
     rows = [
-        [name(row), f"{row['validation_cost']:.2f}", f"{row['validation_extra_error']:.4f}",
-         f"{row['p_value']:.2g}", "yes" if row["passed"] else "no"]
+        row | {"setting": name(row), "passed": "yes" if row["passed"] else "no"}
         for row in record["settings"]
-    ]  # fmt: skip
+    ]
+    risk, delta, n, test = (record[k] for k in ("risk", "delta", "validation_examples", "test"))
     remarks = [f"{COST} A sequence of settings ends at the first that fails."]
     if not any(row["passed"] for row in record["settings"][1:]):
         remarks.append("No setting passed, so the choice is all layers.")
@@ -109,9 +118,7 @@ def table(record: Record) -> Table:
         f"{test['standard_error']:.4f}. All layers: cost {test['all_layers_cost']:.2f}, accuracy "
         f"{percent(test['all_layers_accuracy'])}.",
     ]
-    title = f"{n} validation examples"
-    columns = ["setting", "mean cost", "extra error", "p-value", "passed"]
-    return Table(title, columns, rows, remarks)
+    return tabulate(f"{n} validation examples", columns, rows, *remarks)
 
 
 class Setting(NamedTuple):
@@ -130,13 +137,9 @@ def sequences(
 ) -> list[list[Setting]]:
     """A router's settings from the most expensive to the cheapest, fixed beforehand.
 
-    Args:
-        router: "agent", at prices spread over `config.price_range`, or "confidence": samples whose
-            largest class probability on the straight pass is below a threshold iterate all layers,
-            or one of them, a sequence each. Thresholds are spread over the odds 100,000:1 to
-            1:(classes − 1).
-        config: of the run.
-        classes: of the data set.
+    "agent": prices spread over `config.price_range`. "confidence": samples whose largest class
+    probability on the straight pass is below a threshold iterate all layers, or one of them, a
+    sequence each. Thresholds are spread over the odds 100,000:1 to 1:(classes − 1).
     """
     if router == "agent":
         low, high = config.price_range
@@ -164,13 +167,7 @@ def choose(
     risk: float,
     delta: float,
 ) -> tuple[Setting, list[dict[str, Any]]]:
-    """Tests the candidates in their order on the validation split.
-
-    Args:
-        report: of the run's parameters.
-        all_layers: needs no test.
-        candidates: as of `sequences`.
-        risk, delta: as of `measure`.
+    """Tests the candidates, `sequences`, in their order on the validation split.
 
     Returns:
         The cheapest that passed, and a row for all layers and for each that was tested: `router`,
@@ -197,44 +194,24 @@ def choose(
     return Setting(cheapest["router"], cheapest["price"]), rows
 
 
-def check(report: evaluate.Reports, setting: Setting) -> dict[str, Any]:
-    """The setting on the test split, beside all layers."""
-    x = extra_errors(report, "test", setting)
-    chosen, all_layers = report("test", *setting), report("test", "all")
-    return {
-        "examples": len(x),
-        "cost": chosen.mean_cost,
-        "accuracy": chosen.accuracy,
-        "extra_error": float(x.mean()),
-        "standard_error": float(scipy.stats.sem(x)),
-        "all_layers_cost": all_layers.mean_cost,
-        "all_layers_accuracy": all_layers.accuracy,
-    }
-
-
 def p_value(x: np.ndarray, risk: float) -> float:
-    """p-value of the hypothesis E[X] > risk: an exact test for rare differences.
-
-    With S = Σ x and unknown q = P(X ≠ 0), the p-value is maximised over a confidence set of q
-    (Berger & Boos 1994, J. Am. Stat. Assoc. 89:1012):
-
-        p = β + P(S' ≤ S),  S' of the same number of examples with E[X] = risk and P(X ≠ 0) = u,
-
-    u the upper Clopper–Pearson bound of q at level 1 − β. It is super-uniform for independent
-    draws of X, whatever their distribution on {−1, 0, 1}:
-    - Take a distribution with E[X] > risk and q ≤ u. Turn some of its 1s into 0s, until
-      E[X] = risk. This lowers q and makes a small sum more probable.
-    - Among distributions with E[X] = risk, u is the worst q. X + 1 is the sum of two Bernoulli
-      variables if q ≤ 1/2. So the probabilities of the sum S'' of n − 1 examples rise up to its
-      mean (Samuels 1965, Ann. Math. Stat. 36:1272), and ∂P(S' ≤ S)/∂q = n/2 · (P(S'' = S + 1) −
-      P(S'' = S)) is not negative while S + 1 is at most that mean. Elsewhere p is 1.
-
-    Rare differences have little variance. The test adapts to q; bounds by the range of X
-    (Hoeffding) do not. Tests by betting lose power to Markov's inequality; this test does not.
+    """p-value of the hypothesis E[X] > risk: an exact test that gains from rare differences.
 
     Args:
         x: [n] int, of −1, 0 and 1.
-        risk: in (0, 1).
+        risk: in (0, 0.5].
+
+    With S = Σ x and unknown q = P(X ≠ 0), p is maximised over a confidence set of q (Berger & Boos
+    1994, J. Am. Stat. Assoc. 89:1012):
+
+        p = β + P(S' ≤ S),  S' of n examples with E[X] = risk and P(X ≠ 0) = u,
+
+    u the upper Clopper–Pearson bound of q at level 1 − β. p is super-uniform for independent X:
+    - Turning 1s into 0s until E[X] = risk lowers q and makes a small sum more probable.
+    - If E[X] = risk, u is the worst q. For q ≤ 1/2, X + 1 is the sum of two Bernoulli variables, so
+      the probabilities of the sum S'' of n − 1 examples rise up to its mean (Samuels 1965, Ann.
+      Math. Stat. 36:1272), and ∂P(S' ≤ S)/∂q = n/2 · (P(S'' = S + 1) − P(S'' = S)) is not negative
+      while S + 1 is at most that mean. Elsewhere p is 1.
     """
     n, total, differing = len(x), int(x.sum()), int(np.count_nonzero(x))
     interval = scipy.stats.binomtest(differing, n, alternative="less").proportion_ci(1 - _BETA)
@@ -250,7 +227,18 @@ def p_value(x: np.ndarray, risk: float) -> float:
 
 
 STUDY = Study(
-    "calibrate", __doc__, measure, table, options, "router", {"checkpoint.evaluate": "newest"}
+    "calibrate",
+    __doc__,
+    measure,
+    table,
+    {
+        "--risk": dict(type=_probability, default=0.01, help="greatest extra error"),
+        "--delta": dict(type=_probability, default=0.1, help="probability of more"),
+        "--router": dict(default="agent", help="agent or confidence"),
+    },
+    ending="router",
+    # The validation examples chose the best checkpoint.
+    changes={"checkpoint.evaluate": "newest"},
 )
 
 if __name__ == "__main__":

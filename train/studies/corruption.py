@@ -23,7 +23,7 @@ from train.evaluate import COMPARED, Report
 from train.parallel import Resident
 from train.run import Run
 from train.step import PyTree
-from train.studies.runner import COST, Record, Study, Table
+from train.studies.runner import COST, Record, Study, Table, tabulate
 
 # Data sets of images. Generated tasks have marks for pixels; a blur would make another task.
 _IMAGES = ("digits", "cifar10", "cifar100")
@@ -72,16 +72,11 @@ def measure(run: Run, params: PyTree) -> Record:
 
 
 def row(severity: int, reports: dict[str, Report]) -> dict[str, float]:
-    """Accuracy, cost and calibration of the routers on the same images.
+    """`severity`, and what the routers did with the same images.
 
-    Args:
-        severity: of the corruption.
-        reports: of straight, agent and all_layers.
-
-    Returns:
-        `severity`; `ROUTER_accuracy` of each; `agent_cost`, mean, in multiples of the straight pass
-        beyond it; `straight_share`, of the samples for which the agent chose the straight pass;
-        `agent_ece` and `straight_ece`, expected calibration errors.
+    `ROUTER_accuracy` of straight, agent and all_layers; `agent_cost`, mean; `straight_share`, of
+    the samples for which the agent chose the straight pass; `agent_ece` and `straight_ece`,
+    expected calibration errors.
     """
     agent, straight = reports["agent"], reports["straight"]
     error = lambda report: expected_error(report.each["confidence"], report.each["correct"])
@@ -97,28 +92,25 @@ def row(severity: int, reports: dict[str, Report]) -> dict[str, float]:
 
 def table(record: Record) -> Table:
     """A row for each severity."""
-    shares = ("straight_accuracy", "agent_accuracy", "all_layers_accuracy", "straight_share")
-    rows = [
-        [
-            f"{each['severity']:.0f}",
-            *(percent(each[key]) for key in shares),
-            f"{each['agent_cost']:.2f}",
-            f"{each['straight_ece']:.3f}",
-            f"{each['agent_ece']:.3f}",
-        ]
-        for each in record["mean"]
-    ]
-    columns = ["severity", "accuracy: straight pass", "agent", "all layers",
-               "agent takes the straight pass", "agent's mean cost", "ECE: straight pass",
-               "agent"]  # fmt: skip
-    title = f"Test set of {record['test_examples']}: mean over {', '.join(record['corruptions'])}"
+    columns = {
+        "severity": ("severity", ".0f"),
+        "accuracy: straight pass": ("straight_accuracy", "%"),
+        "agent": ("agent_accuracy", "%"),
+        "all layers": ("all_layers_accuracy", "%"),
+        "agent takes the straight pass": ("straight_share", "%"),
+        "agent's mean cost": ("agent_cost", ".2f"),
+        "ECE: straight pass": ("straight_ece", ".3f"),
+        "ECE: agent": ("agent_ece", ".3f"),
+    }
     noise = record["uniform_noise"]
-    remarks = [
+    return tabulate(
+        f"Test set of {record['test_examples']}: mean over {', '.join(record['corruptions'])}",
+        columns,
+        record["mean"],
         "ECE: expected calibration error. " + COST,
         f"On images of uniform noise the agent's mean cost is {noise['agent_cost']:.2f}; it takes "
         f"the straight pass for {percent(noise['straight_share'])}.",
-    ]
-    return Table(title, columns, rows, remarks)
+    )
 
 
 def gaussian_noise(images: np.ndarray, scale: float, seed: int) -> np.ndarray:

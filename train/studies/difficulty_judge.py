@@ -6,7 +6,6 @@ JUDGE is the workdir of another run on the same data, perhaps of a static net. T
 no weights. The judge's loss on a test example measures how hard the example is.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -15,20 +14,16 @@ from train import evaluate
 from train.analysis.difficulty import correlation
 from train.console import percent
 from train.errors import UserError
-from train.evaluate import COMPARED
+from train.evaluate import COMPARED, LABELS
 from train.run import Run, reopen
 from train.step import PyTree
-from train.studies.runner import COST, Record, Study, Table
+from train.studies.runner import COST, Record, Study, Table, tabulate
 
 _PARTS = 5
 
 
 def measure(run: Run, params: PyTree, judge: str | Path) -> Record:
-    """Cost and accuracy of the run along the order of the judge's loss.
-
-    Args:
-        run, params: as of every study.
-        judge: workdir of the other run. It is evaluated on the route that it was trained for.
+    """Cost and accuracy of the run along the order of the loss of the judge, another workdir.
 
     Returns:
         `judge`, the name of its workdir, and `judge_accuracy`; `test_examples`; Spearman's ρ of the
@@ -40,6 +35,7 @@ def measure(run: Run, params: PyTree, judge: str | Path) -> Record:
     Raises:
         UserError: `judge` is not a trained run's workdir, or has another test split.
     """
+    # The judge is evaluated on the route that it was trained for.
     other = reopen(judge, run.config.data.get("data_dir"), without_agent=True)
     mine, others = run.dataset.test, other.dataset.test
     if not np.array_equal(mine.labels, others.labels) or not np.array_equal(
@@ -72,37 +68,34 @@ def measure(run: Run, params: PyTree, judge: str | Path) -> Record:
     }
 
 
-def options(parser: argparse.ArgumentParser) -> None:
-    """Of the command."""
-    parser.add_argument("judge", help="workdir of another run on the same data")
-
-
 def table(record: Record) -> Table:
     """A row for each fifth of the examples."""
-    rows = [
-        [
-            f"{number} of {_PARTS}",
-            f"{part['judge_loss']:.3f}",
-            f"{part['agent_cost']:.2f}",
-            *(percent(part[f"{name}_accuracy"]) for name in COMPARED),
-        ]
-        for number, part in enumerate(record["parts"], 1)
-    ]
-    columns = ["part", "judge's mean loss", "agent's mean cost", *evaluate.LABELS.values()]
-    shown = lambda value: "—" if value is None else f"{value:.2f}"
-    remarks = [
+    columns = {
+        "part": ("part", ""),
+        "judge's mean loss": ("judge_loss", ".3f"),
+        "agent's mean cost": ("agent_cost", ".2f"),
+        **{LABELS[name]: (f"{name}_accuracy", "%") for name in COMPARED},
+    }
+    rows = ({"part": f"{i} of {_PARTS}", **part} for i, part in enumerate(record["parts"], 1))
+    rho = lambda key: "—" if record[key] is None else f"{record[key]:.2f}"
+    return tabulate(
+        f"Test set of {record['test_examples']}, from easy to hard for {record['judge']} "
+        f"(accuracy {percent(record['judge_accuracy'])})",
+        columns,
+        rows,
         COST,
-        f"Spearman's ρ with the judge's loss: agent's cost {shown(record['cost_spearman'])}, "
-        f"uncertainty of the straight pass {shown(record['unsure_spearman'])}.",
-    ]
-    title = (
-        f"Test set of {record['test_examples']}, from easy to hard for {record['judge']} (accuracy "
-        f"{percent(record['judge_accuracy'])})"
+        f"Spearman's ρ with the judge's loss: agent's cost {rho('cost_spearman')}, uncertainty of "
+        f"the straight pass {rho('unsure_spearman')}.",
     )
-    return Table(title, columns, rows, remarks)
 
 
-STUDY = Study("difficulty_judge", __doc__, measure, table, options)
+STUDY = Study(
+    "difficulty_judge",
+    __doc__,
+    measure,
+    table,
+    {"judge": dict(help="workdir of another run on the same data")},
+)
 
 if __name__ == "__main__":
     STUDY.main()

@@ -5,20 +5,20 @@
 These routers take a sample through a sequence of exits (`train.studies.exits`), each with one more
 layer iterated. Early exit halts at the first exit whose most probable class has a probability of θ
 or more (Huang et al. 2018, MSDNet, arXiv 1703.09844). It needs no training. The other routers run a
-small network after each exit but the last (`train.studies.halting_nets`). The network says whether
-to halt there, with probability λ_e, and its MACs are charged. It is trained on training examples,
-without augmentation; the model's own weights stay as they are.
+small network after each exit but the last (`train.studies.halting_nets`), and its MACs are charged.
+The network gives the probability h of halting there. It is trained on training examples, without
+augmentation; the model's own weights stay as they are.
 
 - PonderNet halts at exit e with probability p_e. Its accuracy and cost are expectations.
 - Q-exit (Balagansky & Gavrilov 2022, PALBERT, arXiv 2204.03276) uses PonderNet's networks. It halts
   at the first exit at which the sum of p reaches q.
-- ACT halts at the first exit at which the sum of λ reaches 1 − ε, and answers with a mixture.
+- ACT halts at the first exit at which the sum of h reaches 1 − ε, and answers with a mixture.
 
 Each router has settings from expensive to cheap; the cheapest is the straight pass. At the agent's
-mean cost on the test split, accuracy is interpolated between the two nearest settings. In
-expectation, mixing these two at random has that accuracy. A router that never costs as much as the
-agent is shown at its most expensive setting. The labels of the validation split choose the networks
-of Q-exit. Nothing else is chosen by labels.
+mean cost on the test split, accuracy is interpolated between the two nearest settings, as if these
+two were mixed at random. A router that never costs as much as the agent is shown at its most
+expensive setting. The labels of the validation split choose the networks of Q-exit. Nothing else is
+chosen by labels.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +30,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from train import state
-from train.console import percent
 from train.parallel import unreplicate
 from train.plots.cost_curves import HALTING
 from train.run import Run
@@ -49,15 +48,17 @@ from train.studies.halting_nets import (
     ponder_loss,
     training_split,
 )
-from train.studies.runner import COST, Record, Study, Table
+from train.studies.runner import COST, Record, Study, Table, tabulate
 
-# λ_p of PonderNet, q of Q-exit, τ of ACT.
+# Prior of PonderNet, q of Q-exit, τ of ACT.
 _PRIORS = (0.05, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999)
 _QUANTILES = tuple(np.linspace(0.05, 0.95, 19).round(2).tolist())
 _TAUS = (1e-3, 3e-3, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
 
-# How a router halts: (logits of λ, exits) → expected correctness and cost of each example, [n].
-Rule = Callable[[np.ndarray, Exits], tuple[np.ndarray, np.ndarray]]
+# Whether each example is answered correctly, and its cost, [n]; expectations for PonderNet.
+Outcome = tuple[np.ndarray, np.ndarray]
+# How a router halts: (logits of h, exits) → outcome.
+Rule = Callable[[np.ndarray, Exits], Outcome]
 Points = list[dict[str, Any]]
 
 
@@ -92,12 +93,12 @@ def measure(run: Run, params: PyTree) -> Record:
 def table(record: Record) -> Table:
     """The routers at the agent's cost."""
     names = {"agent": "agent"} | {name: label for name, (label, _) in HALTING.items()}
-    rows = [
-        [names[name], percent(at["accuracy"]), f"{at['mean_cost']:.2f}"]
-        for name, at in record["at_agent_cost"].items()
-    ]
     title = f"Test set of {record['examples']['test']}, at the agent's cost"
-    return Table(title, ["router", "accuracy", "mean cost"], rows, [COST])
+    columns = {
+        "router": ("name", ""), "accuracy": ("accuracy", "%"), "mean cost": ("mean_cost", ".2f")
+    }  # fmt: skip
+    rows = ({"name": names[name], **at} for name, at in record["at_agent_cost"].items())
+    return tabulate(title, columns, rows, COST)
 
 
 def early(splits: dict[str, Exits], thresholds: int = 101) -> Points:
@@ -117,26 +118,26 @@ def early(splits: dict[str, Exits], thresholds: int = 101) -> Points:
     return [_straight(splits), *map(point, thetas)]
 
 
-def sample(logits: np.ndarray, seen: Exits) -> tuple[np.ndarray, np.ndarray]:
+def sample(logits: np.ndarray, seen: Exits) -> Outcome:
     """PonderNet's `Rule`."""
     p = np.exp(distribution(jnp.asarray(logits)))
     return np.sum(p * seen.correct, axis=1), np.sum(p * seen.cost, axis=1)
 
 
-def threshold(logits: np.ndarray, seen: Exits, q: float) -> tuple[np.ndarray, np.ndarray]:
+def threshold(logits: np.ndarray, seen: Exits, q: float) -> Outcome:
     """Q-exit's `Rule`."""
     reached = np.cumsum(np.exp(distribution(jnp.asarray(logits))), axis=1) >= q
     return _first(reached[:, :-1], seen)
 
 
-def _first(halts: np.ndarray, seen: Exits) -> tuple[np.ndarray, np.ndarray]:
-    """Correctness and cost at the first exit that halts, bool [n, L]; else at the last one."""
+def _first(halts: np.ndarray, seen: Exits) -> Outcome:
+    """At the first exit that halts, bool [n, L]; else at the last one."""
     stops = np.column_stack([halts, np.ones(len(halts), bool)])
     taken = np.arange(len(stops)), stops.argmax(1)
     return seen.correct[taken], seen.cost[taken]
 
 
-def mixed(logits: np.ndarray, seen: Exits) -> tuple[np.ndarray, np.ndarray]:
+def mixed(logits: np.ndarray, seen: Exits) -> Outcome:
     """ACT's `Rule`."""
     p, halts = map(np.asarray, act_weights(jnp.asarray(logits)))
     mixture = np.einsum("ne,nec->nc", p, np.exp(seen.log_probs))
@@ -157,33 +158,34 @@ def trained(
     Returns:
         For "pondernet", "q_exit" and "act" a point for each setting, the straight pass first: the
         setting, `mean_cost` and `accuracy` on the test split, and on the validation split
-        `validation_mean_cost` and `validation_accuracy`. Those of "q_exit" have one λ_p, `prior`.
+        `validation_mean_cost` and `validation_accuracy`. Those of "q_exit" have one `prior`.
     """
 
-    def logits(loss: Loss, settings: Sequence[float]) -> dict[str, np.ndarray]:
+    def networks(loss: Loss, settings: Sequence[float]) -> list[tuple[float, dict[str, Any]]]:
+        """Each setting, and the logits of its network by split."""
         params = fit(net, loss, splits["train"], settings, seed)
         answer = jax.jit(lambda phi: jax.lax.map(lambda one: net.apply(one, phi), params))
-        of = lambda name: np.asarray(answer(before_last(splits[name].phi)))
-        return {name: of(name) for name in ("validation", "test")}
+        names = ("validation", "test")
+        each = (np.asarray(answer(before_last(splits[name].phi))) for name in names)
+        logits = [dict(zip(names, pair, strict=True)) for pair in zip(*each, strict=True)]
+        return list(zip(settings, logits, strict=True))
 
-    def point(rule: Rule, logits: dict[str, np.ndarray], i: int, **setting: float) -> dict:
-        on = lambda name: rule(logits[name][i], splits[name])
+    def point(rule: Rule, logits: dict[str, Any], **setting: float) -> dict[str, float]:
+        on = lambda name: rule(logits[name], splits[name])
         return setting | _means(on("test"), on("validation"))
 
-    ponder, act = logits(ponder_loss, _PRIORS), logits(act_loss, _TAUS)
     straight = _straight(splits)
+    ponder, act = networks(ponder_loss, _PRIORS), networks(act_loss, _TAUS)
+    halts = {q: functools.partial(threshold, q=q) for q in _QUANTILES}
     sweeps = [
-        [point(functools.partial(threshold, q=q), ponder, i, prior=prior, q=q) for q in _QUANTILES]
-        for i, prior in enumerate(_PRIORS)
+        [point(rule, logits, prior=prior, q=q) for q, rule in halts.items()]
+        for prior, logits in ponder
     ]
     validated = lambda sweep: at_cost([straight, *sweep], budget, "validation_")["accuracy"]
     return {
-        "pondernet": [
-            straight,
-            *(point(sample, ponder, i, prior=prior) for i, prior in enumerate(_PRIORS)),
-        ],
+        "pondernet": [straight, *(point(sample, of, prior=prior) for prior, of in ponder)],
         "q_exit": [straight, *max(sweeps, key=validated)],
-        "act": [straight, *(point(mixed, act, i, tau=tau) for i, tau in enumerate(_TAUS))],
+        "act": [straight, *(point(mixed, of, tau=tau) for tau, of in act)],
     }
 
 

@@ -55,12 +55,7 @@ class Exits:
 def measurement(task: Task, variables: PyTree) -> Callable[[Split], Exits]:
     """One compiled program that takes every example of a split through all exits.
 
-    Args:
-        task: of the run.
-        variables: the model's, {"params": ...}.
-
-    Returns:
-        The program. It raises a UserError if the class probabilities do not fit into memory.
+    It raises a UserError if the class probabilities do not fit into memory.
     """
     visit = jax.jit(lambda variables, x: sequence(task, variables, task.normalise(x)))
 

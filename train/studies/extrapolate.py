@@ -13,21 +13,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from train import evaluate
-from train.console import percent
 from train.data.loading import TEST_FIELDS
 from train.errors import UserError
 from train.evaluate import COMPARED, LABELS
 from train.run import Run, reopen
 from train.step import PyTree
-from train.studies.runner import Record, Study, Table
+from train.studies.runner import Record, Study, Table, tabulate
 
 
 def measure(run: Run, params: PyTree, values: tuple[str, Sequence[Any]]) -> Record:
-    """Evaluates on each value of a field.
-
-    Args:
-        run, params: as of every study.
-        values: a field of config.data, see `TEST_FIELDS`, and its values.
+    """Evaluates on each value of a field of config.data, see `TEST_FIELDS`.
 
     Returns:
         `field`, `trained` (its value in training), and `rows`, each with `value`, `test_examples`,
@@ -79,11 +74,6 @@ def _row(run: Run, params: PyTree, names: Sequence[str]) -> dict[str, Any]:
     return out | ({"actions": report("test").actions} if "agent" in names else {})
 
 
-def options(parser: argparse.ArgumentParser) -> None:
-    """Of the command."""
-    parser.add_argument("values", type=_values, metavar="FIELD=VALUE,VALUE,...")
-
-
 def _values(text: str) -> tuple[str, list[Any]]:
     field, _, values = text.partition("=")
     try:
@@ -96,27 +86,27 @@ def table(record: Record) -> Table:
     """A row for each value."""
     names = [name for name in COMPARED if f"{name}_cost" in record["rows"][0]]
     iterating = [name for name in names if name != "straight"]
-    rows = [
-        [
-            str(row["value"]),
-            *(percent(row[f"{name}_accuracy"]) for name in names),
-            *(f"{row[f'{name}_cost']:.2f}" for name in iterating),
-            *(percent(row[f"{name}_converged"]) for name in iterating),
-            " / ".join(f"{100 * share:.0f}" for share in row.get("actions", ())),
-        ]
-        for row in record["rows"]
-    ]
-    columns = [
-        record["field"],
-        *(f"{LABELS[name]}: accuracy" for name in names),
-        *(f"{LABELS[name]}: {what}" for what in ("cost", "converged") for name in iterating),
-        "straight pass / layer 1 / … (%)",
-    ]
-    title = f"Trained with {record['field']}={record['trained']}"
-    return Table(title, columns, rows)
+    shares = lambda row: " / ".join(f"{100 * share:.0f}" for share in row.get("actions", ()))
+    columns = {
+        record["field"]: ("value", ""),
+        **{f"{LABELS[name]}: accuracy": (f"{name}_accuracy", "%") for name in names},
+        **{f"{LABELS[name]}: cost": (f"{name}_cost", ".2f") for name in iterating},
+        **{f"{LABELS[name]}: converged": (f"{name}_converged", "%") for name in iterating},
+        "straight pass / layer 1 / … (%)": ("shares", ""),
+    }
+    rows = (row | {"value": str(row["value"]), "shares": shares(row)} for row in record["rows"])
+    return tabulate(f"Trained with {record['field']}={record['trained']}", columns, rows)
 
 
-STUDY = Study("extrapolate", __doc__, measure, table, options, "field", static=True)
+STUDY = Study(
+    "extrapolate",
+    __doc__,
+    measure,
+    table,
+    {"values": dict(type=_values, metavar="FIELD=VALUE,VALUE,...")},
+    ending="field",
+    without_agent=True,
+)
 
 if __name__ == "__main__":
     STUDY.main()

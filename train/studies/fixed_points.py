@@ -23,16 +23,14 @@ import optax
 from dynalay_jax import Status, Unrolled
 from dynalay_jax.adaptive.inspect import call
 from dynalay_jax.adaptive.model import DynaLay
-from dynalay_jax.solve import per_sample
 from train import state
-from train.console import percent
 from train.data.batches import evaluation_batches
 from train.data.types import Split
 from train.parallel import unreplicate
 from train.run import Run
 from train.step import PyTree, Task
 from train.studies.exits import iterated
-from train.studies.runner import Record, Study, Table
+from train.studies.runner import Record, Study, Table, tabulate
 
 # Examples of the gradient's loss: unrolling holds many states in memory.
 _EXAMPLES = 64
@@ -59,36 +57,27 @@ def measure(run: Run, params: PyTree) -> Record:
 
 def table(record: Record) -> Table:
     """A row for each layer."""
-    columns = ["layer", "converged", "same answer", "median distance", "99 % within",
-               "error of the gradient", "control: unrolled to the stop"]  # fmt: skip
-    rows = [
-        [
-            str(number),
-            percent(layer["converged"]),
-            percent(layer["same_answer"]),
-            *(
-                f"{layer[key]:.0e}"
-                for key in ("median_distance", "far_distance", "gradient_error", "stopped_error")
-            ),
-        ]
-        for number, layer in enumerate(record["layers"], 1)
-    ]
-    title = f"Test set of {record['test_examples']}: solves from random starts, and gradients"
-    remark = (
+    columns = {
+        "layer": ("layer", ""),
+        "converged": ("converged", "%"),
+        "same answer": ("same_answer", "%"),
+        "median distance": ("median_distance", ".0e"),
+        "99 % within": ("far_distance", ".0e"),
+        "error of the gradient": ("gradient_error", ".0e"),
+        "control: unrolled to the stop": ("stopped_error", ".0e"),
+    }
+    return tabulate(
+        f"Test set of {record['test_examples']}: solves from random starts, and gradients",
+        columns,
+        ({"layer": str(i), **layer} for i, layer in enumerate(record["layers"], 1)),
         f"Tolerance of the solves: {record['tolerance']:g}. Distances and errors are relative. "
         f"Gradients: of the loss of {record['gradient_examples']} examples, against unrolled "
-        "iterations, twice the allowed number."
+        "iterations, twice the allowed number.",
     )
-    return Table(title, columns, rows, [remark])
 
 
 def starts(task: Task, variables: PyTree, split: Split) -> list[dict[str, float]]:
     """Each layer iterated from the straight pass, as usual, and from a random start.
-
-    Args:
-        task: of the run.
-        variables: the model's, {"params": ...}.
-        split: the examples.
 
     Returns:
         For each layer, shares of the examples whose solve `converged` from the random start, and
@@ -107,10 +96,9 @@ def starts(task: Task, variables: PyTree, split: Split) -> list[dict[str, float]
         moved = begun._replace(hs=tuple(hs))
         own, _ = iterated(task.model, variables, begun, layer + 1)
         other, sweep = iterated(task.model, variables, moved, layer + 1)
+        size = lambda h: jnp.linalg.norm(h.reshape(len(h), -1).astype(jnp.float32), axis=-1)
         pairs = zip(own.hs[1:], other.hs[1:], strict=True)
-        distance = [
-            per_sample.norm(b - a) / jnp.maximum(per_sample.norm(a), 1e-12) for a, b in pairs
-        ]
+        distance = [size(b - a) / jnp.maximum(size(a), 1e-12) for a, b in pairs]
         return (
             sweep.status[:, layer] == Status.CONVERGED,
             jnp.argmax(own.logits, -1) == jnp.argmax(other.logits, -1),
@@ -140,9 +128,6 @@ def gradients(task: Task, variables: PyTree, split: Split) -> list[dict[str, flo
     The loss is the mean cross-entropy of the examples. Cells that solve by their own method unroll
     the steps of that method.
 
-    Args:
-        task, variables, split: as of `starts`.
-
     Returns:
         For each layer, `gradient_error`, ∇ as in training, and `stopped_error`, ∇ unrolled with
         the tolerance of the solves.
@@ -160,17 +145,15 @@ def gradients(task: Task, variables: PyTree, split: Split) -> list[dict[str, flo
 
     model = task.model
     stopped = model.clone(adjoint=Unrolled(checkpoint=True), compact=0)
-    by = {
-        "gradient_error": gradient(model),
-        "stopped_error": gradient(stopped),
-    }
+    found = {"gradient_error": gradient(model), "stopped_error": gradient(stopped)}
     reference = gradient(stopped.clone(tol=0.0, max_steps=2 * model.max_steps))
-    out = []
-    for layer in range(len(model.widths)):
+
+    def errors(layer: int) -> dict[str, float]:
         true = reference(layer)
-        error = lambda found, true=true: jnp.linalg.norm(found - true) / jnp.linalg.norm(true)
-        out.append({name: float(error(found(layer))) for name, found in by.items()})
-    return out
+        error = lambda of: float(jnp.linalg.norm(of(layer) - true) / jnp.linalg.norm(true))
+        return {name: error(of) for name, of in found.items()}
+
+    return [errors(layer) for layer in range(len(model.widths))]
 
 
 STUDY = Study("fixed_points", __doc__, measure, table)

@@ -1,14 +1,16 @@
 """Halting networks on the exits of a frozen model, trained as PonderNet or as ACT.
 
-After each exit but the last, λ_e = sigmoid(net(φ of exit e)) is the probability of halting there.
+After each exit e but the last, h_e = sigmoid(net(φ of exit e)) is the probability of halting there.
 
-- PonderNet (Banino et al. 2021, arXiv 2107.05407): p_e = λ_e Π_{j<e} (1 − λ_j), and the last exit
-  has the rest; loss Σ p_e CE_e + β KL(p ‖ geometric(λ_p)).
-- ACT (Graves 2016, arXiv 1603.08983): halts at exit N, the first at which Σ λ_e ≥ 1 − ε. p is λ
+- PonderNet (Banino et al. 2021, arXiv 2107.05407): p_e = h_e Π_{j<e} (1 − h_j), and the last exit
+  has the rest; loss Σ p_e CE_e + β KL(p ‖ geometric(prior)).
+- ACT (Graves 2016, arXiv 1603.08983): halts at exit N, the first at which Σ h_e ≥ 1 − ε. p is h
   before N, and the remainder R at N. The answer is the mixture Σ p_e · (class probabilities of exit
   e): Graves mixes states, but a frozen classifier was not trained to read mixed states. Loss: CE of
   the mixture + τ (cost of N + R · cost of the step to N), which is his N + R where every step costs
   1.
+
+Arrays of logits of h have shape [..., L] for L layers; arrays over all exits have [..., L + 1].
 """
 
 from collections.abc import Callable, Sequence
@@ -27,23 +29,19 @@ from train.step import PyTree, Task
 from train.studies.exits import Exits
 
 # PonderNet's own β is 0.01. Where most exits are right, the cross-entropy then decides alone, and
-# hardly any λ_p makes the network cheap.
+# hardly any prior makes the network cheap.
 _BETA = 0.1
 _EPSILON = 0.01
 _STEPS, _BATCH, _LEARNING_RATE = 500, 256, 3e-3
 # Training examples, at most.
 _EXAMPLES = 20_000
 
-# (logits of λ [b, L], log-probability of the right class and cost [b, L + 1], setting) → scalar.
+# (logits of h, log-probability of the right class and cost of each exit, setting) → batch's mean.
 Loss = Callable[..., jax.Array]
 
 
 class HaltingNet(nn.Module):
-    """The logit of λ, float32 [...], from φ, leaves float32 [..., n], by the agent's own trunk.
-
-    Attributes:
-        hidden: width of the trunk.
-    """
+    """The logit of h, float32 [...], from φ, leaves float32 [..., n], by the agent's own trunk."""
 
     hidden: int
 
@@ -53,7 +51,7 @@ class HaltingNet(nn.Module):
 
 
 def distribution(logits: jax.Array) -> jax.Array:
-    """PonderNet's log p, [..., L + 1], from the logits of λ, [..., L]."""
+    """PonderNet's log p from the logits of h."""
     go_on = jnp.cumsum(jax.nn.log_sigmoid(-logits), axis=-1)
     zero = jnp.zeros_like(logits[..., :1])
     reached = jnp.concatenate([zero, go_on], -1)
@@ -61,14 +59,7 @@ def distribution(logits: jax.Array) -> jax.Array:
 
 
 def ponder_loss(logits: jax.Array, log_probs: jax.Array, spent: jax.Array, prior: Any) -> jax.Array:
-    """Σ p_e CE_e + β KL(p ‖ geometric(prior)), mean over the batch.
-
-    Args:
-        logits: of λ, [b, L].
-        log_probs: of the right class at each exit, [b, L + 1].
-        spent: cost of each exit; unused, since the prior stands for it.
-        prior: λ_p in (0, 1); the last exit has the rest of the geometric distribution, as of p.
-    """
+    """Σ p_e CE_e + β KL(p ‖ geometric(prior)); the prior in (0, 1) stands for the cost."""
     del spent
     log_p = distribution(logits)
     log_prior = distribution(jnp.broadcast_to(jnp.log(prior) - jnp.log1p(-prior), logits.shape))
@@ -77,7 +68,7 @@ def ponder_loss(logits: jax.Array, log_probs: jax.Array, spent: jax.Array, prior
 
 
 def act_weights(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """ACT's p, [..., L + 1], and where it halts, bool [..., L + 1], from the logits of λ."""
+    """ACT's p, and where it halts, bool, from the logits of h."""
     zero = jnp.zeros_like(logits[..., :1])
     # The last exit always halts.
     halt = jnp.concatenate([jax.nn.sigmoid(logits), zero + 1], axis=-1)
@@ -89,14 +80,7 @@ def act_weights(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def act_loss(logits: jax.Array, log_probs: jax.Array, spent: jax.Array, tau: Any) -> jax.Array:
-    """CE of the mixture + τ (cost of N + R · cost of the last step), mean over the batch.
-
-    Args:
-        logits: of λ, [b, L].
-        log_probs: of the right class at each exit, [b, L + 1].
-        spent: cost of each exit, [b, L + 1].
-        tau: price of a straight pass, in nats.
-    """
+    """CE of the mixture + τ (cost of N + R · cost of the last step); τ in nats a straight pass."""
     p, halts = act_weights(logits)
     mixture = jax.nn.logsumexp(log_probs, axis=-1, b=p)
     last = jnp.diff(spent, axis=-1, prepend=0.0)

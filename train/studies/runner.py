@@ -11,18 +11,17 @@ whose first line is the question, and two functions:
     if __name__ == "__main__":
         STUDY.main()
 
-`python -m train.studies.early_exit WORKDIR` reopens the run, measures, writes early_exit.json into
-WORKDIR, draws the run's figures again, and prints the table.
+`python -m train.studies.early_exit WORKDIR` reopens the run, measures, prints the table, writes
+early_exit.json into WORKDIR, and draws the run's figures again.
 """
 
-import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from train.cli import Parser, friendly
-from train.console import print_table
+from train.console import percent, print_table
 from train.plots.run import draw
 from train.run import reopen
 from train.workdir import write_record
@@ -41,6 +40,22 @@ class Table(NamedTuple):
     remarks: Sequence[str] = ()
 
 
+def tabulate(
+    title: str, columns: Mapping[str, tuple[str, str]], rows: Iterable[Record], *remarks: str
+) -> Table:
+    """A table of a record's rows.
+
+    Args:
+        title: stands above it.
+        columns: by heading, the key of the value in a row and its format; "%" is per cent.
+        rows: of the record.
+        remarks: stand below it.
+    """
+    show = lambda value, form: percent(value) if form == "%" else format(value, form)
+    cells = [[show(row[key], form) for key, form in columns.values()] for row in rows]
+    return Table(title, list(columns), cells, remarks)
+
+
 @dataclasses.dataclass(frozen=True)
 class Study:
     """A question about a finished run, and the command that answers it.
@@ -51,21 +66,21 @@ class Study:
         measure: (run, params, **options) → record. The parameters, {"main": ..., "agent": ...},
             are those of the checkpoint that the config has evaluated, replicated over the devices.
         table: record → table.
-        options: adds the options of `measure` to the command's parser.
+        options: of `measure`, by name or --flag, as `ArgumentParser.add_argument` takes them.
         ending: key of the record whose value ends the record's name, as in calibrate_agent.json.
             Such a study can have several records in a workdir.
         changes: fields of the config to change before the run is reopened.
-        static: whether a run without an agent will do.
+        without_agent: whether a run without an agent is accepted.
     """
 
     name: str
     doc: str | None
     measure: Callable[..., Record]
     table: Callable[[Record], Table]
-    options: Callable[[argparse.ArgumentParser], Any] | None = None
+    options: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     ending: str | None = None
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    static: bool = False
+    without_agent: bool = False
 
     def run(self, workdir: str | Path, data_dir: str | None = None, **options: Any) -> Record:
         """Measures, writes the record, draws the figures, prints the table.
@@ -81,7 +96,7 @@ class Study:
         Raises:
             UserError: workdir is not a trained run's, or `measure` refused the run or an option.
         """
-        run = reopen(workdir, data_dir, self.changes, without_agent=self.static)
+        run = reopen(workdir, data_dir, self.changes, self.without_agent)
         step, params = run.restored()
         record = {"step": step, **self.measure(run, params, **options)}
         name = f"{self.name}_{record[self.ending]}" if self.ending else self.name
@@ -99,7 +114,7 @@ class Study:
         parser = Parser(f"python -m train.studies.{self.name}", description=description)
         parser.add_argument("workdir", help="of a finished run")
         parser.add_argument("--data_dir", help="folder of TFDS data sets, if they have moved")
-        if self.options:
-            self.options(parser)
+        for name, settings in self.options.items():
+            parser.add_argument(name, **settings)
         with friendly():
             self.run(**vars(parser.parse_args()))

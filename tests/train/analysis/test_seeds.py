@@ -37,9 +37,9 @@ def test_what_is_no_finished_run_is_refused(tmp_path):
 
 
 def test_means_say_what_they_are_of():
-    values = [{"a": 0.92}, {"a": 0.96}, {"a": None}, {}]
-    assert seeds.mean(values[:1], "a") == "92.0"
-    assert seeds.mean(values[:2], "a") == "94.0 ± 2.8"
-    assert seeds.mean(values, "a", ".2f", 1) == "0.94 ± 0.03 (2 of 4)"
-    assert seeds.mean(values[2:], "a") == seeds.spread([]) == "—"
-    assert seeds.spread([0.92, 0.96, float("nan")], deviation=False) == "94.0 (2 of 3)"
+    values = [0.92, 0.96, None, float("nan")]
+    assert seeds.spread(values[:1]) == "92.0"
+    assert seeds.spread(values[:2]) == "94.0 ± 2.8"
+    assert seeds.spread(values, ".2f", 1) == "0.94 ± 0.03 (2 of 4)"
+    assert seeds.spread(values[2:]) == seeds.spread([]) == "—"
+    assert seeds.spread(values[:3], deviation=False) == "94.0 (2 of 3)"

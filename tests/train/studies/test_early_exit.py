@@ -36,7 +36,7 @@ def test_q_exit_stops_where_the_sum_passes_q():
 
 def test_act_answers_with_the_mixture():
     correct, cost = early_exit.mixed(np.log(np.array([[1.0, 1.0], [1.5, 1.0]])), SEEN)
-    # λ is 0.5, 0.5 and 0.6, 0.5: both halt at exit 1. Class 0 has 0.6 and 0.48, class 1 0.3, 0.36.
+    # h is 0.5, 0.5 and 0.6, 0.5: both halt at exit 1. Class 0 has 0.6 and 0.48, class 1 0.3, 0.36.
     assert correct.tolist() == [True, True] and cost.tolist() == [2.0, 3.0]
     correct, cost = early_exit.mixed(np.full((2, 2), -9.0), SEEN)
     assert correct.tolist() == [True, False] and cost.tolist() == [5.0, 6.0]
@@ -95,7 +95,7 @@ def test_no_test_label_has_a_say(short):
         for point, without in zip(points, again[name], strict=True):
             assert point | {"accuracy": 0} == without | {"accuracy": 0}
         assert points != again[name]
-    # The test split has no say in Q-exit's λ_p; the validation split has.
+    # The test split has no say in Q-exit's prior; the validation split has.
     assert len({point["prior"] for point in found["q_exit"][1:]}) == 1
 
 

@@ -38,11 +38,8 @@ def table(record):
     return Table("Title", ["twice"], [[str(record["twice"])]], ["A remark."])
 
 
-def options(parser):
-    parser.add_argument("--number", type=int, default=1)
-
-
-STUDY = Study("counting", "Question?\n\nText.", measure, table, options, ending="kind")
+NUMBER = {"--number": dict(type=int, default=1)}
+STUDY = Study("counting", "Question?\n\nText.", measure, table, NUMBER, ending="kind")
 
 
 @pytest.fixture(scope="module")
