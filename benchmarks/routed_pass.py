@@ -6,9 +6,9 @@ Inference with a finished run's weights. Each kind of router has its own program
 agent only if the agent decides; the programs take turns. Accuracy is measured on the whole test
 split; times and their MACs on its first examples, the same for every router. The straight pass is
 measured three times: by itself, with the agent asked, and in a program that could iterate. Random
-routing, confidence and two thresholds spend as many MACs as the agent on the whole split. The agent
-at other prices, and random and confidence routing at other rates, make curves. If the run has an
-early_exit.json, its routers are measured, too, and so are static nets of the same data, if given.
+and confidence routing spend the agent's MACs on the whole split. The agent at other prices, and
+random and confidence routing at other rates, make curves. Static nets of the same data are measured
+beside, if given.
 
 The saving in time is that against all layers; the saving in MACs is counted from what the timed
 programs did.
@@ -24,23 +24,20 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from benchmarks.support import halting_passes, passes, timing
+from benchmarks.support import passes, timing
 from benchmarks.support.passes import ALL, STRAIGHT, Arm
+from benchmarks.support.trained import Trained, trained
 from configs import _variants
-from train import parallel
 from train.cli import Parser, friendly
 from train.console import human, percent
 from train.data import batches
 from train.errors import UserError
-from train.run import Run, reopen
-from train.workdir import read_record, trained_config
-
-PyTree = Any
+from train.run import Run
+from train.workdir import read_record
 
 
 def measure_routers(
-    run: Run,
-    params: PyTree,
+    of: Trained,
     summary: Mapping[str, Any],
     others: Mapping[str, Arm],
     batch: int,
@@ -50,7 +47,7 @@ def measure_routers(
     """Compiles the routers' programs, runs them on the test split and times them in turn.
 
     Args:
-        run, params: a run and its parameters.
+        of: a run and its weights.
         summary: of the run.
         others: further arms, by name.
         batch: examples at a time, at most.
@@ -62,7 +59,7 @@ def measure_routers(
         samples) on the whole split; how many examples are `timed`, and their `macs` and
         milliseconds an example.
     """
-    test, key = run.dataset.test, jax.random.key(run.config.seed)
+    task, test, key = of.run.task, of.run.dataset.test, jax.random.key(of.run.config.seed)
     count = len(test.labels)
     # Batches of one size, with as little padding as possible.
     size = -(-count // -(-count // batch))
@@ -96,13 +93,11 @@ def measure_routers(
         )
         return out
 
-    done = {name: add(name, arm) for name, arm in passes.fixed(run.task, params).items()}
-    settled = passes.matched(run.task, params, done, summary)
-    for name, arm in {**settled, **others}.items():
+    done = {name: add(name, arm) for name, arm in passes.fixed(task, of.params).items()}
+    for name, arm in {**passes.matched(task, of.params, done, summary), **others}.items():
         add(name, arm)
     for row, times in zip(rows, timing.interleave(calls, seconds).values(), strict=True):
-        row |= timing.summary(np.divide(times, clocked_count))
-        row["samples_ms"] = [float(f"{t / clocked_count:.4g}") for t in times]
+        row |= timing.rounds(np.divide(times, clocked_count))
     return rows
 
 
@@ -112,29 +107,19 @@ def static_arm(workdir: Path, like: Run) -> tuple[str, Arm]:
     Raises:
         UserError: the run is not a variant's, its router is not "none", or its data differ.
     """
-    run = Run.to_evaluate(trained_config(workdir), workdir)
+    name, run, _, params = trained(workdir, without_agent=True)
     same = np.array_equal(run.dataset.test.images, like.dataset.test.images)
     if run.config.router != "none" or not same:
         raise UserError(
             f"{workdir}: expected a run of the same data whose router is none, got "
             f"{run.config.router} of {run.dataset.name}."
         )
-    _, params = _restored(run)
-    name = _variants.split(_name(workdir))[1]
-    if not name:
+    variant = _variants.split(name)[1]
+    if not variant:
         raise UserError(
             f"{workdir}: expected a folder named CONFIG_VARIANT or CONFIG_VARIANT-SEED."
         )
-    return name, Arm(functools.partial(passes.straight, run.task, False), params, name)
-
-
-def _restored(run: Run) -> tuple[int, PyTree]:
-    trained, replicated = run.restored()
-    return trained, jax.tree.map(jnp.asarray, parallel.unreplicate(replicated))
-
-
-def _name(workdir: Path) -> str:
-    return workdir.resolve().name.partition("-")[0]
+    return variant, Arm(functools.partial(passes.straight, run.task, False), params, variant)
 
 
 def table(record: Mapping[str, Any]) -> str:
@@ -150,33 +135,25 @@ def saved(records: Sequence[Mapping[str, Any]]) -> str:
         rows = {row["router"]: row for row in record["rows"]}
         agents = (router for router, row in rows.items() if row["kind"] == "agent")
         for router in (STRAIGHT, *agents, ALL):
-            rounds = str(len(rows[router]["samples_ms"]))
-            about = {"config": record["config"], "rounds": rounds}
-            shown.append(about | _shown(rows[router], rows[ALL]))
+            shown.append({"config": record["config"], **_shown(rows[router], rows[ALL])})
     return timing.markdown(pd.DataFrame(shown).drop(columns="iterated"))
 
 
 def _shown(row: Mapping[str, Any], all_layers: Mapping[str, Any]) -> dict[str, str]:
     """A row of the tables: times, and the savings against all layers."""
-    ends = (f"{1e3 * row[key]:.3g}" for key in ("p10_ms", "p90_ms"))
     shown = {
         "router": row["router"],
         "accuracy": percent(row["accuracy"]),
         "iterated": percent(row["iterated"]),
         "MACs an example": human(row["macs"]),
         "µs an example": f"{1e3 * row['median_ms']:.3g}",
-        "p10–p90": "–".join(ends),
-        **dict.fromkeys(("saving in MACs", "saving in time", "time / MACs"), "—"),
+        "saving in MACs": "—",
+        "saving in time": "—",
     }
-    if row is all_layers:
-        return shown
-    macs = 1 - row["macs"] / all_layers["macs"]
-    time, low, high = timing.ratio(row["samples_ms"], all_layers["samples_ms"])
-    shown["saving in MACs"] = f"{macs:.0%}"
-    shown["saving in time"] = f"{1 - time:.0%} ({1 - high:.0%} to {1 - low:.0%})"
-    # If hardly any MACs are saved, the quotient says nothing.
-    if abs(macs) > 0.01:
-        shown["time / MACs"] = f"{(1 - time) / macs:.2f}"
+    if row is not all_layers:
+        time, low, high = timing.ratio(row["samples_ms"], all_layers["samples_ms"])
+        shown["saving in MACs"] = f"{1 - row['macs'] / all_layers['macs']:.0%}"
+        shown["saving in time"] = f"{1 - time:.0%} ({1 - high:.0%} to {1 - low:.0%})"
     return shown
 
 
@@ -201,29 +178,25 @@ def main() -> None:
         for option in ("batch", "timed"):
             if getattr(args, option) < 1:
                 raise UserError(f"--{option}: expected 1 or more, got {getattr(args, option)}.")
-        run = reopen(args.workdir)
+        of = trained(args.workdir)
         summary = read_record(args.workdir, "summary")
         if not summary:
             raise UserError(f"{args.workdir}: expected a finished run, which has a summary.json.")
-        trained, params = _restored(run)
-        others = halting_passes.arms(args.workdir, run, params)
-        static = [static_arm(workdir, run) for workdir in args.static]
+        static = [static_arm(workdir, of.run) for workdir in args.static]
         if len(dict(static)) < len(static):
             names = ", ".join(name for name, _ in static)
             raise UserError(f"--static: expected one run of each variant, got {names}.")
-        others |= dict(static)
-        rows = measure_routers(run, params, summary, others, args.batch, args.timed, args.seconds)
-    name = _name(args.workdir)
+        rows = measure_routers(of, summary, dict(static), args.batch, args.timed, args.seconds)
     record = {
         "environment": timing.environment(),
-        "config": name,
-        "step": trained,
-        "seed": run.config.seed,
-        "test_examples": len(run.dataset.test.labels),
+        "config": of.name,
+        "step": of.step,
+        "seed": of.run.config.seed,
+        "test_examples": len(of.run.dataset.test.labels),
         "batch": args.batch,
         "rows": rows,
     }
-    timing.write_json(args.out / f"routed_pass_{name}.json", record)
+    timing.write_json(args.out / f"routed_pass_{of.name}.json", record)
     print(table(record))
 
 

@@ -4,7 +4,7 @@
 
 Every arm computes a loss of the same batch, and the gradient in the networks that the arm trains.
 Forward is the loss alone; backward is what the gradient takes beyond it in the same round.
-Augmentation and optimiser are the same for all arms and are left out. The arms:
+Augmentation and optimiser are left out. The arms:
 
     plain CNN                the straight pass by itself, without agent or solves
     nobody iterates          DynaLay's program, if no sample iterates
@@ -36,19 +36,21 @@ import optax
 import pandas as pd
 
 from benchmarks.support import timing
+from benchmarks.support.trained import Trained, trained
 from configs import _variants
 from dynalay_jax import Status
 from dynalay_jax.adaptive import inspect, objective, routers
 from dynalay_jax.adaptive import model as model_lib
-from train import parallel, step
 from train import state as state_lib
+from train import step
 from train.cli import Parser, friendly
 from train.console import human
 from train.data import batches
 from train.errors import UserError
-from train.run import Run, build_task, reopen
+from train.run import Run, build_task
 
 PyTree = Any
+Loss = tuple[jax.Array, dict[str, jax.Array]]
 PLAIN = "plain CNN"
 DYNALAY = "DynaLay, main", "DynaLay, joint", "DynaLay, agent's routes"
 DEARER = 1.0  # λ of the agent's other routes
@@ -64,21 +66,20 @@ class Arm(NamedTuple):
     """
 
     task: step.Task
-    loss: Callable
+    loss: Callable[..., Loss]
     trains: tuple[str, ...] = ("main",)
 
 
 def straight_loss(
     task: step.Task, params: PyTree, probe: Any, x: jax.Array, labels: jax.Array, key: jax.Array
-) -> tuple[jax.Array, dict[str, jax.Array]]:
+) -> Loss:
     """Cross-entropy of the straight pass, as a plain CNN is trained."""
     del probe, key
     variables = state_lib.join(params)
     logits = inspect.call(task.model, variables, model_lib.DynaLay.begin, x).logits
     targets = jax.nn.one_hot(labels, logits.shape[-1])
     targets = optax.smooth_labels(targets, task.config.train.smoothing)
-    none = jnp.float32(0)
-    means = {"macs": jnp.float32(task.costs.straight), "steps": none, "unconverged": none}
+    means = {"macs": jnp.float32(task.costs.straight), "steps": jnp.float32(0)}
     return jnp.mean(optax.softmax_cross_entropy(logits, targets)), means
 
 
@@ -91,20 +92,11 @@ def routed_loss(
     x: jax.Array,
     labels: jax.Array,
     key: jax.Array,
-) -> tuple[jax.Array, dict[str, jax.Array]]:
+) -> Loss:
     """The main model's loss on a router's routes, at a price λ."""
-    return objective.main_loss(
-        task.model,
-        state_lib.join(params),
-        x,
-        labels,
-        router,
-        jnp.full(labels.shape, price, jnp.float32),
-        key,
-        task.costs,
-        task.config.train.smoothing,
-        probe,
-    )
+    prices, smoothing = jnp.full(labels.shape, price, jnp.float32), task.config.train.smoothing
+    about = x, labels, router, prices, key, task.costs, smoothing, probe
+    return objective.main_loss(task.model, state_lib.join(params), *about)
 
 
 def phase_arm(task: step.Task, name: str) -> Arm:
@@ -182,22 +174,14 @@ def account(means: PyTree, backward: Any) -> dict[str, float | None]:
     """What the arm's solves did.
 
     Returns:
-        `macs` an example; `steps` a solve, and the share of solves `unconverged`; `backward_steps`
-        and `backward_unconverged` likewise, None without a backward solve.
+        `macs` an example; `steps` a solve; `backward_steps`, None without a backward solve.
     """
-    out = {name: float(means[name]) for name in ("macs", "steps", "unconverged")}
+    out = {name: float(means[name]) for name in ("macs", "steps")}
+    steps = np.zeros(0)
     # If nothing iterates, the probe's cotangent counts nothing.
-    ran = backward is not None and out["steps"] > 0
-    solved = np.asarray(backward.status) != Status.SKIPPED if ran else np.zeros((), bool)
-    if not solved.any():
-        return {**out, "backward_steps": None, "backward_unconverged": None}
-    failed = np.asarray(backward.status)[solved] != Status.CONVERGED
-    steps = np.asarray(backward.steps)[solved]
-    return {
-        **out,
-        "backward_steps": float(steps.mean()),
-        "backward_unconverged": float(failed.mean()),
-    }
+    if backward is not None and out["steps"] > 0:
+        steps = np.asarray(backward.steps)[np.asarray(backward.status) != Status.SKIPPED]
+    return {**out, "backward_steps": float(steps.mean()) if steps.size else None}
 
 
 def measure_arms(
@@ -235,9 +219,8 @@ def measure_arms(
     for row in rows:
         forward, gradient = (samples[row["arm"], part] for part in ("forward", "gradient"))
         row["backward"] = timing.summary(np.subtract(gradient, forward))
-        for part, times in (("forward", forward), ("gradient", gradient)):
-            row[part] |= timing.summary(times)
-            row[part]["samples_ms"] = [float(f"{t:.4g}") for t in times]
+        row["forward"] |= timing.rounds(forward)
+        row["gradient"] |= timing.rounds(gradient)
     return rows
 
 
@@ -253,53 +236,47 @@ def times(record: Mapping[str, Any]) -> dict[str, dict[str, np.ndarray]]:
 def table(record: Mapping[str, Any]) -> str:
     """The record as Markdown, a row an arm."""
     arms = times(record)
-    backward, whole = (
-        {name: timing.ratio(arm[part], arms[PLAIN][part]) for name, arm in arms.items()}
-        for part in ("backward", "gradient")
-    )
+    ratio = lambda name, part: str(timing.ratio(arms[name][part], arms[PLAIN][part]))
     steps = lambda value: "—" if value is None else f"{value:.1f}"
     rows = [
         {
-            "arm": row["arm"],
-            "weights": record["weights"] if row["given"] else "initial",
+            "arm": row["arm"] + ("" if row["given"] else " *"),
             "MACs": human(row["macs"]),
             "steps: forward / backward": f"{row['steps']:.1f} / {steps(row['backward_steps'])}",
-            "rounds": str(len(arms[row["arm"]]["gradient"])),
             "forward ms": f"{row['forward']['median_ms']:.3g}",
             "backward ms": f"{row['backward']['median_ms']:.3g}",
-            f"backward ÷ {PLAIN}": str(backward[row["arm"]]),
-            f"whole step ÷ {PLAIN}": str(whole[row["arm"]]),
+            f"backward ÷ {PLAIN}": ratio(row["arm"], "backward"),
+            f"whole step ÷ {PLAIN}": ratio(row["arm"], "gradient"),
         }
         for row in record["rows"]
     ]
     return (
         f"{timing.markdown(pd.DataFrame(rows))}\n\n"
-        "Ratios are of medians over the rounds that both arms have, with 95 % confidence intervals."
+        f"Weights: {record['weights']}; initial ones where the arm has a star. Ratios are of "
+        "medians over the rounds that both arms have, with 95 % confidence intervals."
     )
 
 
-def prepare(name: str, workdir: Path | None) -> tuple[str, Run, PyTree, str]:
-    """The config's name, a run, parameters for its DynaLay, and how to call them.
+def prepare(name: str, workdir: Path | None) -> tuple[Trained, str]:
+    """A run and parameters for its DynaLay, and how to call these.
 
     Raises:
         UserError: the workdir is not a trained run's, or the config has no agent.
     """
     if workdir is None:
-        config = importlib.import_module(f"configs.{name}").get_config()
-        run = Run.prepare(config, Path())
-        params, called = run.initial().params, "initial"
+        run = Run.prepare(importlib.import_module(f"configs.{name}").get_config(), Path())
+        params = jax.tree.map(jnp.asarray, run.initial().params)
+        of, called = Trained(name, run, 0, params), "initial"
     else:
-        run = reopen(workdir)
-        trained, replicated = run.restored()
-        name, params = workdir.resolve().name.partition("-")[0], parallel.unreplicate(replicated)
-        called = f"trained, step {trained}"
-    trains = [phase.name for phase in run.task.phases]
+        of = trained(workdir)
+        called = f"trained, step {of.step}"
+    trains = [phase.name for phase in of.run.task.phases]
     if not {"main", "joint"} <= {*trains}:
         raise UserError(
             f"{workdir or name}: expected a config with phases main and joint, got "
             f"{', '.join(trains)}; a variant without an agent has fewer."
         )
-    return name, run, jax.tree.map(jnp.asarray, params), called
+    return of, called
 
 
 def main() -> None:
@@ -311,16 +288,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=timing.RESULTS, help="folder of the result")
     with friendly():
         args = parser.parse_args()
-        name, run, params, called = prepare(args.config, args.workdir)
-        rows = measure_arms(run, arms(run), params, args.seconds)
+        of, called = prepare(args.config, args.workdir)
+        rows = measure_arms(of.run, arms(of.run), of.params, args.seconds)
     record = {
         "environment": timing.environment(),
-        "config": name,
-        "batch_size": run.config.train.batch_size,
+        "config": of.name,
+        "batch_size": of.run.config.train.batch_size,
         "weights": called,
         "rows": rows,
     }
-    timing.write_json(args.out / f"train_step_{name}.json", record)
+    timing.write_json(args.out / f"train_step_{of.name}.json", record)
     print(table(record))
 
 

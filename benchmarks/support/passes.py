@@ -4,7 +4,7 @@ A program takes (parameters, images, key) and returns `logits` [b, classes], `ma
 all, with the agent's decisions if the agent decides, and `iterated` bool [b, L].
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 import functools
 from typing import Any, NamedTuple
 
@@ -54,7 +54,7 @@ def straight(
         "macs": jnp.full((batch,), macs, jnp.float32),
         "iterated": jnp.zeros((batch, len(task.model.widths)), bool),
     }
-    if asks:
+    if asks:  # an output, so that XLA keeps the agent
         seen = call(task.model, variables, DynaLay.observe, state, task.config.price, 0)
         out["log_probs"] = seen.log_probs
     return out
@@ -67,31 +67,15 @@ def routed(
     images: jax.Array,
     key: jax.Array,
 ) -> dict[str, jax.Array]:
-    """A pass with the router that `router` makes of a setting; given: parameters, setting."""
+    """A pass with the router that `router` makes of a setting; given: parameters, setting.
+
+    The agent's setting is its price. Other routers have one round.
+    """
     params, setting = given
-    return _passed(task, router(setting), params, task.config.price, images, key)
-
-
-def decided(
-    task: step.Task, given: tuple[PyTree, Any], images: jax.Array, key: jax.Array
-) -> dict[str, jax.Array]:
-    """A pass that the agent routes; given: parameters, price."""
-    params, price = given
-    return _passed(task, routers.Agent(), params, price, images, key)
-
-
-def _passed(
-    task: step.Task,
-    router: routers.Router,
-    params: PyTree,
-    price: Any,
-    images: jax.Array,
-    key: jax.Array,
-) -> dict[str, jax.Array]:
-    decides = isinstance(router, routers.Agent)
-    # Other routers have one round.
+    chosen = router(setting)
+    decides = isinstance(chosen, routers.Agent)
     model = task.model if decides else task.model.clone(rounds=1)
-    args = task.normalise(images), router, price, key
+    args = task.normalise(images), chosen, setting if decides else task.config.price, key
     logits, trace = call(model, state_lib.join(params), DynaLay.__call__, *args)
     iterate = trace.sweeps.iterate
     asked = jnp.float32(0)
@@ -101,10 +85,20 @@ def _passed(
     return {"logits": logits, "macs": macs, "iterated": jnp.any(iterate, axis=0)}
 
 
+def _agent(price: Any) -> routers.Router:
+    del price  # the model takes it
+    return routers.Agent()
+
+
+def _constant(mask: jax.Array) -> routers.Router:
+    """Iterates the layers of a mask [L] for every sample."""
+    return lambda key, seen: jnp.broadcast_to(mask, (len(seen.logits), seen.layers))
+
+
 def fixed(task: step.Task, params: PyTree) -> dict[str, Arm]:
     """Arms whose settings are known beforehand. The agent has the config's prices, every second."""
     price, prices, layers = task.config.price, task.config.prices, len(task.model.widths)
-    agent = functools.partial(decided, task)
+    agent = functools.partial(routed, task, _agent)
     asked = lambda price: Arm(agent, (params, np.float32(price)), "agent", price)
     constant = functools.partial(routed, task, _constant)
     always = lambda mask, kind="": Arm(constant, (params, mask), kind)
@@ -135,13 +129,15 @@ def matched(
     Args:
         task, params: of the run.
         done: outputs of the programs of `fixed` for all examples, by name.
-        summary: of the run, which says what unsure samples iterate.
+        summary: of the run, which says what unsure samples iterate: "all" or "constant_LAYER".
 
     Returns:
         The arms by name. If the agent takes more MACs than all layers, they iterate all layers.
     """
     sure = np.asarray(jnp.max(jax.nn.softmax(jnp.asarray(done[STRAIGHT]["logits"])), axis=-1))
-    layers, which = _route(summary["confidence_route"])
+    route = summary["confidence_route"]
+    layer = None if route == "all" else int(route.removeprefix("constant_"))
+    layers, which = ((layer - 1,), f"layer {layer}") if layer else (None, ALL)
     extra = lambda name: done[name]["macs"].astype(float) - task.costs.straight
     budget, number = extra("agent").mean(), len(task.model.widths)
     one = np.mean([extra(f"layer {layer + 1}") for layer in range(number)])
@@ -154,50 +150,13 @@ def matched(
         routed, task, functools.partial(routers.Confidence, iterated=layers)
     )
     random = lambda rate: Arm(drawn, (params, np.float32(rate)), "random")
-    below = lambda share: np.float32(threshold(sure, share))
-    unsure = lambda share: Arm(doubted, (params, below(share)), "confidence")
-    found = {
+    unsure = lambda share: Arm(doubted, (params, np.float32(threshold(sure, share))), "confidence")
+    return {
         f"random at the agent's MACs, {rate:.2f} layers": random(rate),
         f"unsure at the agent's MACs, {share:.0%} to {which}": unsure(share),
         **{f"random, {other:.2f} layers": random(other) for other in _RATES},
         **{f"unsure, {other:.0%} to {which}": unsure(other) for other in _RATES},
     }
-    # Without a second route it is confidence routing.
-    first, second = summary.get("two_thresholds_shares", (0.0, 0.0))
-    if second > 0:
-        bounds = below(first), below(first + second)
-        (one, words), (other, rest) = map(_route, summary["two_thresholds_routes"])
-        router = lambda bounds: functools.partial(two_thresholds, bounds, (one, other))
-        name = f"two thresholds, {first:.0%} to {words}, {second:.0%} to {rest}"
-        program = functools.partial(routed, task, router)
-        found[name] = Arm(program, (params, bounds), "two thresholds")
-    return found
-
-
-def _constant(mask: jax.Array) -> routers.Router:
-    """Iterates the layers of a mask [L] for every sample."""
-    return lambda key, seen: jnp.broadcast_to(mask, (len(seen.logits), seen.layers))
-
-
-def two_thresholds(
-    bounds: tuple[jax.Array, jax.Array],
-    routes: Sequence[tuple[int, ...] | None],
-    key: jax.Array,
-    seen: routers.Observation,
-) -> jax.Array:
-    """The router with two thresholds, the lower first, and the routes of the samples below."""
-    # The least sure are below both bounds, and take the first route.
-    low, high = (routers.Confidence(bound)(key, seen) for bound in bounds)
-    first, second = (routers.Constant(route)(key, seen) for route in routes)
-    return jnp.where(low, first, high & second)
-
-
-def _route(name: str) -> tuple[tuple[int, ...] | None, str]:
-    """Layers, as `routers.Constant` takes them, and words, of "all" or "constant_l"."""
-    if name == "all":
-        return None, "all layers"
-    layer = int(name.removeprefix("constant_"))
-    return (layer - 1,), f"layer {layer}"
 
 
 def threshold(confidence: np.ndarray, share: float) -> float:

@@ -40,8 +40,9 @@ def interleave(
 ) -> dict[str, list[float]]:
     """Times every call in turn, in rounds, and returns milliseconds a run for each.
 
-    Each is warmed up twice. A sample is one run, or as many as take a millisecond. Every round has
-    an order of its own: a small arm is slow after a large one, which leaves it cold caches.
+    Each is warmed up twice. A sample is one run, or the mean of short runs that take a millisecond
+    together. Every round has an order of its own: a small arm is slow after a large one, which
+    leaves it cold caches.
 
     Args:
         calls: name to function of no arguments; its result is waited for.
@@ -73,6 +74,11 @@ def summary(samples: Sequence[float]) -> dict[str, float]:
     """Median, 10th and 90th percentile of the samples, milliseconds."""
     p10, median, p90 = np.percentile(samples, (10, 50, 90))
     return {"median_ms": float(median), "p10_ms": float(p10), "p90_ms": float(p90)}
+
+
+def rounds(samples: Sequence[float]) -> dict[str, Any]:
+    """The `summary` of the samples, and the samples: `samples_ms`, to four digits."""
+    return {**summary(samples), "samples_ms": [float(f"{time:.4g}") for time in samples]}
 
 
 def environment() -> dict[str, Any]:

@@ -9,22 +9,18 @@ from short_run import SMALL, begun, tiny
 
 from benchmarks import routed_pass
 from benchmarks.support import passes
+from benchmarks.support.trained import Trained
 from train.errors import UserError
 from train.parallel import replicate
 from train.run import Run
 
 pytestmark = [pytest.mark.usefixtures("flax_promotion"), pytest.mark.slow]
-SUMMARY = {
-    "confidence_route": "all",
-    "two_thresholds_routes": ["all", "constant_1"],
-    "two_thresholds_shares": [0.25, 0.5],
-}
 
 
 @pytest.fixture(scope="module")
 def static(tmp_path_factory, flax_promotion):
     """Workdir of a net with nothing to iterate."""
-    workdir = tmp_path_factory.mktemp("static") / "digits_wide_2x-1"
+    workdir = tmp_path_factory.mktemp("static") / "digits_wide_2x"
     return begun(tiny(router="none", **SMALL), workdir)
 
 
@@ -37,14 +33,16 @@ def measured(flax_promotion):
     """
     one = {"model.widths": (8,), "model.strides": (1,), "model.max_steps": 1, "model.tol": 0.0}
     run, calls, programs = Run.prepare(tiny(prices=(0.1, 0.5, 1.0), **one), None), [], []
-    half, params = len(run.dataset.test.labels) // 2, run.initial().params
+    half = len(run.dataset.test.labels) // 2
     compile_function = routed_pass.timing.compile_function
     times = lambda arms, seconds: calls.append(arms) or {name: [half, 3 * half] for name in arms}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(routed_pass.timing, "interleave", times)
         count = lambda program, *args: programs.append(program) or compile_function(program, *args)
         patch.setattr(routed_pass.timing, "compile_function", count)
-        rows = routed_pass.measure_routers(run, params, SUMMARY, {}, half, 1, 0.0)
+        of = Trained("digits", run, 0, run.initial().params)
+        summary = {"confidence_route": "all"}
+        rows = routed_pass.measure_routers(of, summary, {}, half, 1, 0.0)
     return run, {row["router"]: row for row in rows}, calls[0], programs
 
 
@@ -86,8 +84,8 @@ def test_arms_of_a_kind_share_a_program(measured):
     _, rows, _, programs = measured
     kinds = [row["kind"] for row in rows.values()]
     assert kinds.count("agent") == 3 and kinds.count("random") == kinds.count("confidence") == 4
-    # Straight, asked, constant, agent, all layers, random, confidence, two thresholds.
-    assert len(programs) == len({*programs}) == 8
+    # Straight, asked, constant, agent, all layers, random, confidence.
+    assert len(programs) == len({*programs}) == 7
 
 
 def test_static_nets_are_arms_of_their_own_weights(static):
@@ -104,13 +102,14 @@ def test_static_nets_are_arms_of_their_own_weights(static):
 
 
 @pytest.mark.parametrize(("router", "darker"), [("all", 0), ("none", 1)])
-def test_what_is_no_static_net_of_the_same_data_is_refused(static, router, darker, monkeypatch):
-    run = Run.prepare(tiny(**SMALL), None)
+def test_what_is_no_static_net_of_the_same_data_is_refused(router, darker, monkeypatch):
+    run = Run.prepare(tiny(router=router, **SMALL), None)
+    net = Trained("digits_wide_2x", run, 0, None)
+    monkeypatch.setattr(routed_pass, "trained", lambda *_, **__: net)
     test = dataclasses.replace(run.dataset.test, images=run.dataset.test.images // (1 + darker))
     like = dataclasses.replace(run, dataset=dataclasses.replace(run.dataset, test=test))
-    monkeypatch.setattr(routed_pass, "trained_config", lambda _: tiny(router=router, **SMALL))
     with pytest.raises(UserError, match=r"expected a run of the same data whose router is none"):
-        routed_pass.static_arm(static, like)
+        routed_pass.static_arm("digits_wide_2x", like)
 
 
 def row(name, macs, times, kind=""):
@@ -128,8 +127,8 @@ def cells(line):
 def test_table_compares_savings():
     rows = [row("agent", 2e3, [0.004] * 7), row(passes.ALL, 1e4, [0.01] * 7)]
     _, _, agent, everything = routed_pass.table({"rows": rows}).splitlines()
-    assert cells(agent)[3:] == ["2.00 k", "4", "4–4", "80%", "60% (60% to 60%)", "0.75"]
-    assert cells(everything)[-3:] == ["—"] * 3
+    assert cells(agent)[3:] == ["2.00 k", "4", "80%", "60% (60% to 60%)"]
+    assert cells(everything)[-2:] == ["—"] * 2
 
 
 def test_savings_are_those_of_the_agent_at_each_price():
@@ -146,11 +145,10 @@ def test_savings_are_those_of_the_agent_at_each_price():
         cells(line)
         for line in routed_pass.saved([{"config": "digits", "rows": rows}]).splitlines()[2:]
     ]
-    assert [line[2] for line in lines] == [
+    assert [line[1] for line in lines] == [
         passes.STRAIGHT, "agent", "agent, λ = 0.01", passes.ALL
     ]  # fmt: skip
-    assert lines[1][:7] == ["digits", "20", "agent", "90.0 %", "2.00 k", "4", "4–4"]
-    assert lines[1][7] == "80%"
-    low, high = (float(end.rstrip("%)")) for end in lines[2][8].partition("(")[2].split(" to "))
+    assert lines[1][:6] == ["digits", "agent", "90.0 %", "2.00 k", "4", "80%"]
+    low, high = (float(end.rstrip("%)")) for end in lines[2][6].partition("(")[2].split(" to "))
     assert low < 0 < high, "as noisy, it saves nothing for sure"
-    assert lines[2][9] == "—" and lines[3][-3:] == ["—"] * 3
+    assert lines[3][-2:] == ["—"] * 2

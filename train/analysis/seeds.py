@@ -45,6 +45,11 @@ class Group:
         )
 
 
+def name(workdir: Path, seed: int) -> str:
+    """Config and variant of the run in a workdir, which has this name, or NAME-SEED."""
+    return workdir.resolve().name.removesuffix(f"-{seed}")
+
+
 def groups(workdirs: Iterable[Path]) -> list[Group]:
     """Runs by config, in the order given.
 
@@ -62,19 +67,20 @@ def groups(workdirs: Iterable[Path]) -> list[Group]:
                 f"{workdir}: expected the workdir of a finished run, with config.json and "
                 "summary.json."
             )
-        found.setdefault(workdir.resolve().name.partition("-")[0], {})[workdir] = config, summary
-    for name, runs in found.items():
+        of = name(workdir, config["seed"])
+        found.setdefault(of, {})[workdir] = config, summary
+    for label, runs in found.items():
         seeds = [summary["seed"] for _, summary in runs.values()]
         settings = [_setting(config) for config, _ in runs.values()]
         if len(set(seeds)) < len(seeds) or any(other != settings[0] for other in settings):
             raise UserError(
-                f"{name}: expected runs of one config with different seeds, got seeds "
+                f"{label}: expected runs of one config with different seeds, got seeds "
                 f"{', '.join(map(str, seeds))} of {', '.join(map(str, runs))}."
             )
     out = []
-    for name, runs in found.items():
+    for label, runs in found.items():
         configs, summaries = zip(*runs.values(), strict=True)
-        out.append(Group(name, tuple(runs), summaries, configs[0]))
+        out.append(Group(label, tuple(runs), summaries, configs[0]))
     return out
 
 

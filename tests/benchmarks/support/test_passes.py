@@ -11,11 +11,7 @@ from dynalay_jax.adaptive import routers
 from train.run import Run
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
-SUMMARY = {
-    "confidence_route": "constant_2",
-    "two_thresholds_routes": ["all", "constant_1"],
-    "two_thresholds_shares": [0.25, 0.5],
-}
+SUMMARY = {"confidence_route": "constant_2"}
 
 
 def test_threshold_cuts_off_a_share():
@@ -54,10 +50,6 @@ def test_random_and_confidence_have_the_macs_of_the_agent():
     # The agent's share, and the others.
     assert [mask[1] for mask in masks] == [sum(mask) for mask in masks] == [100, 100, 200, 300]
     assert "unsure at the agent's MACs, 25% to layer 2" in unsure
-    two = router(arms["two thresholds, 25% to all layers, 50% to layer 1"])
-    mask, sure = two(jax.random.key(0), seen), np.argsort(jax.nn.softmax(logits).max(-1))
-    assert mask[sure[:100]].all() and mask[sure[100:300], 0].all()
-    assert mask.sum(0).tolist() == [300, *[100] * (layers - 1)]
     # As sure as each other are all or none of them.
     done[passes.STRAIGHT]["logits"] = np.repeat(logits[:2], (40, 360), axis=0)
     first = np.argmin(jax.nn.softmax(logits[:2]).max(-1))
