@@ -111,12 +111,10 @@ def run(problem: Benchmark, seconds: float) -> dict[str, Any]:
         samples = timing.interleave(calls, seconds)
         medians = {name: float(np.median(times)) for name, times in samples.items()}
         peer = min((v for k, v in medians.items() if not k.startswith("dynalay_jax")), default=None)
-        masked = medians.get("dynalay_jax, masked")
         for row in rows:
             if (name := row["arm"]) in samples:
                 row[direction] |= timing.summary(samples[name])
                 row[direction]["to_fastest_peer"] = medians[name] / peer if peer else None
-                row[direction]["masked_to_this"] = masked / medians[name] if masked else None
     ours = next(row for row in rows if row["arm"].startswith("dynalay_jax"))
     steps = steps_taken(problem, ours["tol"]) if "tol" in ours else None
     return {"problem": problem.name, "steps": steps, "rows": rows}
@@ -126,33 +124,28 @@ def table(results: list[dict[str, Any]]) -> str:
     """The results as Markdown, a table for each problem."""
     parts = []
     for result in results:
+        measured = [row for row in result["rows"] if "failure" not in row]
+        failed = [f"{r['arm']}: {r['failure']}." for r in result["rows"] if "failure" in r]
+        text = f"**{result['problem']}**"
         if steps := result["steps"]:
-            parts.append(
-                f"**{result['problem']}** (steps a sample: {steps['min']} to {steps['max']}, mean "
-                f"{steps['mean']:.1f}; mean / maximum {steps['mean'] / steps['max']:.2f})\n"
+            text += (
+                f" (steps a sample: {steps['min']} to {steps['max']}, mean {steps['mean']:.1f}; "
+                f"mean / maximum {steps['mean'] / steps['max']:.2f})"
             )
-        parts.append(timing.markdown(pd.DataFrame(map(_shown, result["rows"])).fillna("—")) + "\n")
-    return "\n".join(parts)
+        parts += [text, timing.markdown(pd.DataFrame(map(_shown, measured))), *failed]
+    return "\n\n".join(parts)
 
 
 def _shown(row: dict[str, Any]) -> dict[str, str]:
-    if "failure" in row:
-        return {"arm": row["arm"], "failure": row["failure"]}
-    forward, gradient = row["forward"], row["gradient"]
+    gradient = row["gradient"]
     return {
         "arm": row["arm"],
         "tol": f"{row['tol']:.0e}",
-        "gradient error": f"{row['gradient_error']:.0e}",
-        "forward ms": f"{forward['median_ms']:.3g}",
-        "forward ÷ peer": _quotient(forward["to_fastest_peer"]),
+        "forward ms": f"{row['forward']['median_ms']:.3g}",
         "gradient ms": f"{gradient['median_ms']:.3g}",
         "gradient ÷ peer": _quotient(gradient["to_fastest_peer"]),
-        "masked ÷ this": _quotient(gradient["masked_to_this"])
-        if row["arm"].startswith("dynalay_jax, ")
-        else "",
         "compile s": f"{gradient['compile_s']:.2f}",
         "temporary MB": f"{gradient['temp_mb']:.3g}",
-        "failure": "",
     }
 
 

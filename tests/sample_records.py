@@ -36,6 +36,7 @@ SUMMARY = {
     "test_accuracy": 0.93,
     "straight_accuracy": 0.9,
     "layer_accuracies": [0.91, 0.934],
+    "first_accuracies": [],
     "all_layers_accuracy": 0.935,
     "random_accuracy": 0.91,
     "shuffled_accuracy": 0.905,

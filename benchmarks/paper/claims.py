@@ -225,7 +225,7 @@ PAPERS = (
         ),
         "Each layer iterated for every test sample, from the straight pass and from a random "
         "start. Holds if in every layer more than 99 % converge and give the same answer, and the "
-        "gradient is within 5 % of the one through twice as many steps as are allowed.",
+        "gradient is within 5 % of the one through twice the allowed number of steps.",
     ),
 )  # fmt: skip
 OURS = (
@@ -245,12 +245,12 @@ OURS = (
         why="Two thresholds, each with its own route; or two rounds of one threshold.",
     ),
     _more_accurate(
-        "the best static net of as many MACs",
+        "the best static net with the same MACs",
         {"static net": "static"},
-        why=f"As many as the agent's routes on average, to 20 %. {_ORDER}",
+        why=f"The same as the agent's on average, to 20 %. {_ORDER}",
     ),
     _more_accurate(
-        "the best static net of as many MACs, on larger test data than in training",
+        "the best static net with the same MACs, on larger test data than in training",
         {"static net": "static_larger"},
         own="larger",
         why="The largest grids or mazes that both were tested on. There the agent takes more MACs.",

@@ -11,7 +11,7 @@ import pandas as pd
 
 from benchmarks import train_step
 from benchmarks.paper.results import Records, frame
-from benchmarks.paper.tables import Columns, Section, averaged, per_layer, routes, unfolded
+from benchmarks.paper.tables import Columns, Section, averaged, routes, unfolded
 from benchmarks.support.timing import ratio, summary
 from train.analysis.seeds import spread
 
@@ -70,7 +70,6 @@ def _accuracy(runs: pd.DataFrame) -> Section:
         "accuracy (%)": ("test_accuracy", ".1f", 100),
         "parameters (k)": ("parameters", ",.0f", 1e-3),
         "MACs an example (M)": ("mean_macs", ".2f", 1e-6),
-        "training (minutes)": ("train_seconds", ".1f", 1 / 60),
     }
     rows = _compared(runs, [*_ARMS])
     table = averaged(rows, ["config", "variant"], columns)
@@ -83,7 +82,8 @@ def _accuracy(runs: pd.DataFrame) -> Section:
         "Table 1: accuracy",
         table,
         "The paper's numbers are of its own setting, cifar10 and cifar100; cifar10_small has the "
-        "same images and a smaller model. Every arm is trained by itself for as many epochs.",
+        "same images and a smaller model. Every arm is trained by itself, for the same number of "
+        "epochs.",
     )
 
 
@@ -148,21 +148,15 @@ def _warmup(runs: pd.DataFrame) -> Section:
 
 
 def _prices(records: Records) -> Section:
-    points = lambda run: [] if run["variant"] else run["curve"]["agent"]
-    rows = unfolded(records, "curve", points)
-    table = averaged(
-        rows,
-        ["name", "price"],
-        {"agent (%)": ("accuracy", ".1f", 100), "cost": ("mean_cost", ".2f", 1)},
+    points = lambda run: (
+        {"price λ": f"{point['price']:.3g}", **point}
+        for point in run["curve"]["agent"]
+        if not run["variant"]
     )
-    if len(table):
-        shares = rows.groupby(["name", "price"], sort=False).actions.agg(per_layer)
-        table["straight pass / layer 1 / … (%)"] = shares.to_numpy()
-        table["price"] = [f"{price:.3g}" for price in table.price]
-        table = table.rename(columns={"price": "price λ"})
+    columns: Columns = {"agent (%)": ("accuracy", ".1f", 100), "cost": ("mean_cost", ".2f", 1)}
     return Section(
         "Fig. 5: reward, and accuracy and selection against the penalty",
-        table,
+        averaged(unfolded(records, "curve", points), ["name", "price λ"], columns),
         "One model serves all prices. On the test split; costs are MACs beyond the straight pass.",
         ("reward", "price_actions"),
     )
@@ -189,11 +183,10 @@ def _models(runs: pd.DataFrame) -> Section:
 
 def _first_layers(run: Run) -> dict[int, float]:
     """Accuracy of a run's weights with the first 0, 1, … layers iterated."""
-    between = run.get("first_accuracies")
     layers = run["layer_accuracies"]
     return {
         1: layers[0],
-        **dict(enumerate(between if isinstance(between, list) else [], 2)),
+        **dict(enumerate(run["first_accuracies"], 2)),
         0: run["straight_accuracy"],
         len(layers): run["all_layers_accuracy"],
     }
@@ -201,7 +194,7 @@ def _first_layers(run: Run) -> dict[int, float]:
 
 def _sequences(agents: pd.DataFrame) -> Section:
     """What the LSTM gains from iterating one layer."""
-    rows = agents[agents.get("cell") == "lstm"].to_dict("records")
+    rows = agents[agents.cell == "lstm"].to_dict("records")
     return Section(
         "Fig. 7: LSTM with one layer iterated",
         averaged(
@@ -215,17 +208,11 @@ def _sequences(agents: pd.DataFrame) -> Section:
 
 
 def _of_routes(run: Run) -> Iterator[Run]:
-    """Accuracy and perplexity by route, as far as they were recorded."""
-    layers = run["layer_accuracies"]
-    known = run.get("layer_losses")
-    losses = known if isinstance(known, list) else len(layers) * [None]
-    of = lambda what: (run.get(f"{route}_{what}") for route in ("straight", "all_layers", "test"))
-    straight, *ends = of("accuracy")
-    straight_loss, *end_losses = of("loss")
-    names = [*routes(len(layers)), "all layers", "agent"]
-    accuracies = [straight, *layers, *ends]
-    for name, accuracy, loss in zip(
-        names, accuracies, [straight_loss, *losses, *end_losses], strict=True
-    ):
-        perplexity = None if pd.isna(loss) else np.exp(loss)
-        yield {"route": name, "accuracy": accuracy, "perplexity": perplexity}
+    """Accuracy and perplexity by route."""
+    names = [*routes(len(run["layer_accuracies"])), "all layers", "agent"]
+    accuracies, losses = (
+        [run[f"straight_{what}"], *layers, run[f"all_layers_{what}"], run[f"test_{what}"]]
+        for what, layers in (("accuracy", run["layer_accuracies"]), ("loss", run["layer_losses"]))
+    )
+    for name, accuracy, loss in zip(names, accuracies, losses, strict=True):
+        yield {"route": name, "accuracy": accuracy, "perplexity": np.exp(loss)}

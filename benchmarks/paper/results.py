@@ -80,6 +80,8 @@ def committed() -> Records:
 def frame(records: Mapping[str, Sequence[Record]], study: str = "") -> pd.DataFrame:
     """A row for each run: `name`, `config`, `variant`, `cell`, the summary and the studies.
 
+    `finer_rule_accuracy` is that of the better finer rule: two thresholds, or two rounds of one.
+
     Args:
         records: by name.
         study: if given, rows of the best record that has this study, and only runs that have it.
@@ -98,7 +100,9 @@ def frame(records: Mapping[str, Sequence[Record]], study: str = "") -> pd.DataFr
                 if not study or study in run
             ]
     # Without runs the columns that tables filter by are still there.
-    return pd.DataFrame(rows or None, columns=None if rows else [*_ABOUT, "router"])
+    table = pd.DataFrame(rows or None, columns=None if rows else [*_ABOUT, "router"])
+    finer = table.reindex(columns=["two_thresholds_accuracy", "two_rounds_accuracy"])
+    return table.assign(finer_rule_accuracy=finer.astype(float).max(axis=1))
 
 
 def static_nets(runs: pd.DataFrame, config: str) -> list[str]:

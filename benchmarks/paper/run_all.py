@@ -9,8 +9,8 @@ where it was stopped. If a command fails, the rest of its config is left out.
 
 `small` takes a little over two hours on the two threads of one core; `medium`, with more seeds,
 static nets and the texts, seven to eight; `full` adds the paper's own setting, which needs a GPU.
---seeds gives every config and variant so many seeds. TFDS looks for data where the environment
-variable TFDS_DATA_DIR says.
+--seeds is the number of seeds of every config and variant. TFDS looks for data where the
+environment variable TFDS_DATA_DIR says.
 """
 
 import argparse
@@ -63,7 +63,7 @@ class Plan:
         return found
 
     def with_seeds(self, count: int) -> "Plan":
-        """The plan with so many seeds of the config and of all variants, from the first on."""
+        """The plan with this number of seeds of the config and of all variants."""
         seeds = tuple(range(self.seeds[0], self.seeds[0] + count))
         variants = (*self.variants, *self.once)
         return dataclasses.replace(self, seeds=seeds, variants=variants, once=())
@@ -80,7 +80,7 @@ _SOLVED = re.compile(r"cell_|loose")
 
 
 def _variants(macs: float) -> tuple[str, ...]:
-    """With static nets of so many times the straight pass's MACs, as the agent has."""
+    """With static nets that have the agent's MACs, as a multiple of the straight pass's."""
     matched = ("wide_parameters", "deep_parameters", f"wide_{macs}x", f"deep_{macs}x")
     return (*_MODELS, *matched, "no_warmup")
 

@@ -15,7 +15,6 @@ Columns = Mapping[str, tuple[str, str, float]]
 STRAIGHT: Columns = {"straight pass": ("straight_accuracy", ".1f", 100)}
 AGENT: Columns = {"agent": ("test_accuracy", ".1f", 100)}
 ALL_LAYERS: Columns = {"all layers": ("all_layers_accuracy", ".1f", 100)}
-CONVERGED: Columns = {"converged (%)": ("converged", ".1f", 100)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,12 +66,12 @@ def routes(layers: int) -> list[str]:
     return ["straight pass", *(f"layer {i}" for i in range(1, layers + 1))]
 
 
-def in_order(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
-    """The rows sorted by columns of text, each in the order in which its values first appear."""
-    if table.empty:
-        return table
-    ranks = [pd.factorize(table[column])[0] for column in columns]
-    return table.iloc[np.lexsort(ranks[::-1])]
+def in_order(rows: pd.DataFrame, records: Records) -> pd.DataFrame:
+    """The rows, sorted by their `name` in the order of the records."""
+    if rows.empty:
+        return rows
+    order = list(records)
+    return rows.sort_values("name", key=lambda names: names.map(order.index), kind="stable")
 
 
 def summary_table(records: Records) -> pd.DataFrame:

@@ -64,17 +64,16 @@ def facts(records: Records) -> dict[str, list[Facts]]:
 def _of_run(run: Mapping[str, Any]) -> Facts:
     """Facts that follow from one run's summary and studies."""
     known = lambda key: isinstance(run.get(key), list | dict)
-    out = {"cost_share": run["mean_cost"] / run["all_layers_cost"]}
-    finer = [run.get(f"{rule}_accuracy", np.nan) for rule in ("two_thresholds", "two_rounds")]
-    out["finer_rule_accuracy"] = np.nan if pd.isna(finer).all() else np.nanmax(finer)
-    out["layer_best"], out["layer_worst"] = (
-        max(run["layer_accuracies"]),
-        min(run["layer_accuracies"]),
-    )
-    if known("actions"):
-        routes = run["routes"] if known("routes") else run["actions"]
-        out |= {"action_none": run["actions"][0], "action_top": max(run["actions"][1:])}
-        out["route_second"] = sorted([0.0, *routes[1:]])[-2]
+    layers, actions = run["layer_accuracies"], run["actions"]
+    routes = run["routes"] if known("routes") else actions
+    out = {
+        "cost_share": run["mean_cost"] / run["all_layers_cost"],
+        "layer_best": max(layers),
+        "layer_worst": min(layers),
+        "action_none": actions[0],
+        "action_top": max(actions[1:]),
+        "route_second": sorted([0.0, *routes[1:]])[-2],
+    }
     if known("curve") and run["curve"]["agent"]:
         curve = sorted(run["curve"]["agent"], key=lambda point: point["price"])
         costs = [point["mean_cost"] for point in curve]
@@ -127,7 +126,7 @@ def _judge(claim: Claim, found: Mapping[str, Sequence[Facts]]) -> dict[str, str]
         clear += sum(_clearly_ahead(run, claim.ahead) for run in runs) if claim.ahead else 0
         count += len(runs)
     verdict = f"holds in {held} of {count} runs" if count else "not run"
-    # On larger data as many examples need not have been used.
+    # Larger data need not have the same number of examples.
     if count and claim.ahead and claim.ahead[0] == "test_accuracy":
         verdict += f", in {clear} by more than 2 standard errors"
     return {"verdict": verdict, "measured": "; ".join(here)}

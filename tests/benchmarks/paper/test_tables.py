@@ -1,7 +1,6 @@
 """Means over seeds as text, and the README's table."""
 
 import pandas as pd
-import pytest
 
 from benchmarks.paper import tables
 
@@ -20,12 +19,6 @@ def test_groups_are_rows_in_the_order_of_the_runs():
     assert tables.averaged(pd.DataFrame(), ["name"], {}).empty
 
 
-def test_rows_are_sorted_by_where_values_first_appear():
-    table = pd.DataFrame([("b", 2), ("a", 1), ("b", 1), ("a", 2)], columns=["x", "y"])
-    found = tables.in_order(table, "x", "y").to_numpy().tolist()
-    assert found == [["b", 2], ["b", 1], ["a", 2], ["a", 1]]
-
-
 def test_the_readmes_table_has_the_best_static_net(record):
     nets = [{"router": "none", "test_accuracy": accuracy} for accuracy in (0.92, 0.94)]
     records = {
@@ -39,9 +32,3 @@ def test_the_readmes_table_has_the_best_static_net(record):
         "`digits`", "90.0 ± 0.0 % → 93.5 ± 0.0 %", "92.0 ± 1.4 % (40%)", "94.0 %"
     ]  # fmt: skip
     assert parity[-1] == "—"
-
-
-@pytest.mark.parametrize("column", [tables.STRAIGHT, tables.AGENT, tables.ALL_LAYERS])
-def test_shared_columns_are_accuracies(column):
-    ((key, form, factor),) = column.values()
-    assert key.endswith("_accuracy") and (form, factor) == (".1f", 100)

@@ -12,7 +12,7 @@ ALONE = f"{MORE}the plain CNN trained by itself"
 CONFIDENCE = f"{MORE}a threshold on confidence at its cost"
 MATTERS = f"{MORE}random routing and its own choices shuffled across samples"
 FINER = f"{MORE}the better of two finer rules on confidence at its cost"
-STATIC = f"{MORE}the best static net of as many MACs"
+STATIC = f"{MORE}the best static net with the same MACs"
 KEPT = "The agent keeps the accuracy of iterating all layers at less cost"
 HALF = "At its lowest price the agent matches all layers with half of their MACs"
 GAP = "The agent closes 60 % of the way from random routing to the oracle"
@@ -127,7 +127,7 @@ def test_variants_are_compared_run_by_run(look, claim, variant, better, worse, c
     assert found["verdict"] == f"holds in 1 of 2 runs{by}"
 
 
-def test_the_best_static_net_of_as_many_macs_is_the_one(look):
+def test_the_best_static_net_with_the_same_macs_is_the_one(look):
     net = lambda accuracy, **more: [{"router": "none", "test_accuracy": accuracy, **more}]
     runs = {"digits": [{}], "digits_wide_2x": net(0.92), "digits_wide_4x": net(1.0, mean_macs=4e6)}
     assert look(STATIC, **runs)["verdict"].startswith("holds in 1 of 1 runs")
