@@ -52,6 +52,7 @@ class Group(pydantic.BaseModel):
 
 
 _Share = Annotated[float, Field(ge=0, le=1)]
+_Weight = Annotated[float, Field(ge=0, le=1_000)]
 _Width = Annotated[int, Field(ge=1, le=16_384)]
 _Side = Annotated[int, Field(ge=1)]
 
@@ -80,11 +81,11 @@ class Model(Group):
     """Stride of each layer, at most the side of the image; one per layer."""
     windows: tuple[_Side, ...] = ()
     """Side of each layer's input kernel, at most that of the image; () for 3 everywhere."""
-    gain: float = Field(1.5, gt=0)
+    gain: float = Field(1.5, gt=0, le=100)
     """Of concave cells: above 1, activity spreads at the start of training."""
     own: _Share = 0.3
     """Of concave cells: share of the gain within a channel."""
-    offset: float = Field(1.0, ge=0)
+    offset: float = Field(1.0, ge=0, le=100)
     """Of concave cells: standard deviation of the offsets at the start of training."""
     hard_gates: bool = False
     """Of concave cells: gates can close completely."""
@@ -117,17 +118,17 @@ class Model(Group):
 class Objective(Group):
     """Reward and loss of the agent (Eqs. 2 and 3)."""
 
-    alpha: float = Field(0.5, ge=0)
+    alpha: _Weight = 0.5
     """Reward of a right answer."""
-    beta: float = Field(0.3, ge=0)
+    beta: _Weight = 0.3
     """Weight of an action's cost in the reward."""
-    gamma: float = Field(0.2, ge=0)
+    gamma: _Weight = 0.2
     """Weight of the expected reward in the loss."""
     estimator: Annotated[str, OneOf(tuple(ESTIMATORS))] = "full_information"
     """Estimator of the gradient of the expected reward."""
     fraction: float = Field(0.25, gt=0, le=1)
     """Share of each batch that the agent learns from."""
-    temperature: float = Field(1.0, gt=0)
+    temperature: float = Field(1.0, ge=1e-3, le=1_000)
     """Of the gumbel estimator."""
 
 
@@ -138,7 +139,7 @@ class Exploration(Group):
     """Share of the agent's training over which epsilon and entropy fall."""
     epsilon: tuple[_Share, _Share] = (0.3, 0.02)
     """Probability of a random action."""
-    entropy: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]] = (0.01, 0.0)
+    entropy: tuple[_Weight, _Weight] = (0.01, 0.0)
     """Weight of the bonus for the policy's entropy."""
     floor: float = Field(0.02, ge=0, lt=1)
     """Least probability of every action while epsilon falls; below 1 / (layers + 1)."""

@@ -25,7 +25,7 @@ from configs._groups import (
     Train,
 )
 
-_Positive = Annotated[float, Field(gt=0)]
+_Price = Annotated[float, Field(ge=1e-6, le=1_000_000)]
 
 
 class Config(Group):
@@ -38,11 +38,11 @@ class Config(Group):
     model: Model = Model()
     objective: Objective = Objective()
     exploration: Exploration = Exploration()
-    price_range: tuple[_Positive, _Positive] = (0.01, 10.0)
+    price_range: tuple[_Price, _Price] = (0.01, 10.0)
     """Lowest and highest price λ in training; drawn log-uniformly for each sample."""
-    price: _Positive = 0.1
+    price: _Price = 0.1
     """Price λ at evaluation."""
-    prices: tuple[_Positive, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+    prices: tuple[_Price, ...] = Field((0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0), min_length=1)
     """Prices λ of the cost curve."""
     router: str = "agent"
     """Router that is evaluated, as agent, none, all, first_1, random:0.5 or confidence:0.9."""
@@ -69,7 +69,8 @@ def _check_layers(config: Config) -> None:
     model, layers = config.model, len(config.model.widths)
     for name, values in {"strides": model.strides, "windows": model.windows}.items():
         if len(values) != layers and not (name == "windows" and values == ()):
-            _refuse(f"model.{name}", f"{layers} numbers, one for each of model.widths", values)
+            many = "1 number" if layers == 1 else f"{layers} numbers"
+            _refuse(f"model.{name}", f"{many}, one for each of model.widths", values)
     if config.train.everything_layers > layers:
         expected = f"at most the {layers} layers of model.widths"
         _refuse("train.everything_layers", expected, config.train.everything_layers)
@@ -92,8 +93,11 @@ def _check_images(config: Config) -> None:
         _refuse("augment.cutout", f"at most {max(height, width)} for {size}", config.augment.cutout)
     if config.augment.symmetries and height != width:
         _refuse("augment.symmetries", f"False, as images of {height}×{width} are not square", True)
-    if isinstance(config.data, Imdb | Wikitext2) and not config.model.stem:
-        _refuse("model.stem", "1 or more for text, the size of its embedding", config.model.stem)
+    if isinstance(config.data, Imdb | Wikitext2):
+        if not config.model.stem:
+            _refuse("model.stem", "1 or more for text, the size of its embedding", 0)
+        if config.augment.flip:
+            _refuse("augment.flip", "False for text, whose words have an order", True)
 
 
 def _check_training(config: Config) -> None:

@@ -26,6 +26,11 @@ def test_deq_classifier(run):
     assert run("deq_classifier") > 0.9
 
 
+def test_linen_deq(run):
+    accuracies, converged = run("linen_deq")
+    assert len(accuracies) == 10 and min(accuracies) > 0.9 and min(converged) > 0.99
+
+
 def test_hypergradient(run):
     losses = run("hypergradient")
     assert losses[-1] < losses[0] / 2
@@ -38,4 +43,4 @@ def test_inverse_reinforcement(run):
 
 def test_all_examples_are_tested():
     names = {path.stem for path in EXAMPLES.glob("*.py")}
-    assert names == {"deq_classifier", "hypergradient", "inverse_reinforcement"}
+    assert names == {"deq_classifier", "hypergradient", "inverse_reinforcement", "linen_deq"}

@@ -123,10 +123,12 @@ class Evaluator:
             number = float(setting) if setting or needs else 0.0
         except ValueError:
             number = -1.0
-        if not 0 <= number < np.inf or bool(setting) != needs:
+        layers = len(self._task.model.widths)
+        if not 0 <= number <= (layers if name == "random" else 1) or bool(setting) != needs:
             raise UserError(
-                "config.router: random takes a mean number of layers, confidence a threshold, as "
-                f'"random:0.5" or "confidence:0.9"; other routers take no setting; got {router!r}.'
+                f"config.router: random takes a mean number of layers up to {layers}, confidence a "
+                'threshold up to 1, as "random:0.5" or "confidence:0.9"; other routers take no '
+                f"setting; got {router!r}."
             )
         return name, number
 

@@ -121,7 +121,10 @@ def _read(path: str) -> ConfigDict:
     """
     file, colon, variant = path.partition(":")
     try:
-        config = runpy.run_path(file)["get_config"](*([variant] if colon else []))
+        made = runpy.run_path(file)
+        if "get_config" not in made:
+            raise TypeError("expected a config with a function get_config, got none")
+        config = made["get_config"](*([variant] if colon else []))
         if not isinstance(config, ConfigDict):
             raise TypeError(f"expected get_config to return a ConfigDict, got {config!r}")
     except Exception as error:

@@ -5,8 +5,9 @@ from dynalay_jax.adaptive.agent import AgentNet, Phi
 from dynalay_jax.adaptive.estimators import ESTIMATORS
 from dynalay_jax.adaptive.inspect import call, certificate, costs, init, probes, shapes
 from dynalay_jax.adaptive.macs import Costs, budget, spent
-from dynalay_jax.adaptive.model import DynaLay, State, Sweep, Trace
+from dynalay_jax.adaptive.model import DynaLay
 from dynalay_jax.adaptive.objective import Objective, Reward, agent_loss, main_loss
+from dynalay_jax.adaptive.state import State, Sweep, Trace
 
 __all__ = [
     "ESTIMATORS",

@@ -13,6 +13,9 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from dynalay_jax.layers import validate
+from dynalay_jax.solve.validate import per_sample
+
 
 class Phi(NamedTuple):
     """φ, the agent's features of each sample, without gradient.
@@ -31,7 +34,7 @@ def features(
     hs: Sequence[jax.Array],
     logits: jax.Array,
     residuals: jax.Array,
-    price: jax.Array,
+    price: jax.Array | float,
     last_action: jax.Array,
     progress: jax.Array,
     last: bool = False,
@@ -42,7 +45,7 @@ def features(
         hs: activations of the L layers, each [B, ..., channels].
         logits: of the current state, [B, classes].
         residuals: relative one-step residual of each layer, [B, L]; or [B, 0] for none.
-        price: λ of Eq. 2, positive, [B].
+        price: λ of Eq. 2, positive, scalar or [B].
         last_action: int32 [B], 0 … L; 0 in the first round.
         progress: share of the rounds that are over, scalar in [0, 1).
         last: as in `pool`.
@@ -62,13 +65,23 @@ def features(
         entropy,
         best - second,
         jnp.log(sure) - jnp.log1p(-sure),
-        jnp.log(price)[:, None],
+        jnp.log(prices(price, batch))[:, None],
         nn.one_hot(last_action, len(hs) + 1),
         jnp.full((batch, 1), progress, jnp.float32),
     ]
     activations = [pool(h, last) for h in hs]
     join = lambda parts: jnp.concatenate(parts, axis=-1)
     return jax.lax.stop_gradient(Phi(join(activations), join(metrics)))
+
+
+def prices(price: jax.Array | float, batch: int) -> jax.Array:
+    """λ of each sample, float32 [batch], from a scalar or [batch].
+
+    Raises:
+        TypeError, ValueError: it has another type or shape, or is not positive.
+    """
+    validate.positive("price", price)
+    return per_sample("price", price, (batch,), jnp.float32)
 
 
 def pool(h: jax.Array, last: bool = False) -> jax.Array:
@@ -122,9 +135,16 @@ class AgentNet(nn.Module):
     hidden: int = 128
     tail: int = 16
 
+    def __post_init__(self) -> None:
+        for name, least in {"actions": 2, "hidden": 1, "tail": 1}.items():
+            validate.integer(name, getattr(self, name), least)
+        super().__post_init__()
+
     @nn.compact
     def __call__(self, phi: Phi) -> jax.Array:
         """log p: float32 [B, L + 1] from φ."""
+        if not isinstance(phi, Phi):
+            raise TypeError(f"phi: expected Phi(activations, metrics), got {type(phi).__name__}.")
         state = Trunk(self.hidden, name="trunk")(phi)
         iterate = nn.Dense(1, name="head")(state)
         narrow = nn.Dense(self.tail, use_bias=False, name="project")(state)

@@ -5,7 +5,7 @@
 The difference counts what each sample costs; work shared by a whole batch cancels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from dynalay_jax.adaptive.macs import Costs, macs
 from dynalay_jax.adaptive.model import DynaLay
+from dynalay_jax.layers import validate
 from dynalay_jax.solve.adjoints import Implicit
 from dynalay_jax.solve.api import backward_probe
 from dynalay_jax.solve.solution import Stats
@@ -20,6 +21,8 @@ from dynalay_jax.solve.solution import Stats
 
 def call(model: DynaLay, params: Any, method: Callable, *args: Any) -> Any:
     """`model.apply` of a method: `call(model, params, DynaLay.begin, x)`."""
+    if not isinstance(params, Mapping):
+        raise TypeError(f"params: expected those of init, got {type(params).__name__}.")
     return model.apply(params, *args, method=method)
 
 
@@ -71,6 +74,15 @@ def init(model: DynaLay, key: jax.Array, input_shape: tuple[int, ...]) -> Any:
         key: typed PRNG key.
         input_shape: of one sample, without the batch axis.
     """
+    if not isinstance(model, DynaLay):
+        raise TypeError(f"model: expected a DynaLay, got {validate.shown(model)}.")
+    validate.key("key", key)
+    validate.integers("input_shape", input_shape)
+    if len(input_shape) != 3 and not model.flat():
+        raise ValueError(
+            "input_shape: expected (height, width, channels), without the batch axis, got "
+            f"{input_shape}."
+        )
     x = jnp.zeros((1, *input_shape), jnp.float32)
     decide = lambda m, x: m.observe(m.begin(x), 1.0, 0).log_probs
     return jax.jit(lambda key: model.init(key, x, method=decide))(key)
@@ -84,6 +96,7 @@ def probes(model: DynaLay, batch: int) -> Stats | None:
     """
     if not isinstance(model.adjoint, Implicit):
         return None
+    validate.integer("batch", batch, 0)
     solves = (model.rounds, len(model.widths))
     each = lambda leaf: jnp.broadcast_to(leaf, (*solves, *leaf.shape))
     return jax.tree.map(each, backward_probe(batch))

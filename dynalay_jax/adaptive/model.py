@@ -9,15 +9,20 @@ All samples of a batch run through the same program: a mask selects the samples 
 compaction saves the time of the others.
 """
 
+from collections.abc import Iterator
+import contextlib
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
+from flax import errors
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
 from dynalay_jax.adaptive.agent import AgentNet, features, pool
-from dynalay_jax.adaptive.routers import Observation, Router
+from dynalay_jax.adaptive.routers import Observation, Router, decide
+from dynalay_jax.adaptive.state import State, Sweep, Trace, no_sweep
+from dynalay_jax.layers import validate
 from dynalay_jax.layers.base import Cell, reinject
 from dynalay_jax.layers.concave import ConcaveConv
 from dynalay_jax.layers.convolution import fast_convolution
@@ -27,61 +32,16 @@ from dynalay_jax.solve.adjoints import Implicit, Unrolled
 from dynalay_jax.solve.api import fixed_point
 from dynalay_jax.solve.compaction import Compaction
 from dynalay_jax.solve.loop import relative_residual
-from dynalay_jax.solve.solution import Solution, Stats, Status
+from dynalay_jax.solve.solution import Solution, Stats
 from dynalay_jax.solve.solvers import Picard, Solver
 
 PyTree = Any
 _CELLS = CELLS | STATIC
-
-
-class State(NamedTuple):
-    """The activations of a batch, between rounds.
-
-    Attributes:
-        hs: h_0 … h_L; h_0 is the stem's output.
-        us: u_1 … u_L, the injections of the layers; pytrees of leaves [B, ...].
-        logits: [B, classes].
-        action: int32 [B], the lowest layer iterated in the last round, 0 for none.
-        streak: int32 [B], consecutive rounds with the same action (n_i of Eq. 2), 0 for none.
-    """
-
-    hs: tuple[jax.Array, ...]
-    us: tuple[PyTree, ...]
-    logits: jax.Array
-    action: jax.Array
-    streak: jax.Array
-
-
-class Sweep(NamedTuple):
-    """What one sweep did, each [B, L].
-
-    Attributes:
-        iterate: bool, the layers iterated.
-        steps: int32, evaluations of the cell; 0 for the other layers.
-        residual: float32, the final relative residual; 0 for the other layers.
-        status: int32, `Status` of the solve.
-    """
-
-    iterate: jax.Array
-    steps: jax.Array
-    residual: jax.Array
-    status: jax.Array
-
-
-class Trace(NamedTuple):
-    """Every decision of a forward pass; `macs.spent` computes their cost.
-
-    Attributes:
-        sweeps: `Sweep` with a leading axis of rounds.
-        log_probs: log p(action) of the agent, float32 [rounds, B, L + 1].
-        straight_logits: of the straight pass, [B, classes].
-        actions: int32 [rounds, B], the lowest layer iterated, 0 for none.
-    """
-
-    sweeps: Sweep
-    log_probs: jax.Array
-    straight_logits: jax.Array
-    actions: jax.Array
+_UNLIKE_PARAMS = (
+    errors.ScopeParamShapeError,
+    errors.ScopeParamNotFoundError,
+    errors.ScopeCollectionNotFound,
+)
 
 
 class DynaLay(nn.Module):
@@ -132,9 +92,38 @@ class DynaLay(nn.Module):
     agent_hidden: int = 128
     dtype: Any = jnp.float32
 
+    def __post_init__(self) -> None:
+        for name in ("classes", "rounds", "max_steps", "agent_hidden"):
+            validate.integer(name, getattr(self, name), 1)
+        for name in ("stem", "vocabulary", "compact"):
+            validate.integer(name, getattr(self, name), 0)
+        for name in ("last", "hard_gates", "norm", "residual_features"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise TypeError(f"{name}: expected True or False, got {value!r}.")
+        validate.one_of("cell", self.cell, _CELLS)
+        validate.floating("dtype", self.dtype)
+        validate.integers("widths", self.widths)
+        layers = len(self.widths)
+        for name, values in {"strides": self.strides, "windows": self._windows()}.items():
+            validate.integers(name, values)
+            if len(values) != layers:
+                raise ValueError(
+                    f"{name}: expected one for each of the {layers} widths, got {len(values)}."
+                )
+        if self.vocabulary and not self.stem:
+            raise ValueError("stem: expected 1 or more, the width of the embedding, got 0.")
+        super().__post_init__()
+
+    @nn.nowrap
+    def flat(self) -> bool:
+        """Whether inputs may have any shape [B, ...]: those of dense cells without a stem."""
+        return self.cell == "dense" and not self.stem
+
+    @nn.nowrap
+    def _windows(self) -> tuple[int, ...]:
+        return self.windows or (3,) * len(self.widths)
+
     def setup(self) -> None:
-        windows = self.windows or (3,) * len(self.widths)
-        self._check(windows)
         cell = functools.partial(_CELLS[self.cell], norm=self.norm, dtype=self.dtype)
         if issubclass(_CELLS[self.cell], ConcaveConv):
             names = ("gain", "own", "offset", "hard_gates")
@@ -148,28 +137,14 @@ class DynaLay(nn.Module):
             )
         self.layers = [
             cell(features=width, stride=stride, window=window)
-            for width, stride, window in zip(self.widths, self.strides, windows, strict=True)
+            for width, stride, window in zip(
+                self.widths, self.strides, self._windows(), strict=True
+            )
         ]
         # Straight and iterated activations differ in scale, and one classifier reads both.
         self.scale = nn.LayerNorm(dtype=jnp.float32)
         self.classifier = nn.Dense(self.classes, dtype=jnp.float32)
         self.agent = AgentNet(len(self.widths) + 1, self.agent_hidden)
-
-    def _check(self, windows: tuple[int, ...]) -> None:
-        layers = len(self.widths)
-        if self.rounds < 1:
-            raise ValueError(f"rounds: expected 1 or more, got {self.rounds}.")
-        for name, values in (("strides", self.strides), ("windows", windows)):
-            if len(values) != layers:
-                raise ValueError(
-                    f"{name}: expected one for each of the {layers} widths, got {len(values)}."
-                )
-        if self.cell not in _CELLS:
-            raise ValueError(f"cell: expected one of {', '.join(_CELLS)}, got {self.cell!r}.")
-        if self.vocabulary and self.stem < 1:
-            raise ValueError(
-                f"stem: expected 1 or more, the width of the embedding, got {self.stem}."
-            )
 
     def __call__(
         self,
@@ -190,13 +165,22 @@ class DynaLay(nn.Module):
 
         Returns:
             logits float32 [B, classes], and the trace.
+
+        Raises:
+            TypeError, ValueError: an argument, a parameter or a field has the wrong type, shape or
+                value.
         """
+        validate.key("key", key)
         state = self.begin(x)
         straight_logits, rounds = state.logits, []
+        solves = f"float32 {(self.rounds, len(self.widths), x.shape[0])}"
+        got = validate.shown(getattr(probe, "steps", probe))
+        if probe is not None and got != solves:
+            raise ValueError(f"probe: expected None or probes(model, {x.shape[0]}), got {got}.")
         going = jnp.ones((x.shape[0],), bool)
         for i in range(self.rounds):
             seen = self.observe(state, price, i)
-            iterate = router(jax.random.fold_in(key, i), seen) & going[:, None]
+            iterate = decide(router, jax.random.fold_in(key, i), seen) & going[:, None]
             state, sweep = self.sweep(state, iterate, _part(probe, i))
             going = jnp.any(iterate, axis=-1)
             rounds.append((sweep, seen.log_probs, state.action))
@@ -205,16 +189,18 @@ class DynaLay(nn.Module):
 
     def begin(self, x: jax.Array) -> State:
         """The straight pass."""
-        hs, us = [self.stem_output(x)], []
-        for layer in self.layers:
-            w, u = layer(hs[-1])
-            hs.append(layer.straight(w, u))
-            us.append(u)
-        none = jnp.zeros((x.shape[0],), jnp.int32)
-        return State(tuple(hs), tuple(us), self.head(hs[-1]), none, none)
+        with _explained(x):
+            hs, us = [self.stem_output(x)], []
+            for layer in self.layers:
+                w, u = layer(hs[-1])
+                hs.append(layer.straight(w, u))
+                us.append(u)
+            none = jnp.zeros((x.shape[0],), jnp.int32)
+            return State(tuple(hs), tuple(us), self.head(hs[-1]), none, none)
 
     def stem_output(self, x: jax.Array) -> jax.Array:
         """h_0 of the input [B, ...]."""
+        validate.array("x", x, "[B, ...]" if self.flat() else "[B, height, width, channels]")
         if self.vocabulary:
             return self.first(x[..., 0].astype(jnp.int32))
         x = x.astype(self.dtype)
@@ -235,7 +221,7 @@ class DynaLay(nn.Module):
             state.hs[1:],
             state.logits,
             residuals,
-            jnp.broadcast_to(jnp.asarray(price, jnp.float32), (batch,)),
+            price,
             state.action,
             jnp.float32(i / self.rounds),
             self.last,
@@ -262,7 +248,7 @@ class DynaLay(nn.Module):
             The new state, and what was done.
         """
         if self.cell in STATIC:  # every layer is at its fixed point already
-            return state, _empty_sweep(iterate)
+            return state, no_sweep(iterate)
         hs, us, stats = [state.hs[0]], [], []
         changed = jnp.zeros(iterate.shape[:1], bool)
         for j, layer in enumerate(self.layers):
@@ -303,15 +289,17 @@ class DynaLay(nn.Module):
         )
 
 
-def _empty_sweep(iterate: jax.Array) -> Sweep:
-    """A sweep that iterates no layer, for a mask bool [B, L]."""
-    steps = jnp.zeros_like(iterate, jnp.int32)
-    return Sweep(
-        iterate=jnp.zeros_like(iterate),
-        steps=steps,
-        residual=steps.astype(jnp.float32),
-        status=jnp.full_like(steps, Status.SKIPPED),
-    )
+@contextlib.contextmanager
+def _explained(x: jax.Array) -> Iterator[None]:
+    """Says which parameters fit an input, where Flax says which do not."""
+    try:
+        yield
+    except _UNLIKE_PARAMS as error:
+        unlike = str(error).partition(" (http")[0]
+        raise ValueError(
+            f"params: expected those of init(model, key, {x.shape[1:]}) for this model and x, got "
+            f"others. {unlike}"
+        ) from error
 
 
 def _part(probe: Stats | None, i: int) -> Stats | None:

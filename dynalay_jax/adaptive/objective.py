@@ -17,11 +17,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dynalay_jax.adaptive.agent import prices
 from dynalay_jax.adaptive.estimators import ESTIMATORS, Policy
 from dynalay_jax.adaptive.inspect import call
-from dynalay_jax.adaptive.macs import Costs, budget, spent
-from dynalay_jax.adaptive.model import DynaLay, State
+from dynalay_jax.adaptive.macs import Costs, budget, check_costs, spent
+from dynalay_jax.adaptive.model import DynaLay
 from dynalay_jax.adaptive.routers import as_mask
+from dynalay_jax.adaptive.state import State
+from dynalay_jax.layers import validate
 from dynalay_jax.solve.solution import Stats
 
 PyTree = Any
@@ -61,9 +64,12 @@ class Objective:
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.estimator not in ESTIMATORS:
-            known = ", ".join(ESTIMATORS)
-            raise ValueError(f"estimator: expected one of {known}, got {self.estimator!r}.")
+        for name in ("alpha", "beta", "gamma"):
+            validate.not_negative(name, getattr(self, name))
+        validate.one_of("estimator", self.estimator, ESTIMATORS)
+        validate.positive("fraction", self.fraction)
+        validate.share("fraction", self.fraction)
+        validate.positive("temperature", self.temperature)
 
     def reward(
         self, correct: jax.Array, cost: jax.Array, streak: jax.Array, price: jax.Array
@@ -92,7 +98,7 @@ def agent_loss(
     params: PyTree,
     x: jax.Array,
     labels: jax.Array,
-    price: jax.Array,
+    price: jax.Array | float,
     key: jax.Array,
     settings: Objective,
     costs: Costs,
@@ -107,7 +113,7 @@ def agent_loss(
         params: of `init`.
         x: inputs [b, ...].
         labels: int32 [b].
-        price: λ, float32 [b].
+        price: λ, positive, scalar or [b].
         key: for exploration.
         settings: of reward and estimator.
         costs: of the model.
@@ -121,8 +127,19 @@ def agent_loss(
         for the actions of the estimator; in the first round the entropy of the policy, and its
         probabilities `action_0` … `action_L`.
     """
+    if not isinstance(settings, Objective):
+        raise TypeError(f"settings: expected an Objective, got {validate.shown(settings)}.")
+    actions = len(model.widths) + 1
+    check_costs(costs, len(model.widths))
+    validate.key("key", key)
+    validate.share("epsilon", epsilon)
+    fits = lambda floor: (floor >= 0) & (floor * actions < 1)
+    validate.number("floor", floor, f"a number from 0 to below 1/{actions}", fits)
+    validate.not_negative("entropy", entropy)
     setup = _Setup(model, params, settings, costs, epsilon, floor, entropy)
     state = call(model, setup.frozen, DynaLay.begin, x)
+    _check_labels(labels, state.logits)
+    price = prices(price, len(labels))
     expected, metrics = _expect(setup, state, labels, price, key, 0)
     for name in Reward._fields:
         metrics[f"reward_{name}"] = jnp.mean(getattr(expected.value, name))
@@ -212,13 +229,23 @@ def _apply_actions(
     return swept, setup.settings.reward(jnp.zeros_like(iterate[:, 0]), share, swept.streak, price)
 
 
+def _check_labels(labels: jax.Array, logits: jax.Array) -> None:
+    """Raises TypeError or ValueError unless `labels` [b] fits the logits [b, classes]."""
+    batch, classes = logits.shape
+    validate.array("labels", labels, "[B]", jnp.integer)
+    if len(labels) != batch:
+        raise ValueError(f"labels: expected one for each of {batch} samples, got {len(labels)}.")
+    fits = lambda labels: (labels >= 0) & (labels < classes)
+    validate.number("labels", labels, f"classes from 0 to {classes - 1}", fits)
+
+
 def main_loss(
     model: DynaLay,
     params: PyTree,
     x: jax.Array,
     labels: jax.Array,
     router: Callable,
-    price: jax.Array,
+    price: jax.Array | float,
     key: jax.Array,
     costs: Costs,
     label_smoothing: float = 0.0,
@@ -232,7 +259,7 @@ def main_loss(
         x: inputs [b, ...].
         labels: int32 [b].
         router: chooses the layers to iterate.
-        price: λ, float32 [b].
+        price: λ, positive, scalar or [b].
         key: for routers that draw at random.
         costs: of the model.
         label_smoothing: in [0, 1).
@@ -242,7 +269,11 @@ def main_loss(
         Scalar loss, and a dict of scalar means: `cross_entropy`, `accuracy`, `macs` (of the whole
         pass, for each sample), `steps` (for each solve), `unconverged` (share of the solves).
     """
+    check_costs(costs, len(model.widths))
+    fits = lambda smoothing: (smoothing >= 0) & (smoothing < 1)
+    validate.number("label_smoothing", label_smoothing, "a number from 0 to below 1", fits)
     logits, trace = call(model, params, DynaLay.__call__, x, router, price, key, probe)
+    _check_labels(labels, logits)
     targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), label_smoothing)
     loss = jnp.mean(optax.softmax_cross_entropy(logits, targets))
     sweeps = trace.sweeps

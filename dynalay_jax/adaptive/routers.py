@@ -8,7 +8,7 @@ changed, so they iterate in the first round only. Fields may be traced arrays: a
 can change without recompiling.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import dataclasses
 import functools
 import itertools
@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from dynalay_jax.layers import validate
 
 
 class Observation(NamedTuple):
@@ -37,6 +39,24 @@ class Observation(NamedTuple):
 
 
 Router = Callable[[jax.Array, Observation], jax.Array]
+
+
+def decide(router: Router, key: jax.Array, seen: Observation) -> jax.Array:
+    """The mask of a router, bool [B, L].
+
+    Raises:
+        TypeError, ValueError: it is no router, or returns something else.
+    """
+    if not callable(router) or isinstance(router, type):
+        raise TypeError(
+            "router: expected a router, as routers.Agent() or routers.Constant((0,)), got "
+            f"{validate.shown(router)}."
+        )
+    mask = router(key, seen)
+    shape = len(seen.log_probs), seen.layers
+    if (got := validate.shown(mask)) != f"bool {shape}":
+        raise ValueError(f"router: expected one that returns a mask bool {shape}, got {got}.")
+    return mask
 
 
 def _once(mask: jax.Array, seen: Observation) -> jax.Array:
@@ -64,6 +84,7 @@ class Agent:
         if self.epsilon is None:
             actions = jnp.argmax(seen.log_probs, axis=-1)
         else:
+            validate.share("Agent(epsilon=...)", self.epsilon)
             actions = explore(key, seen.log_probs, self.epsilon)
         return as_mask(actions, seen.layers)
 
@@ -90,6 +111,14 @@ class Constant:
 
     def __call__(self, key: jax.Array, seen: Observation) -> jax.Array:
         chosen = range(seen.layers) if self.iterated is None else self.iterated
+        if not isinstance(chosen, Sequence) or not all(
+            layer in range(seen.layers) and not isinstance(layer, bool) for layer in chosen
+        ):
+            last = seen.layers - 1
+            raise ValueError(
+                f"iterated: expected a tuple of layers from 0 to {last}, as ({last},), or None for "
+                f"all, got {self.iterated!r}."
+            )
         mask = jnp.zeros((seen.layers,), bool).at[jnp.array(tuple(chosen), int)].set(True)
         return _once(jnp.broadcast_to(mask, (seen.logits.shape[0], seen.layers)), seen)
 
@@ -106,8 +135,10 @@ class Random:
     rate: float | jax.Array
 
     def __call__(self, key: jax.Array, seen: Observation) -> jax.Array:
-        number_key, layer_key = jax.random.split(key)
         batch, layers = seen.logits.shape[0], seen.layers
+        fits = lambda rate: (rate >= 0) & (rate <= layers)
+        validate.number("Random(rate=...)", self.rate, f"a number from 0 to {layers}", fits)
+        number_key, layer_key = jax.random.split(key)
         uniform = jax.random.uniform(number_key, (batch, 1), jnp.float32)
         number = jnp.floor(self.rate + uniform).astype(jnp.int32)
         order = jax.random.uniform(layer_key, (batch, layers), jnp.float32)
@@ -128,6 +159,7 @@ class Confidence:
     iterated: tuple[int, ...] | None = None
 
     def __call__(self, key: jax.Array, seen: Observation) -> jax.Array:
+        validate.share("Confidence(threshold=...)", self.threshold)
         confidence = jnp.max(jax.nn.softmax(seen.logits.astype(jnp.float32)), axis=-1)
         unsure = (confidence < self.threshold)[:, None]
         return Constant(self.iterated)(key, seen) & unsure
@@ -152,6 +184,13 @@ class Warmup:
         # A place in [0, 1) for each sample, evenly spread. The shares of each batch are then exact:
         # less noise than independent draws, and a good fit for the buckets of compaction.
         batch, layers = seen.logits.shape[0], seen.layers
+        validate.share("Warmup(straight=...)", self.straight)
+        validate.share("Warmup(all_layers=...)", self.all_layers)
+        validate.share("Warmup: straight + all_layers", self.straight + self.all_layers)
+        if self.layers not in range(layers + 1):
+            raise ValueError(
+                f"Warmup(layers=...): expected 0 to {layers} layers, got {self.layers}."
+            )
         place = (jax.random.permutation(key, batch).astype(jnp.float32) + 0.5) / batch
         one = max(1 - self.straight - self.all_layers, 1e-6)
         layer = jnp.floor(layers * place / one).astype(jnp.int32) + 1
@@ -175,9 +214,11 @@ class Mixture:
     second: Router
 
     def __call__(self, key: jax.Array, seen: Observation) -> jax.Array:
+        validate.share("Mixture(share=...)", self.share)
         draw, *keys = jax.random.split(key, 3)
         coin = jax.random.bernoulli(draw, self.share, (seen.logits.shape[0], 1))
-        return jnp.where(coin, self.first(keys[0], seen), self.second(keys[1], seen))
+        first = decide(self.first, keys[0], seen)
+        return jnp.where(coin, first, decide(self.second, keys[1], seen))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,7 +234,11 @@ class Switch:
     choices: tuple[Router, ...]
 
     def __call__(self, key: jax.Array, seen: Observation) -> jax.Array:
-        return jax.lax.switch(self.index, [functools.partial(c, key, seen) for c in self.choices])
+        fits = lambda i: (i >= 0) & (i < len(self.choices)) & (i.dtype.kind in "iu")
+        expected = f"the number of one of {len(self.choices)} choices"
+        validate.number("Switch(index=...)", self.index, expected, fits)
+        branches = [functools.partial(decide, choice, key, seen) for choice in self.choices]
+        return jax.lax.switch(self.index, branches)
 
 
 def by_name(setting: float | jax.Array, layers: int, rounds: int = 1) -> dict[str, Router]:
@@ -208,6 +253,8 @@ def by_name(setting: float | jax.Array, layers: int, rounds: int = 1) -> dict[st
         layers: L.
         rounds: of the model.
     """
+    validate.integer("layers", layers, 1)
+    validate.integer("rounds", rounds, 1)
     each = range(layers)
     sizes = range(2, min(rounds + 1, layers))
     several = [some for size in sizes for some in itertools.combinations(each, size)]

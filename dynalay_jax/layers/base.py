@@ -22,6 +22,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from dynalay_jax.layers import validate
 from dynalay_jax.layers.convolution import fast_convolution
 from dynalay_jax.solve import buckets, per_sample
 
@@ -47,19 +48,25 @@ class Cell(nn.Module):
     norm: bool = True
     dtype: Any = jnp.float32
 
+    def __post_init__(self) -> None:
+        for name in ("features", "stride", "window"):
+            validate.integer(name, getattr(self, name), 1)
+        validate.floating("dtype", self.dtype)
+        super().__post_init__()
+
     def __call__(self, below: jax.Array) -> tuple[PyTree, PyTree]:
         """Shared weights w and per-sample injection u, from the layer below [B, ...]."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__}: expected a __call__ of its own.")
 
     @nn.nowrap
     def mix(self, z: jax.Array, w: PyTree) -> jax.Array:
         """The linear part of `step`; mix(0, w) = 0."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__}: expected a mix of its own.")
 
     @nn.nowrap
     def respond(self, mixed: jax.Array, w: PyTree, u: PyTree) -> jax.Array:
         """The rest of `step`: activation, offset, gate. Pointwise, except in recurrent cells."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__}: expected a respond of its own.")
 
     @nn.nowrap
     def step(self, z: jax.Array, w: PyTree, u: PyTree) -> jax.Array:
@@ -109,6 +116,7 @@ class Cell(nn.Module):
         self, name: str, below: jax.Array, features: int, side: int, **settings: Any
     ) -> jax.Array:
         """The layer below in windows of that side, at the layer's stride."""
+        validate.array("below", below, "[B, height, width, channels]")
         return nn.Conv(
             features,
             (side, side),

@@ -7,6 +7,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from dynalay_jax.layers import validate
 from dynalay_jax.layers.base import Cell, PyTree
 from dynalay_jax.layers.convolution import convolve
 
@@ -31,6 +32,10 @@ class CascadeConv(Cell):
     """
 
     groups: int = 4
+
+    def __post_init__(self) -> None:
+        validate.integer("groups", self.groups, 1)
+        super().__post_init__()
 
     @nn.compact
     def __call__(self, below: jax.Array) -> tuple[PyTree, PyTree]:

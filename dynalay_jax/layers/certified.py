@@ -6,18 +6,36 @@ Each cell builds A from an orthogonal matrix or from a kernel divided by a bound
 `contraction_factor` returns a certified bound on the Lipschitz constant.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax.layers import norm_bounds
+from dynalay_jax.layers import norm_bounds, validate
 from dynalay_jax.layers.base import Cell, PyTree
 from dynalay_jax.layers.convolution import convolve
 
 # Of `dense_bound` on an orthogonal matrix: 12 overestimate by less than 0.1 %, up to 512 features.
 _ITERATIONS = 12
+
+
+def _groupsort(x: jax.Array) -> jax.Array:
+    """Sorts pairs of channels."""
+    if x.shape[-1] % 2:
+        raise ValueError(f"widths: expected even numbers for groupsort, got {x.shape[-1]}.")
+    pairs = x.reshape(*x.shape[:-1], x.shape[-1] // 2, 2)
+    return jnp.sort(pairs, axis=-1).reshape(x.shape)
+
+
+# 1-Lipschitz over the last axis.
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "abs": jnp.abs,
+    "relu": nn.relu,
+    "tanh": jnp.tanh,
+    "groupsort": _groupsort,
+}
 
 
 class LipschitzCell(Cell):
@@ -31,9 +49,14 @@ class LipschitzCell(Cell):
     max_factor: float = 0.99
     activation: str = "abs"
 
+    def __post_init__(self) -> None:
+        norm_bounds.check_factor(self.max_factor)
+        validate.one_of("activation", self.activation, ACTIVATIONS)
+        super().__post_init__()
+
     @nn.nowrap
     def respond(self, mixed: jax.Array, w: PyTree, u: PyTree) -> jax.Array:
-        return lipschitz_activation(self.activation, mixed + u)
+        return ACTIVATIONS[self.activation](mixed + u)
 
 
 class OrthogonalConv(LipschitzCell):
@@ -98,6 +121,7 @@ class OrthogonalDense(LipschitzCell):
     def __call__(self, below: jax.Array) -> tuple[PyTree, PyTree]:
         v = self.param("v", nn.initializers.orthogonal(), (self.features, self.features))
         k = self.param("k", nn.initializers.constant(4.0), ())
+        validate.array("below", below, "[B, ...]")
         below = below.reshape(below.shape[0], -1).astype(self.dtype)
         offset = nn.Dense(self.features, dtype=self.dtype, name="inject")(below)
         if self.norm:
@@ -111,22 +135,6 @@ class OrthogonalDense(LipschitzCell):
     @nn.nowrap
     def contraction_factor(self, w: PyTree) -> jax.Array:
         return norm_bounds.dense_bound(w, _ITERATIONS)
-
-
-def lipschitz_activation(name: str, x: jax.Array) -> jax.Array:
-    """A 1-Lipschitz activation over the last axis, by name; shape and dtype of x.
-
-    Raises:
-        ValueError: unknown name.
-    """
-    if name == "groupsort":
-        pairs = x.reshape(*x.shape[:-1], x.shape[-1] // 2, 2)
-        return jnp.sort(pairs, axis=-1).reshape(x.shape)
-    activations = {"abs": jnp.abs, "relu": nn.relu, "tanh": jnp.tanh}
-    if name not in activations:
-        known = ", ".join([*activations, "groupsort"])
-        raise ValueError(f"activation: expected one of {known}, got {name!r}.")
-    return activations[name](x)
 
 
 def _shifts(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:

@@ -12,6 +12,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from dynalay_jax.layers import validate
 from dynalay_jax.layers.base import Cell, PyTree
 from dynalay_jax.layers.convolution import convolve
 
@@ -43,6 +44,13 @@ class ConcaveConv(Cell):
     offset: float = 1.0
     gate: float = 4.0
     hard_gates: bool = False
+
+    def __post_init__(self) -> None:
+        validate.positive("gain", self.gain)
+        validate.share("own", self.own)
+        validate.not_negative("offset", self.offset)
+        validate.not_negative("gate", self.gate)
+        super().__post_init__()
 
     @nn.compact
     def __call__(self, below: jax.Array) -> tuple[PyTree, PyTree]:

@@ -13,6 +13,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from dynalay_jax.layers import validate
 from dynalay_jax.solve import per_sample
 
 
@@ -28,11 +29,18 @@ def contractive(v: jax.Array, k: jax.Array, max_factor: float = 0.99) -> jax.Arr
         Matrix [m, n] of v's dtype; all its singular values are κ.
 
     Raises:
-        ValueError: v is not a matrix, or `max_factor` is outside (0, 1).
+        TypeError, ValueError: v is not a floating-point matrix, or `max_factor` not in (0, 1).
     """
-    if not 0 < max_factor < 1:
-        raise ValueError(f"max_factor: expected a number in (0, 1), got {max_factor}.")
+    check_factor(max_factor)
+    validate.number("k", k, "one real number", lambda k: (k == k) & (k.ndim == 0))
+    k = jnp.asarray(k, jnp.result_type(k, float))
     return orthogonal(v) * (jax.nn.sigmoid(k) * max_factor).astype(v.dtype)
+
+
+def check_factor(max_factor: float) -> None:
+    """Raises TypeError or ValueError unless `max_factor` is in (0, 1)."""
+    fits = lambda factor: (factor > 0) & (factor < 1)
+    validate.number("max_factor", max_factor, "a number in (0, 1)", fits)
 
 
 def orthogonal(v: jax.Array, steps: int = 30) -> jax.Array:
@@ -48,13 +56,13 @@ def orthogonal(v: jax.Array, steps: int = 30) -> jax.Array:
         Matrix [m, n] of v's dtype; differentiable in v. NaN if v = 0.
 
     Raises:
-        ValueError: v is not a matrix.
+        TypeError, ValueError: v is not a floating-point matrix.
 
     References:
         Björck and Bowie, SIAM J. Numer. Anal. 8(2), 1971.
     """
-    if v.ndim != 2:
-        raise ValueError(f"v: expected a matrix, got shape {v.shape}.")
+    _check("v", v, "[m, n]")
+    validate.integer("steps", steps, 1)
     if v.shape[0] < v.shape[1]:
         return orthogonal(v.T, steps).T
     q = per_sample.widen(v)
@@ -81,14 +89,14 @@ def dense_bound(w: jax.Array, iterations: int = 6) -> jax.Array:
         Scalar, float32 or float64; differentiable.
 
     Raises:
-        ValueError: w is not a matrix.
+        TypeError, ValueError: w is not a floating-point matrix.
 
     References:
         Delattre et al., Efficient Bound of Lipschitz Constant for Convolutional Layers by Gram
         Iteration, ICML 2023.
     """
-    if w.ndim != 2:
-        raise ValueError(f"w: expected a matrix, got shape {w.shape}.")
+    _check("w", w, "[m, n]")
+    validate.integer("iterations", iterations, 0)
     w = per_sample.widen(w)
     long, short = max(w.shape), min(w.shape)
     peak = jax.lax.stop_gradient(jnp.max(jnp.abs(w)))
@@ -103,6 +111,12 @@ def dense_bound(w: jax.Array, iterations: int = 6) -> jax.Array:
     # A bound on the rounding error of the products, relative to ‖WᵀW‖_F ≥ ‖W‖_F² / √short.
     slack = 1 + 2 * long * math.sqrt(short) * float(jnp.finfo(w.dtype).eps)
     return bound * _frobenius(gram) ** (0.5 ** (iterations + 1)) * slack
+
+
+def _check(name: str, value: jax.Array, form: str) -> None:
+    validate.array(name, value, form, jnp.floating)
+    if not value.size:
+        raise ValueError(f"{name}: expected at least one entry, got shape {value.shape}.")
 
 
 def _frobenius(w: jax.Array) -> jax.Array:
@@ -125,14 +139,13 @@ def conv_bound(kernel: jax.Array, iterations: int = 6) -> jax.Array:
         Scalar, float32 or float64; differentiable.
 
     Raises:
-        ValueError: the kernel has another rank.
+        TypeError, ValueError: the kernel has another rank or no floating-point dtype.
 
     References:
         Singla and Feizi, Fantastic Four: Differentiable and Efficient Bounds on Singular Values
         of Convolution Layers, ICLR 2021.
     """
-    if kernel.ndim != 4:
-        raise ValueError(f"kernel: expected shape [h, w, in, out], got {kernel.shape}.")
+    _check("kernel", kernel, "[h, w, in, out]")
     h, w, cin, cout = kernel.shape
     shapes = [
         ((3, 0, 2, 1), (cout * h, cin * w)),
@@ -156,12 +169,13 @@ def depthwise_bound(kernel: jax.Array) -> jax.Array:
         Scalar, float32 or float64, rounded up; differentiable.
 
     Raises:
-        ValueError: the kernel has another shape.
+        TypeError, ValueError: the kernel has another shape or no floating-point dtype.
 
     References:
         Grafakos, Classical Fourier Analysis, sec. 1.2.
     """
-    if kernel.ndim != 4 or kernel.shape[2] != 1:
+    _check("kernel", kernel, "[h, w, 1, channels]")
+    if kernel.shape[2] != 1:
         raise ValueError(f"kernel: expected shape [h, w, 1, channels], got {kernel.shape}.")
     kernel = per_sample.widen(kernel)
     slack = 1 + kernel.shape[0] * kernel.shape[1] * float(jnp.finfo(kernel.dtype).eps)

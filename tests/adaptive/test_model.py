@@ -212,21 +212,6 @@ def test_bfloat16_computes_in_it_and_answers_in_float32():
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        (dict(strides=(1, 2)), "strides: expected one for each of the 3 widths, got 2"),
-        (dict(windows=(3,)), "windows: expected one for each of the 3 widths, got 1"),
-        (dict(cell="convolution"), "cell: expected one of concave, .*, got 'convolution'"),
-    ],
-    ids=["strides", "windows", "cell"],
-)
-def test_bad_settings_are_named(fields, message):
-    model = DynaLay(classes=2, **(dict(widths=(8, 8, 8), strides=(1, 1, 1)) | fields))
-    with pytest.raises(ValueError, match=message):
-        shapes(model, SHAPE)
-
-
 def test_kernels_start_with_the_spread_that_the_settings_say():
     """Row sums of `gain`, of which `own` is a channel's own share, up to their random entries."""
     _, params = built(gain=4.0, own=0.9, widths=(32,), strides=(1,))

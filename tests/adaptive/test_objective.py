@@ -186,10 +186,3 @@ def test_main_loss_is_the_routed_cross_entropy():
     assert metrics["accuracy"] == pytest.approx(float((logits.argmax(-1) == LABELS).mean()))
     assert float(metrics["macs"]) > counted.straight
     assert metrics["unconverged"] == 0
-
-
-def test_unknown_estimator_is_named():
-    with pytest.raises(
-        ValueError, match="expected one of full_information, reinforce, gumbel, got 'exact'"
-    ):
-        Objective(estimator="exact")

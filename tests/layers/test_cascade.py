@@ -9,7 +9,6 @@ import pytest
 
 from dynalay_jax import fixed_point
 from dynalay_jax.adaptive import macs
-from dynalay_jax.layers.registry import CELLS
 import problems
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
@@ -47,8 +46,3 @@ def test_a_sweep_has_the_value_and_gradient_of_the_steps():
     assert stats.steps.tolist() == [1] * 4 and not stats.residual.any()
     assert stepped[0][1].steps.tolist() == [cell.groups] * 4
     assert macs.macs(cell.iterate, u, w, u) == macs.macs(cell.step, u, w, u)
-
-
-def test_groups_are_equally_wide():
-    with pytest.raises(ValueError, match="multiples of the cascade's 4 groups, got 18"):
-        CELLS["cascade"](features=18).init(jax.random.key(0), jnp.zeros((1, 4, 4, 3)))

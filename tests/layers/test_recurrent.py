@@ -157,8 +157,3 @@ def test_scan_transitions_of_minus_one_give_parity():
     solution = fixed_point(cell.step, cell.straight(w, u), w, u, tol=1e-5, max_steps=41)
     parity = 1 - 2 * (np.asarray(ones).sum((1, 2, 3)) % 2)
     np.testing.assert_allclose(solution.value[:, 0, -1, 0], parity, atol=1e-5)
-
-
-def test_scan_needs_an_even_width():
-    with pytest.raises(ValueError, match="even numbers for scan cells, got 7"):
-        CELLS["scan"](features=7).init(jax.random.key(0), jnp.zeros((1, 1, 4, 2)))

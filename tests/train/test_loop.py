@@ -201,7 +201,10 @@ def test_evaluation_of_a_checkpoint_with_another_router(undisturbed):
             "config.model.widths: expected multiples of the cascade's 4 groups, got 30",
         ),
         ({"data.name": "digit"}, "Did you mean 'digits'"),
-        ({"price_range": (0.1,)}, "config.price_range: expected two numbers, more than 0 each"),
+        (
+            {"price_range": (0.1,)},
+            "config.price_range: expected two numbers, 1e-06 to 1,000,000 each",
+        ),
     ],
     ids=lambda value: "+".join(value) if isinstance(value, dict) else "",
 )
@@ -213,7 +216,8 @@ def test_bad_configs_are_answered_in_one_line(tmp_path, changes, message):
 
 
 @pytest.mark.parametrize(
-    "router", ["agnt", "random", "random:x", "random:-1", "random:nan", "all:3"]
+    "router",
+    ["agnt", "random", "random:x", "random:-1", "random:nan", "random:9", "confidence:2", "all:3"],
 )
 def test_bad_routers_are_answered_in_one_line(undisturbed, router):
     with pytest.raises(UserError, match=r"config\.router") as caught:

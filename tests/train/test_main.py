@@ -43,6 +43,7 @@ def stopped_once_it_trains(workdir, environment, stop="SIGTERM"):
         ("--config=configs/none.py", "no file configs/none.py; there are configs/cifar10.py"),
         ("--config=dgits", "Did you mean digits?"),
         ("--config=setup.cfg", "no file setup.cfg"),
+        ("--config=configs/_base.py", "expected a config with a function get_config, got none"),
         ("--config=digits --worldir=x", "no such option; there are --config, --workdir, --mode, "),
         ("--conf=digits", "--conf: no such option"),
         ("--config=digits --mode=evil", "invalid choice: 'evil'"),

@@ -19,7 +19,8 @@ import numpy as np
 
 from dynalay_jax.adaptive import agent, macs, routers
 from dynalay_jax.adaptive.inspect import call
-from dynalay_jax.adaptive.model import DynaLay, State, Sweep
+from dynalay_jax.adaptive.model import DynaLay
+from dynalay_jax.adaptive.state import State, Sweep
 from train.data.batches import evaluation_batches
 from train.data.types import Split
 from train.errors import UserError
