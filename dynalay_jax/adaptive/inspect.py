@@ -21,9 +21,16 @@ from dynalay_jax.solve.solution import Stats
 
 def call(model: DynaLay, params: Any, method: Callable, *args: Any) -> Any:
     """`model.apply` of a method: `call(model, params, DynaLay.begin, x)`."""
+    check_model(model)
     if not isinstance(params, Mapping):
         raise TypeError(f"params: expected those of init, got {type(params).__name__}.")
     return model.apply(params, *args, method=method)
+
+
+def check_model(model: Any) -> None:
+    """Raises TypeError unless `model` is a `DynaLay`."""
+    if not isinstance(model, DynaLay):
+        raise TypeError(f"model: expected a DynaLay, got {validate.shown(model)}.")
 
 
 def costs(model: DynaLay, input_shape: tuple[int, ...]) -> Costs:
@@ -74,8 +81,7 @@ def init(model: DynaLay, key: jax.Array, input_shape: tuple[int, ...]) -> Any:
         key: typed PRNG key.
         input_shape: of one sample, without the batch axis.
     """
-    if not isinstance(model, DynaLay):
-        raise TypeError(f"model: expected a DynaLay, got {validate.shown(model)}.")
+    check_model(model)
     validate.key("key", key)
     validate.integers("input_shape", input_shape)
     if len(input_shape) != 3 and not model.flat():
@@ -94,9 +100,10 @@ def probes(model: DynaLay, batch: int) -> Stats | None:
     As with `backward_probe`, its gradient holds steps, residual and status of each backward solve,
     float32. Steps are 0 where no solve was needed.
     """
+    check_model(model)
+    validate.integer("batch", batch, 0)
     if not isinstance(model.adjoint, Implicit):
         return None
-    validate.integer("batch", batch, 0)
     solves = (model.rounds, len(model.widths))
     each = lambda leaf: jnp.broadcast_to(leaf, (*solves, *leaf.shape))
     return jax.tree.map(each, backward_probe(batch))

@@ -40,11 +40,11 @@ class Costs(NamedTuple):
         return self.stem + sum(self.inject) + self.head
 
 
-def check_costs(costs: Any, layers: int) -> None:
-    """Raises TypeError or ValueError unless these are `Costs` of a model of so many layers."""
+def check_costs(costs: Any, layers: int | None = None) -> None:
+    """Raises TypeError or ValueError unless these are `Costs`, of a model of so many layers."""
     if not isinstance(costs, Costs):
         raise TypeError(f"costs: expected costs(model, input_shape), got {validate.shown(costs)}.")
-    if len(costs.step) != layers:
+    if layers is not None and len(costs.step) != layers:
         raise ValueError(
             f"costs: expected those of a model of {layers} layers, got {len(costs.step)}."
         )
@@ -113,12 +113,13 @@ def spent(
     Returns:
         float32 [B].
     """
-    check_costs(costs, iterate.shape[-1])
-    if iterate.dtype != bool or iterate.ndim != 3 or iterate.shape != jnp.shape(steps):
+    masked = getattr(iterate, "dtype", None) == jnp.bool_ and iterate.ndim == 3
+    if not masked or jnp.shape(steps) != iterate.shape:
         raise ValueError(
             "iterate, steps: expected bool and int32 of one shape [rounds, B, L], got "
             f"{validate.shown(iterate)} and {validate.shown(steps)}."
         )
+    check_costs(costs, iterate.shape[-1])
     step = jnp.asarray(costs.step, jnp.float32)
     inject = jnp.asarray(costs.inject, jnp.float32)
     evaluations = jnp.where(iterate, steps, 0).astype(jnp.float32)
@@ -131,5 +132,6 @@ def spent(
 
 def budget(costs: Costs, max_steps: int) -> float:
     """The highest cost of a round, in MACs: every layer iterated for `max_steps`."""
+    check_costs(costs)
     validate.integer("max_steps", max_steps, 0)
     return sum(costs.step) * max_steps + sum(costs.inject[1:]) + costs.head

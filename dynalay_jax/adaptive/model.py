@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from dynalay_jax.adaptive.agent import AgentNet, features, pool
-from dynalay_jax.adaptive.routers import Observation, Router, decide
+from dynalay_jax.adaptive.routers import Observation, Router, check_mask, decide
 from dynalay_jax.adaptive.state import State, Sweep, Trace, no_sweep
 from dynalay_jax.layers import validate
 from dynalay_jax.layers.base import Cell, reinject
@@ -202,6 +202,8 @@ class DynaLay(nn.Module):
         """h_0 of the input [B, ...]."""
         validate.array("x", x, "[B, ...]" if self.flat() else "[B, height, width, channels]")
         if self.vocabulary:
+            if x.shape[-1] != 1:
+                raise ValueError(f"x: expected tokens [B, height, width, 1], got shape {x.shape}.")
             return self.first(x[..., 0].astype(jnp.int32))
         x = x.astype(self.dtype)
         return x if self.first is None else nn.relu(self.first(x))
@@ -247,6 +249,7 @@ class DynaLay(nn.Module):
         Returns:
             The new state, and what was done.
         """
+        check_mask("iterate", iterate, (len(state.logits), len(self.widths)))
         if self.cell in STATIC:  # every layer is at its fixed point already
             return state, no_sweep(iterate)
         hs, us, stats = [state.hs[0]], [], []

@@ -19,7 +19,7 @@ import optax
 
 from dynalay_jax.adaptive.agent import prices
 from dynalay_jax.adaptive.estimators import ESTIMATORS, Policy
-from dynalay_jax.adaptive.inspect import call
+from dynalay_jax.adaptive.inspect import call, check_model
 from dynalay_jax.adaptive.macs import Costs, budget, check_costs, spent
 from dynalay_jax.adaptive.model import DynaLay
 from dynalay_jax.adaptive.routers import as_mask
@@ -129,10 +129,10 @@ def agent_loss(
     """
     if not isinstance(settings, Objective):
         raise TypeError(f"settings: expected an Objective, got {validate.shown(settings)}.")
+    check_model(model)
     actions = len(model.widths) + 1
     check_costs(costs, len(model.widths))
     validate.key("key", key)
-    validate.share("epsilon", epsilon)
     fits = lambda floor: (floor >= 0) & (floor * actions < 1)
     validate.number("floor", floor, f"a number from 0 to below 1/{actions}", fits)
     validate.not_negative("entropy", entropy)
@@ -269,6 +269,7 @@ def main_loss(
         Scalar loss, and a dict of scalar means: `cross_entropy`, `accuracy`, `macs` (of the whole
         pass, for each sample), `steps` (for each solve), `unconverged` (share of the solves).
     """
+    check_model(model)
     check_costs(costs, len(model.widths))
     fits = lambda smoothing: (smoothing >= 0) & (smoothing < 1)
     validate.number("label_smoothing", label_smoothing, "a number from 0 to below 1", fits)

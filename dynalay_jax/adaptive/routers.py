@@ -53,10 +53,14 @@ def decide(router: Router, key: jax.Array, seen: Observation) -> jax.Array:
             f"{validate.shown(router)}."
         )
     mask = router(key, seen)
-    shape = len(seen.log_probs), seen.layers
-    if (got := validate.shown(mask)) != f"bool {shape}":
-        raise ValueError(f"router: expected one that returns a mask bool {shape}, got {got}.")
+    check_mask("the mask of router", mask, (len(seen.log_probs), seen.layers))
     return mask
+
+
+def check_mask(name: str, mask: jax.Array, shape: tuple[int, int]) -> None:
+    """Raises ValueError unless the mask is bool [B, L], of that shape."""
+    if (got := validate.shown(mask)) != f"bool {shape}":
+        raise ValueError(f"{name}: expected bool {shape}, got {got}.")
 
 
 def _once(mask: jax.Array, seen: Observation) -> jax.Array:
@@ -84,13 +88,13 @@ class Agent:
         if self.epsilon is None:
             actions = jnp.argmax(seen.log_probs, axis=-1)
         else:
-            validate.share("Agent(epsilon=...)", self.epsilon)
             actions = explore(key, seen.log_probs, self.epsilon)
         return as_mask(actions, seen.layers)
 
 
 def behaviour(log_probs: jax.Array, epsilon: float | jax.Array) -> jax.Array:
     """Probabilities of the exploring policy: (1 − ε) p + ε / (L + 1), shape of log_probs."""
+    validate.share("epsilon", epsilon)
     return (1 - epsilon) * jnp.exp(log_probs) + epsilon / log_probs.shape[-1]
 
 

@@ -98,8 +98,11 @@ def test_fields(fields, message):
         ({"probe": "x"}, "probe: expected None or probes(model, 4), got 'x'."),
         ({"router": "agent"}, "router: expected a router, as routers.Agent() or routers.Constant("),
         ({"router": routers.Agent}, "got Agent."),
-        ({"router": lambda key, seen: LABELS}, "that returns a mask bool (4, 2), got int32 (4,)."),
-        ({"router": lambda key, seen: None}, "that returns a mask bool (4, 2), got None."),
+        (
+            {"router": lambda key, seen: LABELS},
+            "the mask of router: expected bool (4, 2), got int32 (4",
+        ),
+        ({"router": lambda key, seen: None}, "the mask of router: expected bool (4, 2), got None."),
         (
             {"router": routers.Constant((5,))},
             "iterated: expected a tuple of layers from 0 to 1, as",
@@ -112,7 +115,7 @@ def test_fields(fields, message):
         ({"router": routers.Confidence(90)}, "Confidence(threshold=...): expected a number from 0"),
         (
             {"router": routers.Agent(2.0)},
-            "Agent(epsilon=...): expected a number from 0 to 1, got 2",
+            "epsilon: expected a number from 0 to 1, got 2.0.",
         ),
         ({"router": routers.Warmup(2.0, 0.0)}, "Warmup(straight=...): expected a number from 0 to"),
         ({"router": routers.Warmup(0.8, 0.8)}, "Warmup: straight + all_layers: expected a number"),
@@ -169,9 +172,9 @@ def test_losses(loss, changes, message):
     ],
 )
 def test_options_of_the_agents_loss(options, message):
-    given = {"params": {}, "x": X, "labels": LABELS, "price": 0.1, "key": KEY} | options
-    given = {"model": MODEL, "settings": Objective(), "costs": COSTS} | given
-    assert message in answer(adaptive.agent_loss, **given)
+    given = {"settings": Objective(), "costs": COSTS, "key": KEY} | options
+    loss = lambda: adaptive.agent_loss(MODEL, params(), X, LABELS, 0.1, **given)
+    assert message in answer(loss)
 
 
 @pytest.mark.parametrize(
@@ -190,6 +193,19 @@ def test_options_of_the_agents_loss(options, message):
         (lambda: adaptive.init(MODEL, KEY, X[0]), "input_shape: expected a tuple of whole numbers"),
         (lambda: adaptive.costs(MODEL, X.shape), "input_shape: expected (height, width, channels)"),
         (lambda: adaptive.costs("m", SHAPE), "model: expected a DynaLay, got 'm'."),
+        (lambda: adaptive.probes(None, 4), "model: expected a DynaLay, got None."),
+        (lambda: adaptive.call(DynaLay, {}, "begin", X), "model: expected a DynaLay, got DynaLay."),
+        (
+            lambda: MODEL.apply(params(), adaptive.State((), (), X, X, X), LABELS, method="sweep"),
+            "iterate: expected bool (4, 2), got int32 (4,).",
+        ),
+        (
+            lambda: adaptive.init(
+                MODEL.clone(vocabulary=9, stem=4, windows=(1, 1)), KEY, (1, 7, 3)
+            ),
+            "x: expected tokens [B, height, width, 1], got shape (1, 1, 7, 3).",
+        ),
+        (lambda: adaptive.budget(None, 5), "costs: expected costs(model, input_shape), got None."),
         (
             lambda: adaptive.probes(MODEL, "4"),
             "batch: expected a whole number, 0 or more, got '4'.",
