@@ -1,12 +1,12 @@
 """Checkpoints of a run: written beside training, checked when read, safe to kill at any moment.
 
 The only file that imports orbax. A step is a folder `<step>/` with two items: `state`, the arrays
-by the names of their leaves, and `meta`, a JSON document with the caller's own values, the
-validation accuracy, and type, shape and checksum of every leaf. Orbax writes under a temporary
-name and renames, so what has a step's name is whole; the checksums find what went wrong later.
+by name, and `meta`, a JSON document with the caller's own values, the validation accuracy, and
+type, shape and checksum of every array. Orbax writes under a temporary name and renames: what has a
+step's name is whole. The checksums find what went wrong later.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 import contextlib
 import dataclasses
 import json
@@ -30,33 +30,25 @@ from train.errors import UserError
 PyTree = Any
 Restored = tuple[int, PyTree, dict]
 _policies = ocp.checkpoint_managers
-_LOGGER = logging.getLogger(__name__)
 
 
 class Checkpoints:
     """The newest checkpoints of a run, and the best one.
 
-    In a run of several processes each of them makes every call, with the same values, on a folder
-    that all of them see. Other processes may read the folder while a run writes to it.
+    Other processes may read the folder while a run writes to it.
     """
 
-    def __init__(
-        self, folder: Path, keep: int = 3, warn: Callable[[str], None] = _LOGGER.warning
-    ) -> None:
+    def __init__(self, folder: Path, keep: int = 3) -> None:
         """Opens `folder`, which the first save creates; reading changes nothing on disk.
 
         Args:
             folder: belongs to this class alone.
             keep: how many of the newest checkpoints stay, ≥ 1; the best one stays besides.
-            warn: is told, in one line, of a checkpoint that could not be read.
 
         Raises:
-            UserError: `keep` is not positive, or the folder cannot be read.
+            UserError: the folder cannot be read.
         """
-        if keep < 1:
-            raise UserError(f"Checkpoints to keep: expected at least 1, got {keep}.")
         self._folder = Path(folder).absolute()
-        self._warn = warn
         self._metrics: dict[int, float] = {}
         self._damaged: set[int] = set()
         self._quiet = contextlib.ExitStack()
@@ -111,7 +103,7 @@ class Checkpoints:
             )
 
     def restore_latest(self, template: PyTree) -> Restored | None:
-        """Restores the newest checkpoint that is whole, warning of every one passed over.
+        """Restores the newest checkpoint that is whole; prints a line for each passed over.
 
         Args:
             template: pytree of arrays or `jax.ShapeDtypeStruct`, as the state that was saved.
@@ -168,9 +160,7 @@ class Checkpoints:
                 self._damaged.add(step)
                 reasons.append(f"step {step}: {error}")
                 if step != steps[-1]:
-                    self._warn(
-                        f"Passing over a damaged checkpoint in {self._folder}, {reasons[-1]}"
-                    )
+                    print(f"Passing over a damaged checkpoint in {self._folder}, {reasons[-1]}")
         if reasons:
             raise UserError(
                 f"Cannot restore from {self._folder}, damaged: {'; '.join(reasons)}. Put back a "
@@ -179,11 +169,22 @@ class Checkpoints:
         return None
 
     def _read(self, step: int, template: PyTree) -> tuple[PyTree, dict]:
-        """State and meta of a step."""
+        """State and meta of a step.
+
+        Raises:
+            UserError: names, types or shapes of the leaves differ from the template's.
+        """
         document = self._document(step)
         saved = {name: tuple(leaf[:2]) for name, leaf in document["leaves"].items()}
         wanted = {name: _signature(leaf) for name, leaf in _named(template).items()}
-        self._match(step, saved, wanted)
+        if names := [name for name in saved | wanted if saved.get(name) != wanted.get(name)]:
+            there, here = (_describe(leaves.get(names[0])) for leaves in (saved, wanted))
+            more = f", and {len(names) - 1} more leaves differ" if names[1:] else ""
+            raise UserError(
+                f"Checkpoint {self._folder / str(step)} is of another model: {names[0]} is {there} "
+                f"there, {here} here{more}. Use the config that it was written with, or another "
+                "workdir."
+            )
         empty = {name: np.empty(shape, dtype) for name, (dtype, shape) in wanted.items()}
         to_read = {name: array for name, array in empty.items() if array.size}
         arrays = empty | self._item(step, state=ocp.args.StandardRestore(to_read))
@@ -204,25 +205,11 @@ class Checkpoints:
         except Exception as error:
             raise _DamagedError(f"{name}: {_reason(error)}") from error
 
-    def _match(self, step: int, saved: dict, wanted: dict) -> None:
-        """UserError if names, types or shapes of the leaves differ."""
-        names = [name for name in saved | wanted if saved.get(name) != wanted.get(name)]
-        if not names:
-            return
-        there, here = (_describe(leaves.get(names[0])) for leaves in (saved, wanted))
-        more = f", and {len(names) - 1} more leaves differ" if names[1:] else ""
-        raise UserError(
-            f"Checkpoint {self._folder / str(step)} is of another model: {names[0]} is {there} "
-            f"there, {here} here{more}. Use the config that it was written with, or another "
-            "workdir."
-        )
-
     def _make_room(self, step: int) -> None:
         """Removes what stands in the way of a save; no other save is running."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        if jax.process_index() == 0:
-            for leftover in self._folder.glob("*.orbax-checkpoint-tmp*"):
-                shutil.rmtree(leftover)
+        for leftover in self._folder.glob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(leftover)
         for stale in (self._damaged | {step}) & set(self._manager.all_steps()):
             self._manager.delete(stale)
         self._damaged.clear()
@@ -246,10 +233,9 @@ class Checkpoints:
 
 @contextlib.contextmanager
 def _quiet_orbax() -> Iterator[None]:
-    """Keeps orbax from printing what it also raises, and from telling of every save.
+    """Keeps orbax from printing what it also raises, and from logging every save.
 
-    When a write fails, orbax closes its event loop: every other write that is under way complains,
-    and of several errors asyncio prints those that orbax does not raise.
+    When a write fails, every other write that is under way complains as well.
     """
     own = lambda record: "orbax" not in record.pathname
     unseen = lambda record: "never retrieved" not in record.getMessage()

@@ -67,10 +67,7 @@ class Evaluator:
     """Runs routers over the splits of a data set with one compiled program."""
 
     def __init__(self, task: Task, dataset: Dataset) -> None:
-        """Args:
-        task: the model and its surroundings.
-        dataset: its validation and test splits go onto the devices.
-        """
+        """The validation and test splits go onto the devices."""
         self._task = task
         self._run = evaluation(task)
         self._resident = {
@@ -78,7 +75,11 @@ class Evaluator:
             for name in ("validation", "test")
             if len((split := getattr(dataset, name)).labels)
         }
-        self._kinds = list(routers.by_name(0.0, len(task.model.widths), task.model.rounds))
+        named = lambda setting: routers.by_name(setting, len(task.model.widths), task.model.rounds)
+        self._kinds = list(named(0.0))
+        self._with_setting = {
+            name for name, router in named(0.0).items() if router != named(1.0)[name]
+        }
         self._parse(task.config.router)  # finds a mistake before training
 
     def __call__(
@@ -118,7 +119,7 @@ class Evaluator:
     def _parse(self, router: str) -> tuple[str, float]:
         name, _, setting = router.partition(":")
         expect_one_of("config.router", self._kinds, name)
-        needs = name.startswith(("random", "confidence"))
+        needs = name in self._with_setting
         try:
             number = float(setting) if setting or needs else 0.0
         except ValueError:

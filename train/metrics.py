@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 import contextlib
 import json
 import math
-import os
 from pathlib import Path
 import time
 
@@ -41,16 +40,15 @@ class MetricWriter:
             kept = [r for r in _records(path) if r["step"] <= resume_step] if path.exists() else []
             renamed = path.with_suffix(".tmp")
             renamed.write_text("".join(map(_line, kept)))
-            os.replace(renamed, path)
+            renamed.replace(path)
             self._lines = path.open("a")
-            # tensorboardX's SummaryWriter writes in a thread: on a full disk the thread dies, its
-            # queue fills, and training hangs. This is the synchronous part of it. Its file names
-            # tell seconds, so that a quick restart would overwrite the file before.
+            # The synchronous part of tensorboardX: on a full disk the thread of its SummaryWriter
+            # dies and training hangs. The time keeps a quick restart from overwriting the file.
             self._events = EventsWriter(str(events / "events"), f".{time.time_ns()}")
             # TensorBoard forgets what it has read of this step and later ones.
             start = SessionLog(status=SessionLog.START)
             self._events.write_event(Event(step=resume_step + 1, session_log=start))
-            self.flush()
+            self._events.flush()
 
     def write(self, step: int, split: str, values: Mapping[str, float | str]) -> None:
         """Appends a record. A kill at any later moment leaves the record in `metrics.jsonl`.
@@ -73,17 +71,8 @@ class MetricWriter:
             self._lines.flush()
             self._events.write_event(event)
 
-    def flush(self) -> None:
-        """Returns once everything written is on disk, as before a checkpoint."""
-        with self._reported():
-            self._lines.flush()
-            os.fsync(self._lines.fileno())
-            self._events.flush()
-
     def close(self) -> None:
-        """Flushes and closes both files; nothing may be written after. May be called twice."""
-        if self._lines.closed:
-            return
+        """Closes both files; nothing may be written after."""
         with self._reported(), contextlib.closing(self._lines):
             self._events.close()
 

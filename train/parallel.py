@@ -19,7 +19,7 @@ from train.step import AXIS, PyTree, Task, evaluation_step, train_step
 
 
 class Resident:
-    """A split on every device: images and labels as in `Split`, with a leading axis of devices."""
+    """A split on every device: as `Split`, with a leading axis of devices."""
 
     def __init__(self, split: Split) -> None:
         self.images, self.labels = replicate((split.images, split.labels))
@@ -29,7 +29,7 @@ class Resident:
 def replicate(tree: PyTree) -> PyTree:
     """A copy of every leaf on each local device, along a new leading axis."""
     devices = jax.local_device_count()
-    # The axis has the same name as in the steps. Under another name they would compile again.
+    # Under another name of the axis, the steps would compile again.
     copy = jax.pmap(lambda _, leaves: leaves, AXIS, in_axes=(0, None))
     return copy(np.arange(devices), tree)
 
@@ -49,7 +49,7 @@ def train_steps(
         Function of (replicated state, donated; training data; indices int32 [steps, batch]) →
         (state, metrics for `measured`). The batch is cut into one share a device.
     """
-    # The seed is an argument, not a constant: one compiled program serves all seeds.
+    # Not a constant of the program, which serves all seeds.
     seed = np.uint32(task.config.seed)
 
     def steps(state: TrainState, images: Any, labels: Any, indices: Any, seed: jax.Array) -> Any:
@@ -71,8 +71,7 @@ def train_steps(
         if jax.default_backend() != "cpu":
             state, metrics = mapped(state, data.images, data.labels, shares, seed)
             return state, [metrics]
-        # On CPU, XLA's gradients of convolutions are many times slower inside loops, and a call
-        # costs little.
+        # On CPU, XLA's gradients of convolutions are many times slower inside loops.
         parts = []
         for i in range(count):
             state, metrics = mapped(state, data.images, data.labels, shares[:, i], seed)

@@ -80,7 +80,7 @@ class Run:
 
     def checkpoints(self) -> Checkpoints:
         """The run's checkpoints. The caller closes them."""
-        return Checkpoints(self.workdir / "checkpoints", self.config.checkpoint.keep, warn=print)
+        return Checkpoints(self.workdir / "checkpoints", self.config.checkpoint.keep)
 
     def restored(self) -> tuple[int, PyTree]:
         """Step and replicated parameters of the newest or best checkpoint, as the config says.

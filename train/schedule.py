@@ -13,10 +13,8 @@ TRAINS = {"main": ("main",), "agent": ("agent",), "joint": ("main", "agent")}
 class Phase:
     """Steps `first` … `last` − 1 of a run.
 
-    Attributes:
-        name: "main" (warm-up of the main model, routed at random), "agent" (the main model is
-            frozen) or "joint".
-        first, last: steps.
+    `name` is "main" (warm-up of the main model, routed at random), "agent" (the main model is
+    frozen) or "joint".
     """
 
     name: str
@@ -44,11 +42,8 @@ class Phase:
 def plan(config: ml_collections.ConfigDict, examples: int) -> list[Phase]:
     """Phases of a run, in order. Those with 0 epochs are left out.
 
-    Lengths are rounded to whole calls of `config.train.steps_per_call` steps.
-
-    Args:
-        config: of the run.
-        examples: in the training split.
+    Lengths are rounded to whole calls of `config.train.steps_per_call` steps; an epoch has
+    `examples` training examples.
 
     Raises:
         UserError: there are fewer examples than a batch has, or fewer steps than an update needs.
@@ -61,10 +56,8 @@ def plan(config: ml_collections.ConfigDict, examples: int) -> list[Phase]:
         )
     phases, first = [], 0
     for name in TRAINS:
-        epochs = config.train.epochs[name]
-        calls = round(epochs * (examples // batch) / per_call)
-        calls = max(calls, 1) if epochs else 0
-        if calls:
+        if epochs := config.train.epochs[name]:
+            calls = max(1, round(epochs * (examples // batch) / per_call))
             phases.append(Phase(name, first, first + calls * per_call))
             first += calls * per_call
     if config.train.accumulate > first:

@@ -16,7 +16,7 @@ GROUPS = ("main", "agent")
 
 
 class TrainState(NamedTuple):
-    """State of a run; a pytree of arrays. Everything else follows from the config and `step`.
+    """Arrays that training changes. Everything else follows from the config and `step`.
 
     Attributes:
         step: int32, training steps done.
@@ -58,6 +58,8 @@ def optimizers(
     train = config.train
     peaks = {"main": train.learning_rate, "agent": train.agent_learning_rate}
     transforms = {}
+    # Scales and biases get no weight decay.
+    kernels = lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params)
     for group in GROUPS:
         steps = sum(phase.steps for phase in phases if group in phase.trains)
         updates = max(steps // train.accumulate, 1)
@@ -69,17 +71,12 @@ def optimizers(
         )
         transform = optax.chain(
             optax.clip_by_global_norm(train.clip),
-            optax.adamw(schedule, weight_decay=train.weight_decay, mask=_decayed),
+            optax.adamw(schedule, weight_decay=train.weight_decay, mask=kernels),
         )
         if train.accumulate > 1:
             transform = optax.MultiSteps(transform, train.accumulate)
         transforms[group] = transform
     return transforms
-
-
-def _decayed(params: PyTree) -> PyTree:
-    """True for kernels. Scales and biases get no weight decay."""
-    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
 def create(

@@ -24,15 +24,11 @@ AXIS = "devices"
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """Everything that a step needs and that does not change: model, objective, costs, data scale.
+    """Everything that a step needs and that does not change during a run.
 
     Attributes:
-        model: DynaLay.
-        objective: reward, loss, estimator.
         costs: MACs of the model's parts.
         mean, std: of the images, per channel, as in `Dataset`.
-        config: of the run.
-        phases: of the run.
     """
 
     model: DynaLay
@@ -117,10 +113,7 @@ def phase_loss(
     key: jax.Array,
     step: jax.Array,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Eq. 3 for the networks that the phase trains: scalar loss, and a dict of scalar means.
-
-    Arguments are as in `train_step`; x is the augmented images, probe is of `probes`.
-    """
+    """Eq. 3 for the networks that the phase trains: loss and scalar means; x is augmented."""
     train = task.config.train
     price_key, main_key, agent_key = jax.random.split(key, 3)
     low, high = task.config.price_range

@@ -30,13 +30,7 @@ _OPTIONS = {
 
 
 def text(path: str | None, config: ConfigDict | None, variants: Mapping[str, str] | None) -> str:
-    """The help.
-
-    Args:
-        path: of a config file, with its variant; None for help without a config.
-        config: that it makes.
-        variants: their meanings, by name.
-    """
+    """The help; with a config, given by its path, its values, and the meanings of its variants."""
     parts = [_USAGE, _section("Options", _OPTIONS)]
     if config is None:
         values, title = _base.base(), "Fields and their defaults"

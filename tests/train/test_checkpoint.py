@@ -58,7 +58,6 @@ def saved(folder, steps, metrics=None, keep=9):
 def one_line(error, *parts):
     text = str(error.value)
     assert "\n" not in text and all(str(part) in text for part in parts), text
-    return text
 
 
 def test_restores_bit_by_bit(tmp_path):
@@ -150,16 +149,15 @@ def three(tmp_path_factory):
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_checkpoint_is_passed_over(three, tmp_path, damage):
+def test_a_damaged_checkpoint_is_passed_over(three, tmp_path, capsys, damage):
     folder = shutil.copytree(three, tmp_path / "copy")
     DAMAGE[damage](folder / "30")
-    warnings = []
-    checkpoints = Checkpoints(folder, warn=warnings.append)
+    checkpoints = Checkpoints(folder)
     step, restored, meta = checkpoints.restore_latest(template())
     assert (step, meta) == (20, {"epoch": 20})
     assert_equal(restored, state(20))
-    (warning,) = warnings
-    assert "\n" not in warning and "step 30" in warning and str(folder) in warning
+    (warning,) = capsys.readouterr().out.splitlines()
+    assert "step 30" in warning and str(folder) in warning
     assert checkpoints.restore_best(template())[0] == 20
     # The run goes on from step 20, and its next save may come before step 30.
     checkpoints.save(25, state(25), {})
@@ -168,16 +166,15 @@ def test_a_damaged_checkpoint_is_passed_over(three, tmp_path, damage):
     assert sorted(p.name for p in folder.iterdir()) == ["10", "20", "25"]
 
 
-def test_all_damaged(three, tmp_path):
+def test_all_damaged(three, tmp_path, capsys):
     folder = shutil.copytree(three, tmp_path / "copy")
     DAMAGE["state removed"](folder / "10")
     DAMAGE["meta emptied"](folder / "20")
     DAMAGE["state truncated"](folder / "30")
-    warnings = []
     with pytest.raises(UserError) as error:
-        Checkpoints(folder, warn=warnings.append).restore_latest(template())
+        Checkpoints(folder).restore_latest(template())
     one_line(error, folder, "step 10", "step 20", "step 30")
-    assert len(warnings) == 2
+    assert len(capsys.readouterr().out.splitlines()) == 2
 
 
 @pytest.mark.parametrize(
@@ -232,8 +229,6 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     with pytest.raises(UserError) as error:
         checkpoints.save(1, state(1), {})
     one_line(error, file, "step 1", "Not a directory")
-    with pytest.raises(UserError, match="at least 1, got 0"):
-        Checkpoints(tmp_path, keep=0)
 
 
 ENDLESS = """
@@ -257,7 +252,7 @@ def test_killed_while_saving(tmp_path):
     for _ in range(2):
         command = [sys.executable, "-c", ENDLESS, tmp_path]
         with subprocess.Popen(
-            command, stderr=subprocess.PIPE, cwd=Path(__file__).parent.parent.parent
+            command, stderr=subprocess.PIPE, cwd=Path(__file__).parents[2]
         ) as run:
             while not (tmp_path / str(last + 3)).exists() and run.poll() is None:
                 time.sleep(0.01)

@@ -38,7 +38,6 @@ def test_writes_both(tmp_path):
     ]
     writer.write(10, "validation", {"accuracy": 0.5})
     writer.close()
-    writer.close()
     assert [r["split"] for r in read_metrics(tmp_path / "deep" / "run")] == ["train", "validation"]
     assert scalars(tmp_path / "deep" / "run") == [
         (10, "train/loss", 1.5),
