@@ -27,9 +27,9 @@ from rich.console import Console
 from benchmarks.support import timing
 from train import parallel, step
 from train.checkpoint import Checkpoints
-from train.console import Progress
+from train.console import Clock, Progress
 from train.data import batches
-from train.loop import Clock, Recorder
+from train.loop import Recorder
 from train.metrics import MetricWriter
 from train.run import Run
 from train.schedule import Phase
@@ -98,10 +98,10 @@ def recording(run: Run) -> Iterator[Recorder]:
         contextlib.closing(Checkpoints(Path(folder) / "checkpoints")) as checkpoints,
         contextlib.closing(MetricWriter(Path(folder), 0)) as writer,
         Progress(
-            10**9, run.config.train.batch_size, console=Console(file=io.StringIO())
+            "", 10**9, run.config.train.batch_size, console=Console(file=io.StringIO())
         ) as progress,
     ):
-        yield Recorder(run.task, run.evaluate, checkpoints, writer, progress, Clock(0.0))
+        yield Recorder(run.task, run.evaluate, checkpoints, writer, progress, Clock())
 
 
 def measure_phase(run: Run, phase: Phase, seconds: float) -> dict[str, Any]:

@@ -3,21 +3,25 @@
 import argparse
 from collections.abc import Callable, Iterator
 import contextlib
+import os
 import signal
 import sys
-from typing import Any, NoReturn
+import threading
+from typing import NoReturn
 
 from absl import logging as absl_logging
 
 from train.errors import UserError
 
+_NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C", signal.SIGHUP: "SIGHUP"}
+
 
 @contextlib.contextmanager
 def friendly() -> Iterator[None]:
-    """A `UserError` inside prints one line and exits 2; a signal exits without a traceback."""
+    """A `UserError` inside prints one line and exits 2; a signal ends the process at once."""
     absl_logging.set_verbosity(absl_logging.ERROR)
     try:
-        with at_once():
+        with _watched(_end):
             yield
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -34,63 +38,88 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; see --help.")
 
 
-_NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
-
-
 class Interrupted(Exception):
     """A signal stopped the command; everything worth keeping is saved.
 
     Attributes:
-        code: exit status, 0 after SIGTERM, as schedulers expect, and 130 after Ctrl-C.
+        code: exit status, 128 + the number of the signal.
     """
 
-    def __init__(self, by: str, what: str) -> None:
-        super().__init__(f"Stopped by {by}{what}")
-        self.code = 0 if by == "SIGTERM" else 130
+    def __init__(self, by: signal.Signals, what: str) -> None:
+        super().__init__(f"Stopped by {_NAMES[by]}{what}")
+        self.code = 128 + by
 
 
 class Stop:
-    """Remembers a signal, so that the training loop can save before it stops."""
+    """Remembers the first signal, so that its owner can save. The second ends the process.
 
-    def __init__(self) -> None:
-        self.by: str | None = None
+    Attributes:
+        by: the signal, None so far.
+    """
 
-    @contextlib.contextmanager
-    def listening(self) -> Iterator["Stop"]:
-        """SIGTERM and Ctrl-C set `by` inside."""
+    def __init__(self, doing: str) -> None:
+        """Args: doing: what the owner does then, as "saving"; is printed at once."""
+        self.by: signal.Signals | None = None
+        self._doing, self._listening = doing, contextlib.ExitStack()
+        self._heard = False
 
-        def remember(name: str) -> None:
-            self.by = name
+    def listen(self) -> None:
+        """From the first call on, until `close`, signals are remembered."""
+        if not self._heard:
+            self._heard = True
+            self._listening.enter_context(_watched(self._remember))
 
-        with _handled(remember):
-            yield self
+    def close(self) -> None:
+        self._listening.close()
+
+    def _remember(self, number: signal.Signals) -> None:
+        if self.by:
+            _end(number)
+        self.by = number
+        print(f"{_NAMES[number]}: {self._doing}. A second one ends at once.", flush=True)
+
+
+def _end(number: signal.Signals) -> None:
+    """Ends the process, also in the middle of a compilation, where an exception is a crash."""
+    show_cursor = "\x1b[?25h\r" if sys.stdout.isatty() else ""
+    print(
+        f"{show_cursor}Stopped by {_NAMES[number]}. The same command starts again, from the newest "
+        "checkpoint if there is one.",
+        flush=True,
+    )
+    os._exit(128 + number)
 
 
 @contextlib.contextmanager
-def at_once() -> Iterator[None]:
-    """SIGTERM and Ctrl-C raise `Interrupted` inside."""
+def _watched(react: Callable[[signal.Signals], None]) -> Iterator[None]:
+    """SIGTERM, Ctrl-C and SIGHUP call react(signal) inside, in a thread of its own.
 
-    def stop(name: str) -> None:
-        raise Interrupted(name, ". The same command goes on from the last checkpoint.")
-
-    with _handled(stop):
+    Python's handlers wait until the main thread is back from XLA, which may compile for minutes.
+    Only the main thread can set handlers; in others this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
         yield
+        return
+    arrived, arrives = os.pipe()
+    os.set_blocking(arrives, False)
 
+    def watch() -> None:
+        while number := os.read(arrived, 1):
+            if number[0] in numbers:
+                react(signal.Signals(number[0]))
+        os.close(arrived)
 
-@contextlib.contextmanager
-def _handled(react: Callable[[str], None]) -> Iterator[None]:
-    """SIGTERM and Ctrl-C call react(name) inside. Only the main thread can handle signals."""
-
-    def handler(number: int, frame: Any) -> None:
-        del frame
-        react(_NAMES[signal.Signals(number)])
-
-    former = {}
-    with contextlib.suppress(ValueError):
-        for number in _NAMES:
-            former[number] = signal.signal(number, handler)
+    # A command under nohup has SIGHUP ignored, and must live on.
+    numbers = [n for n in _NAMES if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]
+    handlers = {number: signal.signal(number, lambda *_: None) for number in numbers}
+    descriptor = signal.set_wakeup_fd(arrives)
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
     try:
         yield
     finally:
-        for number, before in former.items():
-            signal.signal(number, before)
+        signal.set_wakeup_fd(descriptor)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        os.close(arrives)
+        thread.join()

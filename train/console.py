@@ -1,4 +1,4 @@
-"""What a command prints: a progress line and tables, on a terminal or in a log file."""
+"""What a command prints: how far it is, and tables, on a terminal or in a log file."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import contextlib
@@ -6,123 +6,147 @@ import datetime
 import functools
 import math
 import re
+import threading
 import time
 
 from rich import box
 from rich.console import Console
-import rich.progress
-from rich.table import Column, Table
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
 _LOG_WIDTH = 160
 _PREFIXES = " kMGT"
 
 
+class Clock:
+    """Seconds since it was made, and `before` that, without pauses."""
+
+    def __init__(self, before: float = 0.0, now: Callable[[], float] = time.monotonic) -> None:
+        self._now, self._start, self._stopped = now, now() - before, math.inf
+
+    @property
+    def seconds(self) -> float:
+        return min(self._now(), self._stopped) - self._start
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """The time inside does not count."""
+        self._stopped = self._now()
+        try:
+            yield
+        finally:
+            self._start += self._now() - self._stopped
+            self._stopped = math.inf
+
+
 class Progress:
-    """A line with step, speed, time left and the latest values. A context manager.
+    """Says what goes on inside, how far it is and how long it takes. A context manager.
 
-    On a terminal the line is live and messages scroll above it. Elsewhere it is printed now and
-    then. In both the last line of every phase stays.
+    On a terminal the line is live. Elsewhere a line is printed every ten seconds. What takes less
+    than `after` seconds is not shown.
 
-        with Progress(total=5_000, batch=64) as progress:
-            progress.update(1_300, "joint", {"loss": 1.5, "accuracy": 0.45})
-            with progress.paused():
-                evaluate()
-
-    Speed and time left are those of this process in this phase from its first update on, so that
-    neither compilation nor the steps before a restart count.
+        with Progress("corruptions", total=24) as progress:
+            for done, name in enumerate(names):
+                progress.update(done, name)
+                ...
     """
 
     def __init__(
         self,
-        total: int,
-        batch: int,
+        what: str,
+        total: int = 0,
+        batch: int = 1,
+        unit: str = "",
+        clock: Clock | None = None,
+        after: float = 5.0,
         every: float = 10.0,
-        unit: str = "images",
         console: Console | None = None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Args:
-        total: steps of the whole run.
+        what: is done.
+        total: steps; 0 if unknown.
         batch: examples a step.
+        unit: what an example is called; the speed is shown if this is given.
+        clock: its pauses do not count for speed and time left.
+        after: seconds until the line is shown.
         every: seconds between lines where output is not a terminal.
-        unit: what an example is called.
         console: where to write; stdout unless given.
-        clock: seconds.
         """
         self._total, self._batch, self._unit = total, batch, unit
-        self._every, self._clock = every, clock
+        self._clock, self._after, self._every = clock or Clock(), after, every
         self._console = console or _console()
-        self._phase: str | None = None
-        self._origin = (0, 0.0)
-        self._line = ""
-        self._printed = (-math.inf, "")
-        self._live = rich.progress.Progress(
-            rich.progress.BarColumn(bar_width=10),
-            # A column that wraps: rich would cut a text on a narrow terminal.
-            rich.progress.TextColumn("{task.description}", markup=False, table_column=Column()),
-            console=self._console,
-            disable=not self._console.is_terminal,
-            transient=True,
-        )
-        self._task = self._live.add_task("", total=total)
+        self._what, self._printed, self._ended = "", "", threading.Event()
+        self._thread = threading.Thread(target=self._show, daemon=True)
+        self.begin(what)
 
     def __enter__(self) -> "Progress":
-        self._live.start()
+        self._thread.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def update(self, step: int, phase: str, values: Mapping[str, float]) -> None:
-        """Shows the step's values.
-
-        Args:
-            step: steps taken in the whole run, those before a restart included.
-            phase: its name; a new one starts a new measurement of speed.
-            values: of these `loss`, `accuracy` (0 to 1), `macs` (mean a sample) and the
-                frequencies `action_0`, `action_1`, … (0 to 1) are shown where they are given.
-        """
-        if phase != self._phase:
-            self._print_last()
-            self._phase, self._origin = phase, (step, self._clock())
-        self._line = "  ".join([*self._where(step, phase), *_shown(values)])
-        self._live.update(self._task, completed=step, description=self._line)
-        if not self._console.is_terminal and self._clock() - self._printed[0] >= self._every:
-            self._print_last()
-
-    def message(self, text: str) -> None:
-        """Prints a text above the live line."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """The time inside, of an evaluation for example, does not count for speed and time left."""
-        start = self._clock()
-        try:
-            yield
-        finally:
-            step, since = self._origin
-            self._origin = (step, since + self._clock() - start)
-
-    def close(self) -> None:
-        """Ends the live line and prints the last line once more, to stay."""
-        self._live.stop()
+        self._ended.set()
+        self._thread.join()
         self._print_last()
 
-    def _where(self, step: int, phase: str) -> list[str]:
-        first, since = self._origin
-        steps, seconds = step - first, self._clock() - since
-        parts = [f"{phase} {step:,}/{self._total:,}"]
-        if steps > 0 and seconds > 0:
-            left = datetime.timedelta(seconds=round((self._total - step) * seconds / steps))
-            parts += [f"{human(steps * self._batch / seconds)} {self._unit}/s", f"{left} left"]
-        return parts
+    def begin(self, what: str, done: int = 0, text: str = "") -> None:
+        """The next part begins; the last line of the one before stays."""
+        self._print_last()
+        self._what, self._done, self._text, self._begun = what, done, text, self._clock.seconds
+        self._origin: tuple[int, float] | None = None
+
+    def update(self, done: int, text: str = "") -> None:
+        """So many steps of `total` are done, with this result.
+
+        Speed and time left are measured from the first update of a part on, so that neither
+        compilation nor the steps before a restart count.
+        """
+        self._origin = self._origin or (done, self._clock.seconds)
+        self._done, self._text = done, text
+
+    def _show(self) -> None:
+        if self._ended.wait(self._after):
+            return
+        if self._console.is_terminal:
+            with Live(get_renderable=self._live, console=self._console, transient=True):
+                self._ended.wait()
+        else:
+            self._print_last()
+            while not self._ended.wait(self._every):
+                self._print_last()
+
+    def _live(self) -> Table:
+        row = Table.grid(padding=(0, 1))
+        if self._total:
+            row.add_row(ProgressBar(self._total, self._done, width=10), Text(self._line()))
+        else:
+            row.add_row(Text(self._line()))
+        return row
+
+    def _line(self) -> str:
+        done, seconds = self._done, self._clock.seconds
+        first, since = self._origin or (done, seconds)
+        parts = [f"{self._what} {done:,}/{self._total:,}" if self._total else self._what]
+        if done > first and seconds > since:
+            speed = (done - first) / (seconds - since)
+            parts += [f"{human(speed * self._batch)} {self._unit}/s"] if self._unit else []
+            parts.append(f"{_time((self._total - done) / speed)} left")
+        else:
+            parts.append(f"{_time(seconds - self._begun)} so far")
+        return "  ".join(filter(None, [*parts, self._text]))
 
     def _print_last(self) -> None:
-        if self._line != self._printed[1]:
-            self.message(self._line)
-            self._printed = (self._clock(), self._line)
+        """Prints the line, to stay, if it is shown at all."""
+        if self._what and self._clock.seconds - self._begun >= self._after:
+            line = self._line()
+            if line != self._printed:
+                self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._printed = line
+
+
+def _time(seconds: float) -> str:
+    return f"{datetime.timedelta(seconds=round(seconds))}"
 
 
 def print_table(
@@ -171,7 +195,8 @@ def action_names(keys: Iterable[str]) -> list[str]:
     )
 
 
-def _shown(values: Mapping[str, float]) -> list[str]:
+def shown(values: Mapping[str, float]) -> str:
+    """Of a training step's means: loss, accuracy, MACs and actions, where they are given."""
     parts = []
     if "loss" in values:
         parts.append(f"loss {values['loss']:.4f}")
@@ -181,7 +206,7 @@ def _shown(values: Mapping[str, float]) -> list[str]:
         parts.append(f"MACs {human(values['macs'])}")
     if actions := action_names(values):
         parts.append("actions " + "/".join(f"{100 * values[a]:.0f}" for a in actions) + " %")
-    return parts
+    return "  ".join(parts)
 
 
 @functools.cache

@@ -8,22 +8,24 @@ learning rates follow from the config and the step: a run that was interrupted e
 the same bits as one that was not.
 """
 
-from collections.abc import Iterator
 import contextlib
 import dataclasses
 from pathlib import Path
-import time
+import re
+import signal
 from typing import Any
 
 import jax
 import ml_collections
 import numpy as np
 
+from train import workdir as workdirs
 from train.analysis.summary import analyse
 from train.checkpoint import Checkpoints
 from train.cli import Interrupted, Stop
-from train.console import Progress, human, percent, print_table
-from train.data import batches
+from train.config import check
+from train.console import Clock, Progress, human, percent, print_table, shown
+from train.data import batches, loading
 from train.errors import UserError
 from train.evaluate import Evaluator, Report, reports
 from train.metrics import MetricWriter
@@ -33,13 +35,12 @@ from train.run import Run, describe
 from train.schedule import Phase
 from train.state import TrainState, fingerprint
 from train.step import Task
-from train.workdir import claim, write_record
 
 PyTree = Any
 
 
 def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, Any]:
-    """Trains, or goes on training, and evaluates.
+    """Trains, or goes on training, and evaluates. A finished run stays as it is.
 
     Args:
         config: see `configs/`.
@@ -52,20 +53,31 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str | Path) -
 
     Raises:
         UserError: something the user can cure.
-        Interrupted: SIGTERM or Ctrl-C while training; the run is saved.
+        Interrupted: a signal while training; the run is saved.
     """
-    workdir = Path(workdir)
-    run = Run.prepare(config, workdir)
-    describe(run.task, run.dataset)
-    starts = claim(workdir, run.config, run.dataset)
-    state, seconds = _train(run)
-    summary, records = _measure(run, state)
-    summary |= {"train_seconds": seconds, "starts": starts}
-    for name, record in records.items():
-        write_record(workdir, name, record)
-    draw(workdir)
-    # Last: a run that has its summary has everything.
-    write_record(workdir, "summary", summary)
+    workdir, frozen = Path(workdir), check(config, jax.local_device_count())
+    with workdirs.held(workdir):
+        if summary := workdirs.summary_if_finished(workdir, frozen):
+            print(
+                f"The run in {workdir} is finished: nothing to train. --mode=eval evaluates it "
+                "with another router or price."
+            )
+            return summary
+        with Progress(f"Loading {frozen.data.name}"):
+            dataset = loading.load(frozen.data)
+        run = Run.of(frozen, workdir, dataset)
+        describe(run.task, dataset)
+        starts = workdirs.claim(workdir, frozen, dataset)
+        state, seconds = _train(run)
+        with Progress("Evaluating the test split"):
+            summary, records = _measure(run, state)
+        summary |= {"train_seconds": seconds, "starts": starts}
+        for name, record in records.items():
+            workdirs.write_record(workdir, name, {**run.settings(summary["steps"]), **record})
+        with Progress("Drawing the figures"):
+            draw(workdir)
+        # Last: a run that has its summary has everything.
+        workdirs.write_record(workdir, "summary", summary)
     _print_summary(summary, run)
     return summary
 
@@ -79,18 +91,24 @@ def _train(run: Run) -> tuple[TrainState, float]:
         if restored:
             print(f"Resumed from step {step} of {run.workdir}.")
         state, data = replicate(state), Resident(run.dataset.train)
+        clock = Clock(meta["train_seconds"])
         with (
-            Stop().listening() as stop,
+            contextlib.closing(Stop("saving")) as stop,
             contextlib.closing(MetricWriter(run.workdir, step)) as writer,
-            Progress(total, batch, unit="examples") as progress,
+            Progress("", total, batch, unit="examples", clock=clock, after=0.0) as progress,
         ):
-            clock = Clock(meta["train_seconds"])
             recorder = Recorder(run.task, run.evaluate, checkpoints, writer, progress, clock)
             for phase in run.task.phases:
                 first = max(step, phase.first)
                 if first < phase.last:
                     state = _train_phase(run, phase, first, state, data, recorder, stop)
+        if stop.by:
+            raise _saved(stop.by, total)
         return state, clock.seconds
+
+
+def _saved(by: signal.Signals, step: int) -> Interrupted:
+    return Interrupted(by, f" at step {step}; saved. The same command goes on from there.")
 
 
 def _train_phase(
@@ -107,6 +125,7 @@ def _train_phase(
     run_steps = train_steps(run.task, run.transforms, phase)
     steps_between = run.config.eval_every * (data.count // settings.batch_size)
     calls_between_evaluations = max(1, round(steps_between / per_call))
+    recorder.progress.begin(phase.name, first, "compiling")
     unread: tuple[int, list[PyTree]] | None = None
     for step in range(first, phase.last, per_call):
         indices = batches.batch_indices(
@@ -117,6 +136,8 @@ def _train_phase(
         recorder.record(phase, unread)
         after = step + per_call
         unread = (after, metrics)
+        # Until the first call is compiled there is nothing to save.
+        stop.listen()
         evaluation_due = after == phase.last or after // per_call % calls_between_evaluations == 0
         stopped_by = stop.by
         if evaluation_due or stopped_by:
@@ -124,9 +145,7 @@ def _train_phase(
             unread = None
             recorder.save(after, phase, state, evaluation_due)
         if stopped_by:
-            raise Interrupted(
-                stopped_by, f" at step {after}; saved. The same command goes on from there."
-            )
+            raise _saved(stopped_by, after)
     return state
 
 
@@ -177,18 +196,20 @@ def _print_summary(summary: dict[str, Any], run: Run) -> None:
 def evaluate_only(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, Any]:
     """Evaluates a checkpoint with `config.router` at `config.price` on the test split.
 
+    The record's name says which of the run's settings were changed, as eval_agent_0.3_grid_16.
+
     Raises:
         UserError: there is no checkpoint, or no such router.
     """
-    workdir = Path(workdir)
-    run = Run.to_evaluate(config, workdir)
+    run = Run.to_evaluate(config, Path(workdir))
     step, params = run.restored()
-    run.evaluate(params, "test", config.router)  # compiles: the second call alone is timed
-    report = run.evaluate(params, "test", config.router)
+    with Progress("Evaluating the test split"):
+        run.evaluate(params, "test", config.router)  # compiles: the second call alone is timed
+        report = run.evaluate(params, "test", config.router)
+    changed = workdirs.differences(run.workdir, run.config, workdirs.FREE)
     result = {
-        "router": config.router,
-        "price": config.price,
-        "step": step,
+        **run.settings(step),
+        "data": run.config.data.to_dict(),
         "test_examples": len(report.each["correct"]),
         **report.point(),
         "actions": report.actions,
@@ -198,26 +219,12 @@ def evaluate_only(config: ml_collections.ConfigDict, workdir: str | Path) -> dic
     row = [config.router, config.price, percent(report.accuracy), f"{report.mean_cost:.2f}", speed]
     columns = ["router", "price", "accuracy", "mean cost", "images/s"]
     print_table(f"Step {step}, test set of {result['test_examples']}", columns, [row])
-    name = f"eval_{config.router.replace(':', '_')}_{config.price:g}"
-    write_record(run.workdir, name, result)
+    parts = ["eval", config.router, f"{config.price:.9g}"]
+    parts += [f"{field.rpartition('.')[2]}_{value}" for field, (_, value) in changed.items()]
+    parts += [f"step_{step}"] if step < run.task.phases[-1].last else []
+    name = re.sub(r"[^\w.]+", "_", "_".join(parts))
+    workdirs.write_record(run.workdir, name, result)
     return result
-
-
-class Clock:
-    """Seconds of training over all restarts, without evaluating and saving."""
-
-    def __init__(self, before: float) -> None:
-        self._before, self._start = before, time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        return self._before + time.monotonic() - self._start
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        start = time.monotonic()
-        yield
-        self._start += time.monotonic() - start
 
 
 @dataclasses.dataclass
@@ -251,12 +258,12 @@ class Recorder:
             raise self._not_finite("loss or its gradient", step)
         means = {key: float(np.mean(value)) for key, value in each.items()}
         self.writer.write(last, "train", {**means, "phase": phase.name})
-        self.progress.update(last, phase.name, means)
+        self.progress.update(last, shown(means))
 
     def save(self, step: int, phase: Phase, state: TrainState, evaluation_due: bool) -> None:
         """Evaluates on the validation split if an evaluation is due, and saves a checkpoint."""
         seconds, accuracy = self.clock.seconds, None
-        with self.progress.paused(), self.clock.paused():
+        with self.clock.paused():
             if evaluation_due:
                 accuracy = self._validate(step, phase, state)
             host = unreplicate(state)
@@ -279,10 +286,11 @@ class Recorder:
         if not np.isfinite([own.loss, straight.loss, all_layers.loss]).all():
             # The training loss was still finite: the last update broke the parameters.
             raise self._not_finite("validation loss", step)
-        self.progress.message(
+        print(
             f"step {step}: validation accuracy {percent(own.accuracy)} at cost "
             f"{own.mean_cost:.2f} (straight {percent(straight.accuracy)} at 0, all layers "
-            f"{percent(all_layers.accuracy)} at {all_layers.mean_cost:.2f})"
+            f"{percent(all_layers.accuracy)} at {all_layers.mean_cost:.2f})",
+            flush=True,
         )
         self._warn_if_collapsed(own, straight, all_layers, phase)
         # Before the agent is trained, no checkpoint can be the best.
@@ -303,7 +311,7 @@ class Recorder:
         other = straight.each["correct"] | all_layers.each["correct"]
         missed = np.mean(other & ~agent.each["correct"])
         if phase.trains_agent and agent.actions[most] > 0.98 and missed > 0.02:
-            self.progress.message(
+            print(
                 f"Warning: the agent takes action {most} for {percent(agent.actions[most])} of the "
                 f"validation examples, but {percent(float(missed))} would be right otherwise; try "
                 "a lower config.price or a higher config.exploration.entropy."

@@ -1,6 +1,7 @@
 """Trains a config and evaluates it; the command of this project.
 
-    python -m train.main --config=configs/digits.py [--workdir=DIR] [--mode=eval] [--config.x=y ...]
+    python -m train.main --config=configs/digits.py [--workdir=DIR] [--config.x=y ...]
+    python -m train.main --mode=eval --workdir=DIR [--config.router=x ...]
     python -m train.main --config=configs/digits.py --help
 
 `train.loop` does the work. This module turns options into a config, and says in one line what is
@@ -19,9 +20,12 @@ from ml_collections import ConfigDict, FrozenConfigDict, config_flags
 
 from configs import _variants
 from train import loop, usage
+from train import workdir as workdirs
 from train.cli import Parser, friendly
 from train.config import check, expect, no_field
 from train.errors import UserError
+from train.run import EVALUATED
+from train.workdir import in_words
 
 _OPTIONS = ("--config", "--workdir", "--mode", "--help")
 # How an option begins that sets a field.
@@ -36,20 +40,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--mode", choices=["train", "eval"], default="train")
     parser.add_argument("-h", "--help", action="store_true")
     options, overrides = parser.parse_known_args(arguments)
-    path = options.config and find(options.config)
-    config = load(path, overrides) if path else None
+    config = load(options.config, overrides) if options.config else None
     if options.help:
+        path = find(options.config) if options.config else None
         plain = _read(path.partition(":")[0]) if path else None
         print(usage.text(path, config, plain and _variants.described(plain)))
         return
-    if config is None:
+    if config is None and not (options.workdir and options.mode == "eval"):
         _refuse_unknown(overrides)
         raise UserError("--config is missing; for example --config=configs/digits.py.")
-    workdir = options.workdir or Path("workdir") / label(path)
+    workdir = options.workdir or Path("workdir") / label(options.config)
     if workdir.is_file():
         raise UserError(f"--workdir: expected a folder, got the file {workdir}.")
-    run = loop.train_and_evaluate if options.mode == "train" else loop.evaluate_only
-    run(config, workdir)
+    if options.mode == "train":
+        loop.train_and_evaluate(config, workdir)
+    else:
+        _evaluate(config, overrides, workdir)
+
+
+def _evaluate(named: ConfigDict | None, overrides: Sequence[str], workdir: Path) -> None:
+    """Evaluates a run as it was trained, not as its config's file is `named` now."""
+    config = changed(workdirs.trained_config(workdir), overrides)
+    if named and (others := workdirs.differences(workdir, named, EVALUATED)):
+        print(f"The run in {workdir} is evaluated as it was trained: {in_words(others)}.")
+    loop.evaluate_only(config, workdir)
 
 
 def label(config: str) -> str:
@@ -75,16 +89,16 @@ def find(config: str) -> str:
 
 
 def load(path: str, overrides: Sequence[str] = ()) -> FrozenConfigDict:
-    """The config in a file, changed and checked.
-
-    Args:
-        path: FILE.py or FILE.py:VARIANT, or a name as in `find`.
-        overrides: options "--config.x=y".
+    """The config in a file, named as for `find`, changed and checked.
 
     Raises:
-        UserError: there is no such file, variant, field or option, or a field has a wrong value.
+        UserError: there is no such variant, field or option, or a field has a wrong value.
     """
-    config = _read(find(path))
+    return changed(_read(find(path)), overrides)
+
+
+def changed(config: ConfigDict, overrides: Sequence[str]) -> FrozenConfigDict:
+    """The config, changed by options "--config.x=y", and checked. Raises as `load`."""
     for option in overrides:
         if option.startswith(_FIELD):
             _check_field(option.partition("=")[0].partition(".")[2], config)

@@ -21,7 +21,7 @@ from train import schedule
 from train import workdir as workdirs
 from train.checkpoint import Checkpoints
 from train.config import check
-from train.console import human, print_table
+from train.console import Progress, human, print_table
 from train.data import loading
 from train.data.types import Dataset
 from train.errors import UserError
@@ -31,6 +31,8 @@ from train.state import TrainState, create, optimizers, split
 from train.step import Task
 
 PyTree = Any
+# Fields of the config that may differ when a trained run is evaluated.
+EVALUATED = (*workdirs.FREE, *(f"data.{name}" for name in loading.TEST_FIELDS))
 
 
 @dataclasses.dataclass
@@ -48,22 +50,24 @@ class Run:
     def prepare(cls, config: ml_collections.ConfigDict, workdir: Path) -> "Run":
         """Checks the config, loads the data and builds the model. Writes nothing."""
         frozen = check(config, jax.local_device_count())
-        return cls._of(frozen, workdir, loading.load(frozen.data))
+        return cls.of(frozen, workdir, loading.load(frozen.data))
 
     @classmethod
     def to_evaluate(cls, config: ml_collections.ConfigDict, workdir: Path) -> "Run":
-        """A run to evaluate. The fields of `loading.TEST_FIELDS` may differ from the training's."""
+        """A run to evaluate. Fields that may differ from those of the training: `EVALUATED`.
+
+        Raises:
+            UserError: the workdir is not a run's, or another field differs.
+        """
         frozen = check(config, jax.local_device_count())
-        if not (workdir / "data.json").exists():
-            raise _untrained(workdir)
-        test = (f"data.{name}" for name in loading.TEST_FIELDS)
-        workdirs.compare(workdir, frozen, free=(*workdirs.FREE, *test))
-        return cls._of(
-            frozen, workdir, workdirs.with_trained_statistics(loading.load(frozen.data), workdir)
-        )
+        workdirs.refuse_another(workdir, frozen, EVALUATED, "--mode=eval cannot change these.")
+        with Progress(f"Loading {frozen.data.name}"):
+            dataset = loading.load(frozen.data)
+        return cls.of(frozen, workdir, workdirs.with_trained_statistics(dataset, workdir))
 
     @classmethod
-    def _of(cls, config: ml_collections.FrozenConfigDict, workdir: Path, dataset: Dataset) -> "Run":
+    def of(cls, config: ml_collections.FrozenConfigDict, workdir: Path, dataset: Dataset) -> "Run":
+        """A run on a data set, from a config that `check` has checked."""
         task = build_task(config, dataset)
         transforms = optimizers(config, list(task.phases))
         return cls(config, workdir, dataset, task, transforms, Evaluator(task, dataset))
@@ -93,13 +97,13 @@ class Run:
             restore = checkpoints.restore_best if best else checkpoints.restore_latest
             found = restore(self.template())
         if found is None:
-            raise _untrained(self.workdir)
+            raise UserError(f"No checkpoint in {self.workdir}: train first, with --mode=train.")
         step, state, _ = found
         return step, replicate(state.evaluated)
 
-
-def _untrained(workdir: Path) -> UserError:
-    return UserError(f"No checkpoint in {workdir}: train first, with --mode=train.")
+    def settings(self, step: int) -> dict[str, Any]:
+        """What a record of the run belongs to: step of the checkpoint, router and price."""
+        return {"step": step, "router": self.config.router, "price": self.config.price}
 
 
 def build_task(config: ml_collections.FrozenConfigDict, dataset: Dataset) -> Task:
@@ -119,7 +123,13 @@ def build_task(config: ml_collections.FrozenConfigDict, dataset: Dataset) -> Tas
         costs = inspect.costs(model, shape)
         _trace(model, (config.train.batch_size // jax.local_device_count(), *shape))
     except (TypeError, ValueError) as error:
-        raise UserError(f"config.model.{error}") from error
+        text = " ".join(str(error).split())
+        # The library's own messages begin with a field's name.
+        if text.partition(":")[0] in fields:
+            raise UserError(f"config.model.{text}") from error
+        raise UserError(
+            f"config.model: expected settings that fit together, and {dataset.name}; got {text}"
+        ) from error
     return Task(model, settings, costs, dataset.mean, dataset.std, config, tuple(plan))
 
 
@@ -179,6 +189,8 @@ def reopen(
     config = workdirs.trained_config(Path(workdir))
     config.update_from_flattened_dict(dict(changes))
     if data_dir is not None:
+        if "data_dir" not in config.data:
+            raise UserError(f"--data_dir: {config.data.name} has no such folder; leave it out.")
         config.data.data_dir = data_dir
     run = Run.to_evaluate(config, Path(workdir))
     has_agent = config.router == "agent" and run.task.phases[-1].trains_agent

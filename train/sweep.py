@@ -8,7 +8,7 @@ are done, else 1. `python -m benchmarks.paper.results OUT/*/` then collects the 
 """
 
 from collections.abc import Sequence
-import fcntl
+import contextlib
 import itertools
 from pathlib import Path
 import re
@@ -25,8 +25,8 @@ from train.console import percent, print_table
 from train.errors import UserError
 from train.main import find, label, load
 
-# Exit codes of a run that was stopped; the last two, before it handles signals.
-_STOPPED = (0, 130, -signal.SIGTERM, -signal.SIGINT)
+# Exit codes of a run that was stopped: by its own hand, and before it handles signals.
+_STOPPED = {code for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) for code in (128 + n, -n)}
 # Columns of the table: key of summary.json, format, factor.
 _MEASURED = {
     "accuracy": ("test_accuracy", ".1f", 100),
@@ -64,19 +64,15 @@ class Run:
         print(f"{self.workdir.name} {state} {text}", flush=True)
 
     def start(self) -> None:
-        """Starts the process, unless another process trains this run."""
+        """Starts the process."""
         command = [sys.executable, "-m", "train.main", f"--config={self.path}", *self.fields]
         command.append(f"--workdir={self.workdir}")
         self._began = time.monotonic()
         try:
             self._log.parent.mkdir(parents=True, exist_ok=True)
             with self._log.open("ab") as log:
-                # The process inherits the lock and holds it as long as it lives, even without us.
-                fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 # In a group of its own: Ctrl-C of a terminal reaches it through us alone.
                 self.process = subprocess.Popen(command, stdout=log, stderr=log, process_group=0)
-        except BlockingIOError:
-            self.say("failed", "to start: another process trains this run")
         except OSError as error:
             self.say("failed", f"to start: {error.strerror}")
         else:
@@ -100,13 +96,14 @@ class Run:
             self.say("failed", f"{after}: {killed}")
 
 
-def train(runs: Sequence[Run], jobs: int) -> str | None:
+def train(runs: Sequence[Run], jobs: int) -> signal.Signals | None:
     """Trains what is not done, `jobs` at a time; returns the signal that stopped it, if any."""
     are = lambda state: [run for run in runs if run.state == state]
     for run in runs:
         if run.summary():
             run.say("done", "already")
-    with Stop().listening() as stop:
+    with contextlib.closing(Stop("stopping the runs, which save")) as stop:
+        stop.listen()
         try:
             while (are("not run") or are("running")) and not stop.by:
                 for run in are("not run")[: jobs - len(are("running"))]:
@@ -167,8 +164,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise UserError(f"--set: expected config.x=y, where x is not seed, got {text!r}.")
     runs = [Run(c, s, options.out, options.set) for c in options.configs for s in options.seeds]
     for run in runs:
+        config = load(run.path, run.fields)
         # A single run may be resumed with other prices; the runs of a table may not.
-        workdir.compare(run.workdir, load(run.path, run.fields), free=("data.data_dir",))
+        if workdir.begun(run.workdir):
+            workdir.refuse_another(run.workdir, config, free=("data.data_dir",))
     stopped_by = train(runs, options.jobs)
     print_runs(runs)
     if stopped_by:

@@ -18,12 +18,13 @@ _ROOT = Path(__file__).parents[1]
 _USAGE = """
 Trains a config and evaluates it.
 
-  python -m train.main --config=FILE[:VARIANT] [--workdir=DIR] [--mode=eval] [--config.FIELD=VALUE]
+  python -m train.main --config=FILE[:VARIANT] [--workdir=DIR] [--config.FIELD=VALUE]
+  python -m train.main --mode=eval --workdir=DIR [--config.FIELD=VALUE]
 """
 _OPTIONS = {
     "--config": "File in configs/, as configs/digits.py or digits; FILE:VARIANT for a variant.",
     "--workdir": "Folder of the run; workdir/NAME by default. The same command resumes a run.",
-    "--mode": "train (default), or eval: evaluates a checkpoint with config.router.",
+    "--mode": "train (default), or eval: evaluates the run in the workdir with config.router.",
     "--config.FIELD": "Sets a field: --config.train.batch_size=128, --config.prices='(0.1, 1)'.",
     "--help": "This text; with --config, the values and variants of that config.",
 }

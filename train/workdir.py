@@ -5,8 +5,11 @@ A run's folder holds `config.json`, `versions.json` and `data.json`, which say w
 `NAME.json` for everything that was measured, `summary.json` first of all.
 """
 
+from collections.abc import Iterator, Mapping
+import contextlib
 import dataclasses
 import datetime
+import fcntl
 import importlib.metadata
 import json
 import os
@@ -26,75 +29,122 @@ from train.errors import UserError
 
 # Fields that may differ between two starts of a run: they do not touch the training.
 FREE = ("router", "price", "prices", "eval_batch", "checkpoint", "data.data_dir")
-# What a run is. All other records are measurements.
-_IDENTITY = ("config", "versions", "data")
+# Of these, the ones that do not touch the summary either.
+_UNMEASURED = ("eval_batch", "checkpoint", "data.data_dir")
+
+
+@contextlib.contextmanager
+def held(workdir: Path) -> Iterator[None]:
+    """Makes the folder, and keeps other trainings out of it as long as this process lives.
+
+    Raises:
+        UserError: the folder cannot be written, or another process trains in it.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        folder = os.open(workdir, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(f"Cannot use workdir {workdir}: {error.strerror}.") from error
+    try:
+        if not os.access(workdir, os.W_OK):
+            raise UserError(f"Cannot use workdir {workdir}: it cannot be written.")
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"Another process trains the run in {workdir}. Wait for its end, or give this run "
+                "another --workdir."
+            ) from error
+        yield
+    finally:
+        os.close(folder)
+        with contextlib.suppress(OSError):
+            workdir.rmdir()  # if a failed start has left it empty
+
+
+def begun(workdir: Path) -> bool:
+    """Whether the folder holds a run with a checkpoint or a summary: others are refused."""
+    steps = (path for path in (workdir / "checkpoints").glob("*") if path.name.isdigit())
+    return (workdir / "summary.json").exists() or any(steps)
+
+
+def summary_if_finished(
+    workdir: Path, config: ml_collections.FrozenConfigDict
+) -> dict[str, Any] | None:
+    """The summary of the run in the folder, None if there is work to do for this config.
+
+    Raises:
+        UserError: the folder holds another run, or this one finished with another router or price.
+    """
+    if not begun(workdir):
+        return None
+    refuse_another(workdir, config)
+    if summary := read_record(workdir, "summary"):
+        refuse_another(
+            workdir,
+            config,
+            _UNMEASURED,
+            "The run is finished, there is nothing to train. Did you mean --mode=eval? To measure "
+            "the whole run anew, move its summary.json away first.",
+        )
+    return summary
 
 
 def claim(
     workdir: Path, config: ml_collections.FrozenConfigDict, dataset: Dataset
 ) -> list[dict[str, Any]]:
-    """Makes the folder this run's: writes what the run is, or refuses the folder of another run.
-
-    Measurements are removed if a field of `FREE` has changed since.
+    """Writes what the run is.
 
     Returns:
         Content of versions.json: `versions()` of each start of the run, without repetition.
-
-    Raises:
-        UserError: the folder cannot be written, or holds a run with another config.
     """
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"Cannot use workdir {workdir}: {error.strerror}.") from error
-    old, wanted = compare(workdir, config), json.loads(config.to_json_best_effort())
-    if old not in (None, wanted):
-        for path in workdir.glob("*.json"):
-            if path.stem not in _IDENTITY and not path.stem.startswith("eval_"):
-                path.unlink()
-    starts, now = read_record(workdir, "versions") or [], versions()
+    starts, now = (read_record(workdir, "versions") or [] if begun(workdir) else []), versions()
     starts += [now] if now not in starts else []
-    write_record(workdir, "config", wanted)
+    write_record(workdir, "config", json.loads(config.to_json_best_effort()))
     write_record(workdir, "versions", starts)
     write_record(workdir, "data", {"mean": dataset.mean.tolist(), "std": dataset.std.tolist()})
     return starts
 
 
-def compare(
-    workdir: Path, config: ml_collections.FrozenConfigDict, free: tuple[str, ...] = FREE
-) -> dict[str, Any] | None:
-    """Refuses the folder of a run with another config.
+def refuse_another(
+    workdir: Path,
+    config: ml_collections.FrozenConfigDict,
+    free: tuple[str, ...] = FREE,
+    cure: str = "Give this run another --workdir, or repeat the options of that run.",
+) -> None:
+    """Raises UserError if the run in the folder has other values than `config`.
 
     Args:
-        workdir: of the run; a folder without config.json belongs to nobody yet.
+        workdir: of the run.
         config: wanted.
         free: fields that may differ.
-
-    Returns:
-        The config of the folder, None if it has none.
-
-    Raises:
-        UserError: config.json is of another config, or cannot be read.
+        cure: what the user can do.
     """
-    old = read_config(workdir)
-    wanted = json.loads(config.to_json_best_effort())
-    differences = [] if old is None else _differences(old, wanted, free)
-    if differences:
-        raise UserError(
-            f"{workdir} holds a run with another {', '.join(differences)}; give this run another "
-            "--workdir, or repeat that run's options."
-        )
-    return old
+    if different := differences(workdir, config, free):
+        raise UserError(f"{workdir} holds a run where {in_words(different)}. {cure}")
 
 
-def _differences(old: Any, new: Any, free: tuple[str, ...], path: str = "") -> list[str]:
-    if path in free or old == new:
-        return []
-    if isinstance(old, dict) and isinstance(new, dict):
-        inner = lambda key: f"{path}.{key}" if path else key
-        pairs = ((old.get(key), new.get(key), free, inner(key)) for key in sorted({*old, *new}))
-        return [name for pair in pairs for name in _differences(*pair)]
-    return [f"config.{path}"]
+def differences(
+    workdir: Path, config: ml_collections.FrozenConfigDict, free: tuple[str, ...] = ()
+) -> dict[str, tuple[Any, Any]]:
+    """The fields in which the run in the folder differs from `config`, with both values."""
+    old, new = _flat(trained_config(workdir)), _flat(config)
+    pairs = {name: (old.get(name), new.get(name)) for name in sorted({*old, *new})}
+    fixed = lambda name: not any(f"{name}.".startswith(f"{field}.") for field in free)
+    return {name: (a, b) for name, (a, b) in pairs.items() if a != b and fixed(name)}
+
+
+def in_words(different: Mapping[str, tuple[Any, Any]]) -> str:
+    """What `differences` found, for a message."""
+    said = [f"config.{name} is {old}, not {new}" for name, (old, new) in different.items()]
+    more = f", and {len(said) - 4} more fields differ" if said[4:] else ""
+    return ", ".join(said[:4]) + more
+
+
+def _flat(config: ml_collections.FrozenConfigDict) -> dict[str, Any]:
+    """Values by dotted name."""
+    leaves = jax.tree.leaves_with_path(config.to_dict(), is_leaf=lambda v: not isinstance(v, dict))
+    return {jax.tree_util.keystr(path, simple=True, separator="."): v for path, v in leaves}
 
 
 def read_config(workdir: Path) -> dict[str, Any] | None:
@@ -113,18 +163,27 @@ def trained_config(workdir: Path) -> ml_collections.ConfigDict:
     Raises:
         UserError: the folder is not a run's.
     """
-    if not all((workdir / f"{name}.json").exists() for name in ("config", "data")):
+    config = read_config(workdir)
+    if config is None or not (workdir / "data.json").exists():
         raise UserError(
             f"{workdir}: expected the workdir of a run, but config.json or data.json is missing. "
             "Train first, with python -m train.main."
         )
-    return ml_collections.ConfigDict(read_config(workdir))
+    # Frozen first: a list becomes a tuple.
+    return ml_collections.ConfigDict(ml_collections.FrozenConfigDict(config).to_dict())
 
 
 def with_trained_statistics(dataset: Dataset, workdir: Path) -> Dataset:
     """The data set with the mean and std that the run in the folder was trained with."""
     saved = read_record(workdir, "data")
-    mean, std = (np.asarray(saved[name], np.float32) for name in ("mean", "std"))
+    try:
+        mean, std = (np.asarray(saved[key], np.float32).reshape(-1) for key in ("mean", "std"))
+        np.broadcast_shapes(mean.shape, std.shape, dataset.mean.shape)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{workdir}/data.json: expected mean and std of {len(dataset.mean)} channels, got "
+            f"{saved}. Put back a copy of the file."
+        ) from error
     return dataclasses.replace(dataset, mean=mean, std=std)
 
 
@@ -132,16 +191,21 @@ def read_record(workdir: Path, name: str) -> Any:
     """Content of NAME.json, None if there is no such file.
 
     Raises:
-        UserError: the file cannot be read, or is not JSON.
+        UserError: the file cannot be read, or is not a JSON object (versions.json: a list).
     """
     path = workdir / f"{name}.json"
+    if not path.exists():
+        return None
     try:
-        return json.loads(path.read_text()) if path.exists() else None
+        record, kind = json.loads(path.read_text()), list if name == "versions" else dict
+        if not isinstance(record, kind):
+            raise ValueError(f"expected a {kind.__name__}, got {type(record).__name__}")
     except (OSError, ValueError) as error:
         raise UserError(
-            f"Cannot read {path}: {error}. Remove the file and measure again, or give another "
-            "workdir."
+            f"Cannot read {path}: {error}. Put back a copy of the file, or remove it and measure "
+            "again."
         ) from error
+    return record
 
 
 def write_record(workdir: Path, name: str, record: Any) -> None:
@@ -157,6 +221,7 @@ def write_text(path: Path, text: str) -> None:
     """Replaces a file at once: a kill leaves the old file or the new one."""
     scratch = path.with_name(path.name + ".tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         scratch.write_text(text + "\n")
         scratch.replace(path)
     except OSError as error:

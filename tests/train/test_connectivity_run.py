@@ -26,11 +26,12 @@ def test_difficulty_is_reported_and_grids_may_be_larger_at_evaluation(tmp_path):
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         summary = loop.train_and_evaluate(tiny(), tmp_path)
         larger = loop.evaluate_only(tiny(**{"data.grid": 8, "router": "all"}), tmp_path)
-        with pytest.raises(UserError, match=r"another config\.data\.seed"):
+        with pytest.raises(UserError, match=r"config\.data\.seed is 0, not 1"):
             loop.evaluate_only(tiny(**{"data.seed": 1}), tmp_path)
     assert "difficulty_spearman" in summary
     record = json.loads((tmp_path / "difficulty.json").read_text())
     # Half of the 80 grids are connected.
     assert sum(row["examples"] for row in record["bins"]) == 40
     assert (tmp_path / "figures" / "difficulty.png").exists()
+    assert (tmp_path / "eval_all_0.1_grid_8.json").exists()
     assert larger["test_examples"] == 80 and larger["mean_cost"] > 0

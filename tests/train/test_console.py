@@ -1,103 +1,110 @@
 """The progress line and tables, on a terminal and in a log file."""
 
 import io
+import time
 
 import pytest
 from rich.console import Console
 
-from train.console import Progress, human, percent, print_table
+from train.console import Clock, Progress, human, percent, print_table, shown
 
 
-class Clock:
+class Now:
     """Seconds that pass when told."""
 
-    def __init__(self):
-        self.now = 1000.0
+    seconds = 1000.0
 
     def __call__(self):
-        return self.now
+        return self.seconds
 
 
 @pytest.fixture
-def clock():
-    return Clock()
+def now():
+    return Now()
 
 
-def log(clock, total=1000, **options):
+def log(now, what="joint", total=1000, **options):
     file = io.StringIO()
     console = Console(file=file, width=60)
-    return Progress(total, batch=64, console=console, clock=clock, **options), file
+    clock = Clock(now=now)
+    options = {"batch": 64, "unit": "images", "after": 0.0, **options}
+    return Progress(what, total, clock=clock, console=console, **options), file, clock
 
 
-def steps(progress, clock, first, last, phase="joint", seconds=1.0, values=None):
+def steps(progress, now, first, last, seconds=1.0, text=""):
     for step in range(first, last + 1):
-        clock.now += seconds
-        progress.update(step, phase, values or {})
+        now.seconds += seconds
+        progress.update(step, text)
 
 
-def test_a_line_in_full(clock):
-    progress, file = log(clock, total=5000)
+def test_a_line_in_full(now):
+    progress, file, _ = log(now, total=5000)
     values = {f"action_{i}": (10 - i) / 55 for i in range(11)}
     values |= {"loss": 1.23456, "accuracy": 0.456, "macs": 1_234_567, "unknown": 3.0}
     with progress:
-        steps(progress, clock, 1000, 1001)
-        clock.now += 100
-        progress.update(1002, "joint", values)
+        steps(progress, now, 1000, 1001)
+        now.seconds += 100
+        progress.update(1002, shown(values))
     assert file.getvalue().splitlines()[-1] == (
         "joint 1,002/5,000  1.27 images/s  2 days, 8:04:59 left  loss 1.2346  accuracy 45.6 %  "
         "MACs 1.23 M  actions 18/16/15/13/11/9/7/5/4/2/0 %"
     )
 
 
-def test_log_lines_are_rare_and_every_phase_has_its_last(clock):
-    progress, file = log(clock, every=10.0, unit="tokens")
+def test_every_part_leaves_its_last_line_and_pauses_do_not_count(now):
+    """Two seconds a step; a run resumed at step 500; a minute of evaluation; a faster part."""
+    progress, file, clock = log(now, "", every=600.0)
     with progress:
-        steps(progress, clock, 1, 25, "first")
-        steps(progress, clock, 26, 32, "second")
-    lines = file.getvalue().splitlines()
-    assert [line.split("  ")[0] for line in lines] == [
-        "first 1/1,000", "first 11/1,000", "first 21/1,000", "first 25/1,000", "second 32/1,000"
-    ]  # fmt: skip
-    assert "left" not in lines[0], "one update has no speed"
-    assert lines[1].endswith("64 tokens/s  0:16:29 left")
-
-
-def test_pauses_and_what_was_before_do_not_count(clock):
-    """Two seconds a step; a run resumed at step 500; a minute of evaluation; a faster phase."""
-    progress, file = log(clock, every=0.0)
-    clock.now += 300
-    with progress:
-        steps(progress, clock, 501, 510, "first", seconds=2.0)
-        with pytest.raises(KeyError), progress.paused():
-            clock.now += 60
+        progress.begin("first", 500, "compiling")
+        now.seconds += 300
+        steps(progress, now, 501, 510, seconds=2.0)
+        with pytest.raises(KeyError), clock.paused():
+            now.seconds += 60
+            assert clock.seconds == 320
             raise KeyError
-        steps(progress, clock, 511, 520, "first", seconds=2.0)
-        steps(progress, clock, 521, 530, "second", seconds=0.5)
-    lines = file.getvalue().splitlines()
-    assert lines[19] == "first 520/1,000  32 images/s  0:16:00 left"
-    assert lines[29] == "second 530/1,000  128 images/s  0:03:55 left"
+        steps(progress, now, 511, 520, seconds=2.0)
+        progress.begin("second", 520)
+        steps(progress, now, 521, 530, seconds=0.5)
+    assert clock.seconds == 345
+    assert [line for line in file.getvalue().splitlines() if "so far" not in line] == [
+        "first 520/1,000  32 images/s  0:16:00 left",
+        "second 530/1,000  128 images/s  0:03:55 left",
+    ]
 
 
-def test_messages_stay_whole(clock):
-    progress, file = log(clock)
-    progress.message("a [bold] message: " + 50 * "long ")
-    assert file.getvalue() == "a [bold] message: " + 50 * "long " + "\n"
+@pytest.mark.parametrize("seconds", [4, 6])
+def test_what_takes_less_than_five_seconds_is_not_shown(now, seconds):
+    progress, file, _ = log(now, "reading", total=0, unit="", after=5.0)
+    with progress:
+        now.seconds += seconds
+    assert file.getvalue() == ("reading  0:00:06 so far\n" if seconds > 5 else "")
 
 
-def test_a_terminal_has_a_live_line(clock):
+def test_lines_come_while_the_command_is_busy():
+    file = io.StringIO()
+    console = Console(file=file, width=60)
+    with Progress("reading", 7, after=0.01, every=0.01, console=console):
+        for _ in range(1000):
+            if file.getvalue():
+                break
+            time.sleep(0.01)
+    assert file.getvalue().startswith("reading 0/7  0:00:00 so far")
+
+
+def test_a_terminal_has_a_live_line(now):
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=150, color_system=None)
-    progress = Progress(100, batch=64, console=console, clock=clock)
+    progress = Progress("first", 100, clock=Clock(now=now), after=0.0, console=console)
     with progress:
-        steps(progress, clock, 1, 50, "first", values={"loss": 0.5})
-        progress.message("message")
-        steps(progress, clock, 51, 60, "second")
-    *_, last = file.getvalue().splitlines()
-    assert last.endswith("\x1b[1A\x1b[2Ksecond 60/100  64 images/s  0:00:40 left"), "in its place"
+        steps(progress, now, 1, 50, text="loss 0.5")
+        for _ in range(1000):
+            if "━" in file.getvalue():
+                break
+            time.sleep(0.01)
+        progress.begin("second", 50)
     assert "━" in file.getvalue()
-    plain = [line.split("\x1b[2K")[-1] for line in file.getvalue().splitlines()]
-    assert "message" in plain
-    assert "first 50/100  64 images/s  0:00:50 left  loss 0.5000" in plain
+    lines = [line.split("\x1b[2K")[-1] for line in file.getvalue().splitlines()]
+    assert "first 50/100  0:00:50 left  loss 0.5" in lines
 
 
 def test_tables_are_not_cut(capsys):

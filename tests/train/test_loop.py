@@ -12,10 +12,11 @@ from short_run import PER_CALL, tiny
 
 from train import loop
 from train.cli import Interrupted
+from train.console import Clock
 from train.data import batches
 from train.errors import UserError
 from train.evaluate import Report
-from train.loop import Clock, Recorder
+from train.loop import Recorder
 from train.metrics import read_metrics
 from train.run import Run
 from train.schedule import Phase
@@ -176,16 +177,19 @@ def test_evaluation_of_a_checkpoint_with_another_router(undisturbed):
     )
     assert evaluate("agent")["accuracy"] == summary["test_accuracy"]
     speed = {"images_per_second": 0}
-    assert evaluate("none") | speed == {
+    assert evaluate("none", 3.0) | speed == {
         "router": "none",
-        "price": 0.1,
+        "price": 3.0,
         "step": 18,
+        "data": {"name": "digits", "validation": 200},
         "test_examples": 500,
         "mean_cost": 0.0,
         "accuracy": summary["straight_accuracy"],
         "actions": [1.0, 0.0, 0.0],
         **speed,
     }
+    names = {path.stem for path in workdir.glob("eval_*.json")}
+    assert {"eval_agent_0.1", "eval_none_3"} <= names
     assert evaluate("all")["mean_cost"] == summary["all_layers_cost"]
     assert 0 < evaluate("random:0.5")["mean_cost"] < evaluate("random:1.5")["mean_cost"]
 
@@ -225,16 +229,6 @@ def test_bad_routers_are_answered_in_one_line(undisturbed, router):
     assert "\n" not in str(caught.value)
 
 
-def test_a_workdir_belongs_to_one_config(undisturbed):
-    with pytest.raises(UserError, match=r"another config\.train\.learning_rate; give this run"):
-        loop.train_and_evaluate(tiny(**{"train.learning_rate": 0.5}), undisturbed[0])
-
-
-def test_evaluation_is_of_the_config_that_was_trained(undisturbed):
-    with pytest.raises(UserError, match=r"another config\.model\.tol; give this run"):
-        loop.evaluate_only(tiny(**{"model.tol": 0.5}), undisturbed[0])
-
-
 def test_the_best_checkpoint_can_be_evaluated(undisturbed):
     records = read_metrics(undisturbed[0])
     rated = {
@@ -244,17 +238,6 @@ def test_the_best_checkpoint_can_be_evaluated(undisturbed):
     }
     result = loop.evaluate_only(tiny(**{"checkpoint.evaluate": "best"}), undisturbed[0])
     assert rated[result["step"]] == max(rated.values())
-
-
-def test_evaluation_needs_a_checkpoint(tmp_path):
-    with pytest.raises(UserError, match=r"No checkpoint in .*: train first"):
-        loop.evaluate_only(tiny(), tmp_path)
-
-
-def test_unwritable_workdir(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"Cannot use workdir .*: Not a directory"):
-        loop.train_and_evaluate(tiny(), tmp_path / "file" / "run")
 
 
 # What is written down, warned of and refused while a run goes.
@@ -279,37 +262,37 @@ def report(router, loss=0.5):
 def recorder(loss=0.5, router="agent"):
     evaluate = lambda params, split, router: report(router, loss)
     checkpoints = types.SimpleNamespace(newest=lambda: "checkpoints/4")
-    progress, writer = Said(), Said()
+    writer = Said()
     task = types.SimpleNamespace(config=types.SimpleNamespace(router=router))
-    return Recorder(task, evaluate, checkpoints, writer, progress, Clock(0.0)), progress, writer
+    return Recorder(task, evaluate, checkpoints, writer, None, Clock()), writer
 
 
 STATE = types.SimpleNamespace(evaluated=None)
 
 
-def test_a_collapsed_agent_is_warned_of():
-    watch, progress, _ = recorder()
+def test_a_collapsed_agent_is_warned_of(capsys):
+    watch, _ = recorder()
     assert watch._validate(5, AGENT, STATE) == 0.5
-    text = " ".join(str(call[1]) for call in progress)
+    text = capsys.readouterr().out
     assert "the agent takes action 0 for 100" in text and "50.0 % would be right" in text
 
 
-def test_no_checkpoint_is_rated_before_the_agent_is_trained():
-    watch, progress, writer = recorder()
+def test_no_checkpoint_is_rated_before_the_agent_is_trained(capsys):
+    watch, writer = recorder()
     assert watch._validate(5, MAIN, STATE) is None
-    assert not any("Warning" in str(call[1]) for call in progress)
+    assert "Warning" not in capsys.readouterr().out
     assert writer[0][:3] == ("write", 5, "validation")
     assert writer[0][3]["all_layers_accuracy"] == 1.0
 
 
 def test_a_variant_without_an_agent_is_rated_by_its_route():
-    watch, _, writer = recorder(router="all")
+    watch, writer = recorder(router="all")
     assert watch._validate(5, MAIN, STATE) == 1.0
     assert writer[0][3]["all_accuracy"] == 1.0 and "agent_accuracy" not in writer[0][3]
 
 
 def test_a_validation_loss_that_is_not_finite_is_refused():
-    watch, _, _ = recorder(loss=np.nan)
+    watch, _ = recorder(loss=np.nan)
     with pytest.raises(
         UserError, match=r"validation loss .* step 5; last good .*: checkpoints/4\."
     ):

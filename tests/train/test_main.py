@@ -13,6 +13,7 @@ from short_run import TINY
 
 from train import config, main
 from train.errors import UserError
+from train.workdir import write_record
 
 
 def start(*args, env=None, kilobytes="unlimited"):
@@ -90,11 +91,27 @@ def test_options_say_what_runs_and_where(monkeypatch):
     monkeypatch.setattr(main.loop, "train_and_evaluate", lambda *args: calls.append(args))
     monkeypatch.setattr(main.loop, "evaluate_only", lambda *args: calls.append(args))
     main.main(["--config=digits:model_1", "--config.seed", "7", "--noconfig.model.norm"])
-    main.main(["--config=configs/digits.py", "--mode=eval", "--workdir=w", "--config.prices=(1,2)"])
+    main.main(["--config=configs/digits.py", "--workdir=w", "--config.prices=(1,2)"])
     (first, where), (second, there) = calls
     assert (where, there) == (Path("workdir/digits_model_1"), Path("w"))
     assert (first.seed, first.model.norm, first.router) == (7, False, "first_1")
     assert (second.prices, second.router) == ((1, 2), "agent")
+
+
+def test_a_run_is_evaluated_as_it_was_trained(tmp_path, monkeypatch, capsys):
+    trained = main.load("configs/digits.py", ["--config.seed=7", "--config.price=0.3"])
+    write_record(tmp_path, "config", json.loads(trained.to_json_best_effort()))
+    write_record(tmp_path, "data", {})
+    calls = []
+    monkeypatch.setattr(main.loop, "evaluate_only", lambda *args: calls.append(args))
+    options = ["--mode=eval", f"--workdir={tmp_path}", "--config.prices=(1,2)"]
+    main.main(options)
+    assert capsys.readouterr().out == ""
+    main.main([*options, "--config=digits", "--config.train.batch_size=64"])
+    assert "is evaluated as it was trained: config.seed is 7, not 0." in capsys.readouterr().out
+    for own, workdir in calls:
+        assert workdir == tmp_path
+        assert (own.seed, own.price, own.prices) == (7, 0.3, (1, 2))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +141,7 @@ def test_the_command_answers_mistakes_in_one_line_and_exits_2():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("stop", "status"), [("SIGTERM", 0), ("SIGINT", 130)])
+@pytest.mark.parametrize(("stop", "status"), [("SIGTERM", 143), ("SIGHUP", 129)])
 def test_signals_save_and_exit(tmp_path, environment, stop, status):
     code, out, err = stopped_once_it_trains(tmp_path, environment, stop)
     assert code == status, err
@@ -151,7 +168,7 @@ def test_seeds_share_compiled_programs(tmp_path, environment):
 @pytest.mark.slow
 def test_a_full_disk_is_told_in_one_line_and_nothing_is_lost(tmp_path, environment):
     """The disk is full for files beyond a size: checkpoints no longer fit."""
-    assert stopped_once_it_trains(tmp_path, environment)[0] == 0
+    assert stopped_once_it_trains(tmp_path, environment)[0] == 143
     command = [*TINY, f"--workdir={tmp_path}"]
     # Nothing new in the cache of compiled programs: it would complain of the disk, too.
     env = {**environment, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "600"}

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from train.cli import Parser, friendly
-from train.console import percent, print_table
+from train.console import Progress, percent, print_table
 from train.plots.run import draw
 from train.run import reopen
 from train.workdir import write_record
@@ -91,14 +91,15 @@ class Study:
             options: of `measure`.
 
         Returns:
-            The record: `step` of the checkpoint, and what `measure` returned.
+            The record: step, router and price that it belongs to, and what `measure` returned.
 
         Raises:
             UserError: workdir is not a trained run's, or `measure` refused the run or an option.
         """
         run = reopen(workdir, data_dir, self.changes, self.without_agent)
         step, params = run.restored()
-        record = {"step": step, **self.measure(run, params, **options)}
+        with Progress(self.name):
+            record = {**run.settings(step), **self.measure(run, params, **options)}
         name = f"{self.name}_{record[self.ending]}" if self.ending else self.name
         write_record(run.workdir, name, record)
         draw(run.workdir)

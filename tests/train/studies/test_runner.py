@@ -52,7 +52,8 @@ def test_a_study_writes_its_record_draws_the_figures_and_prints(workdir, monkeyp
     monkeypatch.setattr("sys.argv", ["counting", str(workdir), "--number=21"])
     STUDY.main()
     record = json.loads((workdir / "counting_some.json").read_text())
-    assert record == {"step": 1, "examples": 500, "twice": 42, "kind": "some"}
+    settings = {"step": 1, "router": "agent", "price": 0.03}
+    assert record == {**settings, "examples": 500, "twice": 42, "kind": "some"}
     assert (workdir / "figures" / "price_curve.png").exists()
     said = capsys.readouterr().out
     assert said.startswith("Title") and "42" in said and said.endswith("A remark.\n")
