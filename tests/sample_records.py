@@ -124,6 +124,9 @@ def gallery_report(split_name, router="agent"):
         # The layer that takes fewer steps is the dearer one.
         "steps": np.array([0, 8, 1])[ACTION],
         "correct": ACTION < 2,
+        # Of the two classes, see `gallery_split`.
+        "predicted": (np.arange(20) + (ACTION == 2)) % 2,
+        "confidence": SURE,
         "straight_confidence": SURE,
         "iterated": np.eye(3, dtype=bool)[ACTION][:, 1:],
     }
@@ -152,8 +155,8 @@ RESIDUALS = residuals.measure(residuals_report, 1e-3)
 
 KEYS = ("straight_accuracy", "agent_accuracy", "all_layers_accuracy", "agent_cost",
         "agent_ece", "straight_ece")  # fmt: skip
-ROWS = [{"severity": s, **{key: s / 10 + i for i, key in enumerate(KEYS)}} for s in range(6)]
-CORRUPTION = {"corruptions": {"noise": ROWS, "fog": ROWS}}
+ROWS = [{"severity": s, **{key: s / 100 + i / 10 for i, key in enumerate(KEYS)}} for s in range(6)]
+CORRUPTION = {"test_examples": 100, "corruptions": {"noise": ROWS, "fog": ROWS}}
 
 DIFFICULTY = {
     "difficulty": "length (moves)",

@@ -183,11 +183,12 @@ def evaluation_step(
     """What one routed pass does with each example.
 
     Returns:
-        Arrays [b]: `correct` bool, `loss` float32 (cross-entropy), `macs` float32 beyond the
-        straight pass and without the agent, `steps` int32 (evaluations of cells), `decisions`
-        int32 (rounds in which the agent was asked), `residual` float32 (worst of the solves, NaN
-        if none), `converged` bool (all solves), `confidence` and `straight_confidence` float32
-        (largest class probability, in the end and of the straight pass), and bool [b, L] `iterated`
+        Arrays [b]: `predicted` int32 (class), `correct` bool, `loss` float32 (cross-entropy),
+        `macs` float32 beyond the straight pass and without the agent, `steps` int32 (evaluations of
+        cells), `decisions` int32 (rounds in which the agent was asked), `residual` float32 (worst
+        of the solves, NaN if none), `converged` bool (all solves), `confidence` and
+        `straight_confidence` float32 (largest class probability, in the end and of the straight
+        pass), and bool [b, L] `iterated`
         (in any round) and `standing` (the solve holds at the end: iterating a lower layer in a
         later round undoes it).
     """
@@ -199,8 +200,10 @@ def evaluation_step(
     iterated = sweeps.iterate
     worst = jnp.max(jnp.where(iterated, sweeps.residual, -1.0), axis=(0, 2))
     asked = 1 + jnp.sum(jnp.any(iterated, -1)[:-1], axis=0)
+    predicted = jnp.argmax(logits, -1)
     return {
-        "correct": jnp.argmax(logits, -1) == labels,
+        "predicted": predicted,
+        "correct": predicted == labels,
         "loss": optax.softmax_cross_entropy_with_integer_labels(logits, labels),
         "macs": macs.spent(task.costs, iterated, sweeps.steps),
         "steps": jnp.sum(jnp.where(iterated, sweeps.steps, 0), axis=(0, 2)),

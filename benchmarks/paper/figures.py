@@ -34,19 +34,27 @@ def of_records(found: Records, timed: Sequence[Mapping[str, Any]]) -> dict[str, 
     """
     runs = frame(found)
     agents = runs[(runs.router == "agent") & (runs.variant == "")]
-    drawn = {}
+    drawn, prices = {}, {}
     for config, rows in agents.groupby("config", sort=False):
         own, nets = rows.iloc[0].dropna(), runs[(runs.config == config) & (runs.router == "none")]
+        prices[config] = own.get("price")
         drawn[f"{config}_price_curve"] = costs(own, nets)
         choices = f"The agent's choices by price: {config}, seed {own['seed']}"
         drawn[f"{config}_price_actions"] = painted(
-            choices, cost_curves.actions_by_price, own["curve"]
+            choices, cost_curves.actions_by_price, own["curve"], own
         )
+        if "early_exit" in own:
+            rules = f"Accuracy against cost: halting rules: {config}, seed {own['seed']}"
+            drawn[f"{config}_halting"] = painted(
+                rules, cost_curves.halting, own["early_exit"], own["curve"], own
+            )
         if "corruption" in own:
             drawn[f"{config}_corruption"] = records.corruption(own["corruption"])
         for study in own.index[own.index.str.startswith("extrapolate_")]:
             drawn[f"{config}_{study}"] = larger(own, study, nets)
-    drawn |= {f"{record['config']}_times": times(record["config"], record) for record in timed}
+    for record in timed:
+        config = record["config"]
+        drawn[f"{config}_times"] = times(config, record, prices.get(config))
     return {name: figure for name, figure in drawn.items() if figure}
 
 
@@ -110,7 +118,10 @@ def costs(own: Mapping[str, Any], nets: pd.DataFrame) -> Figure | None:
         variant: {"mean_cost": macs / straight - 1, "accuracy": accuracy}
         for variant, macs, accuracy in means.itertuples()
     }
-    curve = own["curve"] | {"routers": own["curve"].get("routers", {}) | points}
+    routers = own["curve"].get("routers", {}) | points
+    if points:  # in place of others, so that the picture is not full
+        routers = {name: of for name, of in routers.items() if name not in cost_curves.PEERS}
+    curve = own["curve"] | {"routers": routers}
 
     def paint(axes: Axes) -> bool:
         if points:
@@ -118,7 +129,7 @@ def costs(own: Mapping[str, Any], nets: pd.DataFrame) -> Figure | None:
             # prices by the scale.
             axes.set_xscale("function", functions=(np.log1p, np.expm1))
             axes.xaxis.set_major_locator(FixedLocator((0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)))
-        return cost_curves.by_cost(axes, curve, own.get("early_exit", {}))
+        return cost_curves.by_cost(axes, curve, own)
 
     static = ", with static nets" if points else ""
     return painted(f"Accuracy against cost{static}: {own['config']}, seed {own['seed']}", paint)
@@ -136,12 +147,13 @@ def larger(own: Mapping[str, Any], study: str, nets: pd.DataFrame) -> Figure:
     return records.extrapolate(record, static)
 
 
-def times(config: str, record: Mapping[str, Any]) -> Figure | None:
+def times(config: str, record: Mapping[str, Any], price: float | None) -> Figure | None:
     """Accuracy against measured time, by router.
 
     Args:
         config: for the title.
         record: of `benchmarks.routed_pass`.
+        price: the default one, which is marked.
     """
     curve: dict[str, Any] = {"agent": [], "routers": {"confidence": [], "random": []}}
     for row in record["rows"]:
@@ -164,6 +176,6 @@ def times(config: str, record: Mapping[str, Any]) -> Figure | None:
             if row["kind"]:
                 bar: dict[str, Any] = {"color": "#bbbbbb", "linewidth": 0.8, "zorder": 1}
                 axes.hlines(row["accuracy"], row["p10_ms"], row["p90_ms"], **bar)
-        return cost_curves.draw(axes, curve, "milliseconds")
+        return cost_curves.draw(axes, curve, "milliseconds", {"price": price})
 
     return painted(f"Accuracy against time: {config}", paint)

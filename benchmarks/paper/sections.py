@@ -131,6 +131,7 @@ def _early_exit(records: Records) -> Section:
         averaged(unfolded(records, "early_exit", compared), ["name"], columns),
         "Accuracy (%) of the same weights. Early exit needs no network of its own; the networks of "
         "the others are trained afterwards.",
+        ("halting",),
     )
 
 

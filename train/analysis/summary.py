@@ -31,7 +31,8 @@ def analyse(report: Reports, run: Run) -> tuple[Record, dict[str, Record]]:
         **summarise(report, test.difficulty, router),
     }
     summary["layer_accuracies"] = every.correct.mean(0)[1 : len(summary["actions"])].tolist()
-    records = {"curve": curve(report, config.prices if agent else ())}
+    prices = sorted({*config.prices, config.price}) if agent else ()
+    records = {"curve": curve(report, prices)}
     if agent:
         records["curve"]["routers"] |= {
             "confidence": confidence.curve(report, summary["confidence_route"]),

@@ -1,10 +1,8 @@
 """Accuracy against cost by router, and the agent's choices by price. Cost is MACs, or time."""
 
-from collections.abc import Sequence
-import itertools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 import numpy as np
@@ -12,83 +10,111 @@ import numpy as np
 from train.plots import style
 from train.plots.style import BLACK, BLUE, GREEN, ORANGE, PINK, RED, SKY
 
-# Label and colour of the routers in early_exit.json; colours of Tol's muted palette.
+# Label and colour of the routers in early_exit.json.
 HALTING = {
-    "early_exit": ("early exit", "#117733"),
-    "pondernet": ("PonderNet", "#882255"),
-    "q_exit": ("Q-exit", "#332288"),
-    "act": ("ACT", "#999933"),
+    "early_exit": ("early exit", GREEN),
+    "pondernet": ("PonderNet", PINK),
+    "q_exit": ("Q-exit", ORANGE),
+    "act": ("ACT", SKY),
 }
-# Their lines; these may have many points, one for each setting.
-_DASHES = ((0, (6, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (3, 3)))
-# Marker and colour of routers with one point each.
-_POINTS = {
-    "none": ("s", BLACK),
-    "layer 1": ("^", ORANGE),
-    "layer 2": ("v", PINK),
-    "layer 3": ("<", SKY),
-    "all layers": ("D", BLACK),
-    "shuffled": ("x", "#777777"),
-    "two thresholds": ("d", RED),
-    "two rounds": ("p", "#882222"),
+# Routers with one point each, at the agent's cost.
+PEERS = ("shuffled", "two thresholds", "two rounds")
+_AGENT: dict[str, Any] = {
+    "color": BLUE,
+    "marker": "o",
+    "markersize": 4,
+    "zorder": 3,
+    "label": "agent, by price λ",
+}
+# Routers with one point each, by what they have in common; what belongs to no other is a net.
+_GROUPS: dict[str, tuple[dict[str, Any], Callable[[str], bool]]] = {
+    "one route for all": (
+        {"marker": "s", "color": BLACK, "markersize": 4},
+        lambda name: name in ("none", "all layers") or name.startswith("layer "),
+    ),
+    "at the agent's cost": (
+        {"marker": "x", "color": PINK},
+        lambda name: name in PEERS or name in [label for label, _ in HALTING.values()],
+    ),
+    "static nets": (
+        {"marker": "D", "color": "white", "markersize": 5, "markeredgecolor": BLACK},
+        lambda name: True,
+    ),
 }
 _LABELS = {"none": "straight pass"}
 
 
-def by_cost(axes: Axes, curve: dict, exits: dict) -> bool:
-    """The agent's curve over its prices and all other routers, against MACs.
+def by_cost(axes: Axes, curve: dict, summary: Mapping[str, Any]) -> bool:
+    """The agent's curve over its prices, and other routers, against MACs.
 
     Args:
         axes: to draw on.
-        curve, exits: the run's records curve and early_exit; {} if missing.
+        curve, summary: the run's records; {} if missing.
 
     Returns:
         Whether there was anything to draw.
     """
     axes.set_xlabel("mean cost beyond the straight pass (multiples of its MACs)")
-    for (name, (label, colour)), dash in zip(HALTING.items(), _DASHES, strict=True):
-        points = sorted(exits.get(name, []), key=lambda point: point["mean_cost"])
-        if points:
-            line: dict[str, Any] = {"color": colour, "linestyle": dash, "linewidth": 0.9}
-            axes.plot(*_points(points, "mean_cost"), **line, label=label)
-    return draw(axes, curve, "mean_cost")
+    return draw(axes, curve, "mean_cost", summary)
 
 
-def draw(axes: Axes, curve: dict, key: str) -> bool:
-    """The agent's curve over its prices, beside the other routers that have the key."""
-    routers = dict(curve.get("routers", {}))
-    agent = curve.get("agent", [])
-    for name, colour in {"oracle": GREEN, "confidence": RED, "random": "#777777"}.items():
-        points = [point for point in routers.pop(name, []) if key in point]
-        if points:
-            points = sorted(points, key=lambda point: point["mean_cost"])
-            axes.plot(*_points(points, key), "--", color=colour, marker=".", label=name)
-    if agent:
-        agent = sorted(agent, key=lambda point: point["price"])
-        line: dict[str, Any] = {"color": BLUE, "marker": "o", "markersize": 4}
-        axes.plot(*_points(agent, key), **line, label="agent, by price λ")
-    halting, nets = dict(HALTING.values()), itertools.cycle("oXPsDv^<")
-    for name, point in routers.items():
-        if name in _POINTS:
-            marker, colour = _POINTS[name]
-        else:  # other names are static nets, which are hollow
-            marker, colour = ("*", halting[name]) if name in halting else (next(nets), "white")
-        dot: dict[str, Any] = {
-            "color": colour,
-            "markersize": 6,
-            "label": _LABELS.get(name, name),
-            "zorder": 3,
-        }
-        dot |= {"markeredgecolor": BLACK, "markeredgewidth": 0.8} if colour == "white" else {}
-        axes.plot(*_points([point], key), marker, **dot)
-    axes.set_ylabel("accuracy")
-    style.percentages(axes)
+def halting(axes: Axes, exits: dict, curve: dict, summary: Mapping[str, Any]) -> bool:
+    """The halting rules of the record early_exit beside the agent and confidence routing."""
+    found = [(*shown, exits[name]) for name, shown in HALTING.items() if exits.get(name)]
+    if not found:
+        return False
+    routers = {"confidence": curve.get("routers", {}).get("confidence", [])}
+    by_cost(axes, curve | {"routers": routers}, summary)
+    for label, colour, points in found:
+        points = sorted(points, key=lambda point: point["mean_cost"])
+        _line(axes, points, "mean_cost", summary, color=colour, label=label)
+    return True
+
+
+def draw(axes: Axes, curve: dict, key: str, summary: Mapping[str, Any]) -> bool:
+    """Curves of several routers, then routers with one point each: at most six series of a run.
+
+    Args:
+        axes: to draw on; a scale that is not linear has to be set before.
+        curve: as the record.
+        key: of a point's cost. Points without it are left out.
+        summary: of the same run, for its price and the number of test examples; {} if missing.
+    """
+    routers, texts = dict(curve.get("routers", {})), []
+    agent = sorted(curve.get("agent", []), key=lambda point: point["price"])
+    _line(axes, agent, key, summary, **_AGENT)
+    for name, colour in {"confidence": RED, "random": "#777777", "oracle": GREEN}.items():
+        points = sorted(routers.pop(name, []), key=lambda point: point["mean_cost"])
+        line = {"color": colour, "linestyle": "--", "marker": ".", "label": name}
+        _line(axes, points, key, summary, **line)
+    for point in agent:
+        if point["price"] == summary.get("price"):
+            texts = [(point, f"λ = {point['price']:.3g} (default)")]
+            ring: dict[str, Any] = {"color": "white", "markeredgecolor": BLUE, "zorder": 4}
+            axes.plot(point[key], point["accuracy"], "o", **ring, markeredgewidth=2)
+    for label, (line, belongs) in _GROUPS.items():
+        names = [name for name in routers if belongs(name)]
+        points = [routers.pop(name) for name in names]
+        _line(axes, points, key, summary, **line, label=label, linestyle="", zorder=3)
+        texts += zip(points, (_LABELS.get(name, name) for name in names), strict=True)
+    style.accuracies(axes, summary.get("test_examples"))
     axes.margins(0.08)
-    _annotate_prices(axes, agent, key)
+    style.annotate(axes, [(point[key], point["accuracy"], text) for point, text in texts])
     return axes.has_data()
 
 
-def actions_by_price(axes: Axes, curve: dict) -> bool:
+def _line(
+    axes: Axes, points: Sequence[dict], key: str, summary: Mapping[str, Any], **line: Any
+) -> None:
+    """A line through the points that have the key, with error bars; nothing without points."""
+    places = [(point[key], point["accuracy"]) for point in points if key in point]
+    if places:
+        x, y = zip(*places, strict=True)
+        axes.plot(x, y, **line)
+        style.error_bars(axes, x, y, summary.get("test_examples"), line["color"])
+
+
+def actions_by_price(axes: Axes, curve: dict, summary: Mapping[str, Any]) -> bool:
     """Stacked shares of the agent's actions at each price; accuracy has an axis of its own."""
     points = sorted(curve.get("agent", []), key=lambda point: point["price"])
     if not points or any("actions" not in point for point in points):
@@ -96,37 +122,16 @@ def actions_by_price(axes: Axes, curve: dict) -> bool:
     x, shares = range(len(points)), np.array([point["actions"] for point in points])
     style.bars(axes, shares.T)
     axes.set(xlabel="price λ of the penalty")
-    axes.set_xticks(x, [f"{point['price']:.3g}" for point in points])
+    default = lambda price: "\n(default)" if price == summary.get("price") else ""
+    axes.set_xticks(x, [f"{p['price']:.3g}{default(p['price'])}" for p in points])
     right = style.right_axes(axes, "accuracy")
     values = [point["accuracy"] for point in points]
     line: dict[str, Any] = {"markeredgecolor": "white", "markersize": 7, "linewidth": 2}
     right.plot(x, values, color=RED, marker="o", label="accuracy (right)", **line)
+    style.error_bars(right, x, values, summary.get("test_examples"), RED)
     low, high = right.get_ylim()
     # Not above 100 %, except for the room of markers there.
     right.set_ylim(low, min(high, 1 + 0.03 * (1 - low)))
     right.yaxis.set_major_locator(MaxNLocator(6))
     style.percentages(right)
     return True
-
-
-def _annotate_prices(axes: Axes, agent: Sequence[dict], key: str) -> None:
-    """Writes prices beside their points, if there is room."""
-    axes.autoscale_view()
-    last = np.full(2, -np.inf)
-    for point in agent:
-        at = axes.transData.transform((point[key], point["accuracy"]))
-        if np.hypot(*(at - last)) > 60:
-            last = at
-            axes.annotate(
-                f"{point['price']:.3g}",
-                (point[key], point["accuracy"]),
-                xytext=(4, -9),
-                textcoords="offset points",
-                fontsize=7,
-                color="#555555",
-                path_effects=[patheffects.withStroke(linewidth=2, foreground="white")],
-            )
-
-
-def _points(points: Sequence[dict], key: str) -> tuple[list[float], list[float]]:
-    return [point[key] for point in points], [point["accuracy"] for point in points]

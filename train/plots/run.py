@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from train.metrics import read_metrics
 from train.plots import cost_curves, records, style, training
 from train.plots.style import painted
-from train.workdir import read_record
+from train.workdir import read_config, read_record
 
 # Figures of one record each, by the record's name.
-_OF_RECORDS: dict[str, Callable[[dict], Figure]] = {
+_OF_RECORDS: dict[str, Callable[[dict], Figure | None]] = {
     "difficulty": records.difficulty,
     "gallery": records.gallery,
     "residuals": records.residuals,
@@ -34,20 +34,25 @@ def draw(workdir: Path) -> list[Path]:
     """
     workdir = Path(workdir)
     metrics = training.of_trained_agent(read_metrics(workdir))
-    curve, exits = (read_record(workdir, name) or {} for name in ("curve", "early_exit"))
+    validated = ((read_config(workdir) or {}).get("data") or {}).get("validation")
+    curve, summary, exits = (
+        read_record(workdir, name) or {} for name in ("curve", "summary", "early_exit")
+    )
     paths = [(name, path) for name in _OF_RECORDS for path in sorted(workdir.glob(f"{name}.json"))]
     each = [(name, path.stem, read_record(workdir, path.stem)) for name, path in paths]
+    choices, by_price = "The agent's choices", cost_curves.actions_by_price
     found = {
         "loss": painted("Loss", training.loss, metrics),
-        "accuracy": painted("Validation accuracy by router", training.accuracy, metrics),
-        "reward": painted("Reward and its terms", training.reward, metrics),
+        "accuracy": painted("Validation accuracy by router", training.accuracy, metrics, validated),
+        "reward": painted("Reward and its terms", training.reward, metrics, heights=(3, 2)),
         "selection": painted(
-            "The agent's choices in training, at random prices", training.selection, metrics
+            f"{choices} in training, at random prices", training.selection, metrics
         ),
-        "price_actions": painted(
-            "The agent's choices by price", cost_curves.actions_by_price, curve
+        "price_actions": painted(f"{choices} by price", by_price, curve, summary),
+        "price_curve": painted("Accuracy against cost", cost_curves.by_cost, curve, summary),
+        "halting": painted(
+            "Accuracy against cost: halting rules", cost_curves.halting, exits, curve, summary
         ),
-        "price_curve": painted("Accuracy against cost", cost_curves.by_cost, curve, exits),
     }
     with matplotlib.rc_context(style.STYLE):
         found |= {stem: _OF_RECORDS[name](record) for name, stem, record in each}

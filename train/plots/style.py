@@ -1,14 +1,12 @@
 """What figures share: style, colours, legends, shares of actions, pictures of examples."""
 
 from collections.abc import Callable, Sequence
-import itertools
-import math
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib import patheffects
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 import numpy as np
@@ -37,39 +35,110 @@ ROUTERS = {
     name: (LABELS[name], colour)
     for name, colour in {"agent": BLUE, "straight": ORANGE, "all_layers": GREEN}.items()
 }
-# Entries that a row of a picture may have.
-_LONG = 16
+# Error bars of a line, at most.
+_BARS = 16
+# Size of the font beside points, and where it may stand, in points.
+_SMALL = 7
+_BESIDE = ((5, -4), (5, 4), (-5, 4), (-5, -4), (5, -12), (5, 12), (-5, 12), (-5, -12))
 
 
-def painted(title: str, paint: Callable[..., bool], *data: Any) -> Figure | None:
-    """A figure with one pair of axes, a title, and a legend below; None if there is no data.
+def painted(
+    title: str, paint: Callable[..., bool], *data: Any, heights: Sequence[int] = (1,)
+) -> Figure | None:
+    """A figure with a title, axes above each other, and a legend below; None if there is no data.
 
     Args:
         title: of the figure.
-        paint: (axes, *data) → whether there was anything to draw.
+        paint: (*axes, *data) → whether there was anything to draw.
         data: what to draw.
+        heights: of the axes, relative to each other.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6, 4), dpi=150, layout="constrained")
         figure.suptitle(title)
-        if not paint(figure.subplots(), *data):
+        grid = figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)
+        if not paint(*grid[:, 0], *data):
             return None
-        legend(figure, figure.axes, columns=4)
+        legend(figure, figure.axes, most=4)
     return figure
 
 
-def legend(figure: Any, axes: Sequence[Axes], columns: int | None = None) -> None:
-    """One legend of several axes, below them."""
+def legend(figure: Any, axes: Sequence[Axes], most: int = 10) -> None:
+    """One legend of several axes, below them; the entries are read row by row.
+
+    Args:
+        figure: or part of one.
+        axes: which are explained.
+        most: entries of a row, at most.
+    """
     shown = [each.get_legend_handles_labels() for each in axes]
-    handles, labels = ([*itertools.chain(*parts)] for parts in zip(*shown, strict=True))
-    count = min(columns or len(labels), len(labels))
-    figure.legend(handles, labels, loc="outside lower center", ncols=count)
+    entries = [entry for each in shown for entry in zip(*each, strict=True)]
+    columns = -(-len(entries) // -(-len(entries) // most))
+    # Matplotlib fills columns, one after the other.
+    order = [entry for i in range(columns) for entry in entries[i::columns]]
+    handles, labels = zip(*order, strict=True)
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
-def name_run(figure: Figure, workdir: Path) -> None:
-    """Puts the run's name before the title."""
-    size = STYLE["figure.titlesize"]
-    figure.suptitle(f"{workdir.resolve().name}: {figure.get_suptitle()}", fontsize=size)
+def error_bars(
+    axes: Axes, x: Sequence[float], accuracy: Sequence[float], examples: Any, colour: str
+) -> None:
+    """One standard error of accuracies up and down.
+
+    Args:
+        axes: to draw on.
+        x, accuracy: the points.
+        examples: of which each is the accuracy, a number or one for each point; no bars if None.
+        colour: of the bars.
+    """
+    if examples:
+        share = np.asarray(accuracy)
+        error = np.sqrt(share * (1 - share) / examples)
+        bars: dict[str, Any] = {"fmt": "none", "ecolor": colour, "elinewidth": 0.8, "alpha": 0.5}
+        axes.errorbar(x, share, error, **bars, errorevery=-(-len(share) // _BARS))
+
+
+def annotate(axes: Axes, texts: Sequence[tuple[float, float, str]]) -> None:
+    """Writes a text beside each of these points. Where a text finds no room, it is left out.
+
+    Args:
+        axes: whose scales and lines are known.
+        texts: horizontal and vertical place, and text; the important ones first.
+    """
+    axes.autoscale_view()
+    pixel = axes.figure.dpi / 72
+    dots = np.concatenate([np.empty((0, 2)), *(line.get_xydata() for line in axes.lines)])
+    dots = axes.transData.transform(dots)
+    boxes: list[tuple[np.ndarray, np.ndarray]] = []
+    for x, y, text in texts:
+        size = pixel * _SMALL * np.array([0.55 * len(text), 1.2])
+        at, found = axes.transData.transform((x, y)), []
+        for i, (right, up) in enumerate(_BESIDE):
+            low = at + pixel * np.array([right, up]) - size * [right < 0, up < 0]
+            if not any((low < top).all() and (base < low + size).all() for base, top in boxes):
+                covered = ((low < dots) & (dots < low + size)).all(1).sum()
+                found.append((covered, i, low))
+        if found:
+            _, i, low = min(found, key=lambda place: place[:2])
+            boxes.append((low, low + size))
+            right, up = _BESIDE[i]
+            axes.annotate(
+                text,
+                (x, y),
+                xytext=_BESIDE[i],
+                textcoords="offset points",
+                ha="left" if right > 0 else "right",
+                va="bottom" if up > 0 else "top",
+                fontsize=_SMALL,
+                color="#444444",
+                path_effects=[patheffects.withStroke(linewidth=2, foreground="white")],
+            )
+
+
+def accuracies(axes: Axes, examples: Any = None) -> None:
+    """Accuracies on the vertical axis, in per cent; with error bars if there are `examples`."""
+    axes.set_ylabel("accuracy ± standard error" if examples else "accuracy")
+    percentages(axes)
 
 
 def percentages(axes: Axes) -> None:
@@ -120,56 +189,11 @@ def _share(axes: Axes, shares: np.ndarray) -> None:
     percentages(axes)
 
 
-def show(axes: Axes, picture: np.ndarray, title: str, correct: bool) -> None:
-    """A picture with a title, and below it whether the answer was right."""
-    axes.imshow(picture)
-    axes.set(xticks=[], yticks=[])
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(True)
-    axes.spines[:].set_color("#AAAAAA")
-    axes.set_title(title, fontsize=8)
-    word, colour = ("right", GREEN) if correct else ("wrong", RED)
-    axes.set_xlabel(word, fontsize=8, color=colour)
-
-
-def steps(example: dict[str, Any]) -> str:
-    """The steps spent on an example, in words."""
-    return "1 step" if example["steps"] == 1 else f"{example['steps']} steps"
-
-
-def photograph(image: list) -> np.ndarray:
-    """A picture of an image with one channel, grey, or three, [height, width, 3] from 0 to 1."""
-    pixels = np.asarray(image) / 255
-    return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
-
-
-def marks(image: list) -> np.ndarray:
-    """A picture of a generated task, [height, width, 3] from 0 to 1.
-
-    The last channel is orange, the one before it blue, any others white, on black. Long vectors,
-    which are one pixel high, are shown in rows.
-    """
-    *open_cells, blue, orange = np.moveaxis(_folded(np.asarray(image) > 0), -1, 0)
-    picture = np.zeros((*blue.shape, 3))
-    for cells in open_cells:
-        picture[cells] = 1.0
-    picture[blue], picture[orange] = to_rgb(BLUE), to_rgb(ORANGE)
-    return picture
-
-
-def _folded(pixels: np.ndarray) -> np.ndarray:
-    """A long vector [1, n, channels] as rows of a rectangle, as near a square as n allows."""
-    height, width, channels = pixels.shape
-    if height > 1 or width <= _LONG:
-        return pixels
-    rows = max(i for i in range(1, math.isqrt(width) + 1) if width % i == 0)
-    return pixels.reshape(rows, width // rows, channels)
-
-
 def save(figure: Figure, workdir: Path, name: str) -> Path:
     """Writes a figure with the run's name into the folder `figures`; returns the file."""
     path = workdir / "figures" / f"{name}.png"
-    name_run(figure, workdir)
+    title = f"{workdir.resolve().name}: {figure.get_suptitle()}"
+    figure.suptitle(title, fontsize=STYLE["figure.titlesize"], parse_math=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)

@@ -42,25 +42,25 @@ def loss(axes: Axes, metrics: Metrics) -> bool:
     return _lines(axes, metrics, lines)
 
 
-def accuracy(axes: Axes, metrics: Metrics) -> bool:
-    """Validation accuracy of the agent, the straight pass and all layers."""
+def accuracy(axes: Axes, metrics: Metrics, examples: int | None) -> bool:
+    """Validation accuracy, on this number of examples, of the agent and of fixed routes."""
     lines = [("validation", f"{name}_accuracy", *shown) for name, shown in ROUTERS.items()]
-    axes.set_ylabel("accuracy")
-    style.percentages(axes)
-    return _lines(axes, metrics, lines)
+    style.accuracies(axes, examples)
+    return _lines(axes, metrics, lines, examples=examples)
 
 
-def reward(axes: Axes, metrics: Metrics) -> bool:
-    """The reward and its terms, from the step where the agent has one."""
-    lines = [
-        ("train", "reward", "reward", BLACK),
-        ("train", "reward_correct", "being right, α", GREEN),
-        ("train", "reward_cost", "− cost, β·C", ORANGE),
-        ("train", "reward_penalty", "− price, λ·n·C", PINK),
-    ]
-    axes.set_ylabel("reward (mean a sample)")
+def reward(axes: Axes, costs: Axes, metrics: Metrics) -> bool:
+    """The reward and its terms, from the step where the agent has one; costs on their own scale."""
     begins = next((m["step"] for m in metrics if "reward" in m), 0)
-    return _lines(axes, [line for line in metrics if line["step"] >= begins], lines)
+    shown = [line for line in metrics if line["step"] >= begins]
+    terms = {"reward": ("reward", BLACK), "reward_correct": ("being right, α", GREEN)}
+    drawn = _lines(axes, shown, [("train", key, *term) for key, term in terms.items()])
+    subtracted = {"reward_cost": ("cost, β·C", ORANGE), "reward_penalty": ("price, λ·n·C", PINK)}
+    lines = [("train", key, *term) for key, term in subtracted.items()]
+    _lines(costs, shown, lines, phases=False)
+    axes.set(xlabel="", ylabel="mean a sample")
+    costs.set(ylabel="subtracted", ylim=(0, None))
+    return drawn
 
 
 def selection(axes: Axes, metrics: Metrics) -> bool:
@@ -82,8 +82,17 @@ def selection(axes: Axes, metrics: Metrics) -> bool:
     return True
 
 
-def _lines(axes: Axes, metrics: Metrics, lines: Sequence[tuple[str, str, str, str]]) -> bool:
-    """Draws `(split, key, label, colour)` over steps; returns whether there was any data."""
+def _lines(
+    axes: Axes,
+    metrics: Metrics,
+    lines: Sequence[tuple[str, str, str, str]],
+    phases: bool = True,
+    examples: int | None = None,
+) -> bool:
+    """Draws `(split, key, label, colour)` over steps; returns whether there was any data.
+
+    Phases are named above the axes if asked for. Values are accuracies if `examples` is given.
+    """
     drawn = False
     for split, key, label, colour in lines:
         # What a phase does not measure is a gap.
@@ -91,15 +100,17 @@ def _lines(axes: Axes, metrics: Metrics, lines: Sequence[tuple[str, str, str, st
         if np.isfinite([value for _, value in points]).any():
             # A single evaluation is a point, which no line would show.
             marker = "." if len(points) < 30 else None
-            axes.plot(*zip(*points, strict=True), color=colour, label=label, marker=marker)
+            steps, values = zip(*points, strict=True)
+            axes.plot(steps, values, color=colour, label=label, marker=marker)
+            style.error_bars(axes, steps, values, examples, colour)
             drawn = True
     if drawn:
-        _steps(axes, metrics)
+        _steps(axes, metrics, phases)
     return drawn
 
 
-def _steps(axes: Axes, metrics: Metrics) -> None:
-    """The axis of steps: every other phase is shaded, and names of phases are above the axes."""
+def _steps(axes: Axes, metrics: Metrics, names: bool = True) -> None:
+    """The axis of steps: every other phase is shaded, with the phases' names above the axes."""
     axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
@@ -112,6 +123,8 @@ def _steps(axes: Axes, metrics: Metrics) -> None:
     for i, ((start, name), end) in enumerate(zip(starts, ends, strict=True)):
         if i % 2 == 0:
             axes.axvspan(start, end, color="black", alpha=0.05, linewidth=0, zorder=0)
+        if not names:
+            continue
         width = max(8, round(60 * (end - start) / whole))
         axes.annotate(
             textwrap.fill(name, width, break_long_words=False),

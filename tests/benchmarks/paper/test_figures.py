@@ -25,11 +25,11 @@ def test_static_nets_are_beside_the_curve():
     own = SUMMARY | {"mean_macs": 4e6, "config": "digits", "seed": 0, "curve": curve}
     rows = [("model_0", 2e6, 0.9), ("model_0", 2e6, 0.92), ("wide_3x", 6e6, 0.9)]
     nets = pd.DataFrame(rows, columns=["variant", "mean_macs", "test_accuracy"])
-    found = lines(figures.costs(own, nets))
-    np.testing.assert_allclose(found["agent, by price λ"], [(1.0, 0.93)])
-    np.testing.assert_allclose(found["model_0"], [(0.0, 0.91)])
-    np.testing.assert_allclose(found["wide_3x"], [(2.0, 0.9)])
-    assert "model_0" not in lines(figures.costs(own, nets[:0]))
+    figure = figures.costs(own, nets)
+    np.testing.assert_allclose(lines(figure)["agent, by price λ"], [(1.0, 0.93)])
+    np.testing.assert_allclose(lines(figure)["static nets"], [(0.0, 0.91), (2.0, 0.9)])
+    assert [text.get_text() for text in figure.axes[0].texts] == ["model_0", "wide_3x"]
+    assert "static nets" not in lines(figures.costs(own, nets[:0]))
 
 
 def test_larger_data_have_the_static_nets_that_were_tested_on_them(record):
@@ -68,9 +68,11 @@ def test_times_are_curves_of_agent_random_and_confidence_and_points():
         row("random", 2.0, 0.65),
         row("all layers", 9.0, 0.95),
     ]
-    figure = figures.times("digits", {"rows": rows})
+    figure = figures.times("digits", {"rows": rows}, 0.3)
     found = lines(figure)
-    assert sorted(found) == ["agent, by price λ", "all layers", "random", "straight pass"]
+    known = [name for name in found if not name.startswith("_")]
+    assert known == ["agent, by price λ", "random", "one route for all"]
+    assert figure.axes[0].texts[0].get_text() == "λ = 0.3 (default)"
     np.testing.assert_allclose(found["agent, by price λ"], [(4.0, 0.9), (3.0, 0.8)])
     np.testing.assert_allclose(found["random"], [(2.0, 0.65), (5.0, 0.7)])
     bars = [bar.get_segments()[0].tolist() for bar in figure.axes[0].collections]

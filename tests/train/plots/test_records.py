@@ -19,31 +19,31 @@ from train.analysis import gallery
 from train.plots import records
 
 
-def first_pixel(examples):
-    return examples[0]["image"][0][0][0]
-
-
 @pytest.mark.parametrize(("channels", "marks"), [(1, False), (3, False), (3, True), (2, True)])
-def test_gallery_shows_pictures_titles_and_answers(channels, marks):
+def test_gallery_shows_pictures_titles_answers_and_mistakes(channels, marks):
     difficulty = np.zeros(20, np.int32) if marks else None
     found = gallery.measure(gallery_report, gallery_split(channels, difficulty), CLASSES)
     assert found["marks"] == marks
     figure = records.gallery(found)
-    assert len(figure.axes) == 16
-    first, last = figure.axes[0], figure.axes[8]
+    assert len(figure.axes) == 8 + 8 + 5, "no frame where there are fewer mistakes"
+    first, last, mistake = (figure.axes[i] for i in (0, 8, 16))
     assert first.get_title() == f"{found['easiest'][0]['label']}\nstraight pass"
     assert last.get_title() == f"{found['hardest'][0]['label']}\n1 step\nlayer 2"
-    assert (first.get_xlabel(), last.get_xlabel()) == ("right", "wrong")
-    shown = last.get_images()[0].get_array()
+    assert first.get_xlabel() == "right"
+    assert mistake.get_xlabel() == f"answer: {found['mistakes'][0]['predicted']}"
+    shown = np.asarray(last.get_images()[0].get_array())
     assert shown.shape == (4, 4, 3)
     # Colours are what they were; marks have the figures' own.
-    assert (np.asarray(shown) == first_pixel(found["hardest"]) / 255).all() == (not marks)
+    first_pixel = found["hardest"][0]["image"][0][0][0]
+    assert (shown == first_pixel / 255).all() == (not marks)
 
 
 def test_gallery_names_all_layers():
-    found = copy.deepcopy(GALLERY)
+    found = copy.deepcopy(GALLERY) | {"mistakes": []}
     found["hardest"][0]["layers"] = [1, 3]
-    assert records.gallery(found).axes[8].get_title().endswith("1 step\nlayer 1+3")
+    figure = records.gallery(found)
+    assert figure.axes[8].get_title().endswith("1 step\nlayer 1+3")
+    assert len(figure.axes) == 16, "no row without mistakes"
 
 
 def test_residuals_show_shares_zeros_and_the_tolerance():
@@ -57,25 +57,31 @@ def test_residuals_show_shares_zeros_and_the_tolerance():
     assert len(figure.legends[0].get_texts()) == 3
 
 
-def test_residuals_leave_out_routers_that_iterated_nothing():
+def test_residuals_leave_out_what_would_be_empty():
+    """Routers that iterated nothing, and a panel without a bar or a line."""
     none = {"samples": 0, "counts": [], "zero": 0, "unconverged": None}
-    record = RESIDUALS | {"routers": RESIDUALS["routers"] | {"agent": none}}
-    labels = [text.get_text() for text in records.residuals(record).legends[0].get_texts()]
+    all_layers = RESIDUALS["routers"]["all_layers"]
+    figure = records.residuals(RESIDUALS | {"routers": {"agent": none, "all_layers": all_layers}})
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["all layers: 12 iterated, 0.0% not converged", "tolerance"]
+    assert [axes.get_xscale() for axes in figure.axes] == ["log"]
+    zero = {"samples": 12, "counts": [0, 0], "zero": 12, "unconverged": 0.0}
+    figure = records.residuals(RESIDUALS | {"routers": {"agent": zero}})
+    assert [axes.get_xlabel() for axes in figure.axes] == ["exactly 0"]
+    assert records.residuals(RESIDUALS | {"routers": {"agent": none}}) is None
 
 
 def test_corruptions_have_a_column_each():
     figure = records.corruption(CORRUPTION)
     assert [axes.get_title() for axes in figure.axes[:2]] == ["noise", "fog"]
     assert all(axes.get_ylabel() for axes in figure.axes[::2])
+    assert "± standard error" in figure.axes[0].get_ylabel()
     assert all("severity" in axes.get_xlabel() for axes in figure.axes[4:])
-    finite = lambda axes: {
-        line.get_label() for line in axes.lines if np.isfinite(line.get_ydata()).all()
-    }
+    drawn = lambda axes: {line.get_label() for line in axes.lines}
     accuracy, cost, error = figure.axes[1::2]
-    assert finite(accuracy) == {"agent", "straight pass", "all layers"}
-    assert finite(cost) == {"agent"} and finite(error) == {"agent", "straight pass"}
-    np.testing.assert_allclose(cost.lines[0].get_ydata(), 3 + np.arange(6) / 10)
+    assert drawn(accuracy) == {"agent", "straight pass", "all layers"}
+    assert drawn(cost) == {"agent"} and drawn(error) == {"agent", "straight pass"}
+    np.testing.assert_allclose(cost.lines[0].get_ydata(), 0.3 + np.arange(6) / 100)
     assert len(figure.legends[0].get_texts()) == 3
 
 
@@ -100,4 +106,5 @@ def test_extrapolation_shows_routers_actions_and_static_nets():
     # A run without an agent has its own route alone.
     keys = ("value", "straight_accuracy", "straight_steps")
     rows = [{key: row[key] for key in keys} for row in EXTRAPOLATE["rows"]]
-    assert len(records.extrapolate(EXTRAPOLATE | {"rows": rows}).axes[0].lines) == 1
+    figure = records.extrapolate(EXTRAPOLATE | {"rows": rows})
+    assert [len(axes.lines) for axes in figure.axes] == [1, 1], "and no panel of actions"

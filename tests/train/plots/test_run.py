@@ -12,6 +12,7 @@ from sample_records import CURVE, lines, write
 from train.errors import UserError
 from train.metrics import MetricWriter
 from train.plots.run import draw
+from train.workdir import write_record
 
 NAMES = ["loss", "accuracy", "reward", "selection", "price_actions", "price_curve"]
 
@@ -30,7 +31,10 @@ def drawn(tmp_path_factory):
     kept = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", lambda figure, path: kept.update({path.stem: figure}))
-        draw(write(tmp_path_factory.mktemp("runs") / "digits-3"))
+        workdir = write(tmp_path_factory.mktemp("runs") / "digits-3")
+        write_record(workdir, "summary", {"price": 0.1, "test_examples": 1000})
+        write_record(workdir, "config", {"data": {"name": "digits", "validation": 200}})
+        draw(workdir)
     return kept
 
 
@@ -51,11 +55,14 @@ def test_lines(drawn):
     np.testing.assert_allclose(on_routes, [(30, np.nan), (60, 1.5), (90, 1.5)])
     accuracy = lines(drawn["accuracy"])
     assert list(accuracy) == ["agent", "straight pass", "all layers"]
+    assert "± standard error" in drawn["accuracy"].axes[0].get_ylabel()
     # In the first phase the agent is as it began: a gap, not a line that means nothing.
     np.testing.assert_allclose(accuracy["agent"], [(30, np.nan), (60, 0.55), (90, 0.55)])
-    assert list(lines(drawn["reward"])) == [
-        "reward", "being right, α", "− cost, β·C", "− price, λ·n·C"
-    ]  # fmt: skip
+    gained, subtracted = drawn["reward"].axes
+    labels = lambda axes: [line.get_label() for line in axes.lines]
+    assert labels(gained) == ["reward", "being right, α"]
+    assert labels(subtracted) == ["cost, β·C", "price, λ·n·C"]
+    assert subtracted.get_ylim()[1] < 0.1 < gained.get_ylim()[1], "costs would not be seen"
     begins, _ = drawn["reward"].axes[0].get_xlim()
     assert begins > 25, "not before there is a reward, in the second phase"
     areas = drawn["selection"].axes[0].collections
@@ -67,7 +74,8 @@ def test_lines(drawn):
     for figure in drawn.values():
         labels = [text.get_text() for text in figure.legends[0].get_texts()]
         assert len(labels) == len(set(labels)) >= 3
-        assert figure.get_suptitle() and figure.axes[0].get_ylabel() and figure.axes[0].get_xlabel()
+        assert figure.get_suptitle() and all(axes.get_ylabel() for axes in figure.axes)
+        assert any(axes.get_xlabel() for axes in figure.axes)
 
 
 def test_the_run_and_its_phases_are_named(drawn):
@@ -81,15 +89,27 @@ def test_the_run_and_its_phases_are_named(drawn):
 def test_price_curve(drawn):
     axes = drawn["price_curve"].axes[0]
     curve = lines(drawn["price_curve"])
-    assert list(curve) == ["random", "agent, by price λ", "straight pass", "all layers"]
+    known = [name for name in curve if not name.startswith("_")]
+    assert known == ["agent, by price λ", "random", "one route for all"]
     np.testing.assert_allclose(curve["agent, by price λ"][:, 0], [1.8, 1.0, 0.1, 0.1])
     np.testing.assert_allclose(curve["random"][:, 0], [0.9, 1.7])
-    assert [text.get_text() for text in axes.texts] == ["0", "0.1", "1"], "no room for 2"
+    np.testing.assert_allclose(curve["one route for all"][:, 0], [0, 5.2])
+    texts = [text.get_text() for text in axes.texts]
+    assert texts == ["λ = 0.1 (default)", "straight pass", "all layers"]
+    agent, *_ = axes.collections
+    np.testing.assert_allclose(
+        agent.get_segments()[0][:, 1], 0.67 + np.array([-1, 1]) * 0.0149, atol=1e-4
+    )
 
 
 def test_actions_by_price(drawn):
     shares, accuracy = drawn["price_actions"].axes
-    assert [text.get_text() for text in shares.get_xticklabels()] == ["0", "0.1", "1", "2"]
+    assert [text.get_text() for text in shares.get_xticklabels()] == [
+        "0",
+        "0.1\n(default)",
+        "1",
+        "2",
+    ]
     labels = [bars.get_label() for bars in shares.containers]
     assert labels == ["straight pass", "layer 1", "layer 2"]
     heights = [[bar.get_height() for bar in bars] for bars in shares.containers]
@@ -109,17 +129,24 @@ def test_no_accuracy_is_above_1(tmp_path, figures):
         assert low < accuracy < high < 1.01
 
 
-def test_the_curve_has_the_routers_that_were_compared(tmp_path, figures):
+def test_routers_that_were_compared(tmp_path, figures):
+    """Those with one point are one series; halting rules have a figure of their own."""
     point = {"mean_cost": 0.9, "accuracy": 0.64}
-    routers = CURVE["routers"] | {"two thresholds": point}
+    confidence = [point, point | {"mean_cost": 0.2}]
+    routers = CURVE["routers"] | {"two thresholds": point, "shuffled": point}
+    routers |= {"layer 1": point, "confidence": confidence, "oracle": confidence}
     workdir = write(tmp_path, curve=CURVE | {"routers": routers})
     points = [{"mean_cost": 3.0, "accuracy": 0.65}, {"mean_cost": 0.0, "accuracy": 0.6}]
     (workdir / "early_exit.json").write_text(json.dumps({"pondernet": points, "act": points[1:]}))
     draw(workdir)
-    curve = lines(figures["price_curve"])
-    np.testing.assert_allclose(curve["two thresholds"], [[0.9, 0.64]])
-    np.testing.assert_allclose(curve["PonderNet"], [(0.0, 0.6), (3.0, 0.65)])
-    assert "ACT" in curve and "Q-exit" not in curve
+    curve, rules = (lines(figures[name]) for name in ("price_curve", "halting"))
+    np.testing.assert_allclose(curve["at the agent's cost"], 2 * [[0.9, 0.64]])
+    texts = [text.get_text() for text in figures["price_curve"].axes[0].texts]
+    assert {"two thresholds", "shuffled", "layer 1"} <= {*texts}
+    np.testing.assert_allclose(rules["PonderNet"], [(0.0, 0.6), (3.0, 0.65)])
+    assert "ACT" in rules and "confidence" in rules and "Q-exit" not in rules
+    for figure in (figures["price_curve"], figures["halting"]):
+        assert len(figure.legends[0].get_texts()) <= 6
 
 
 def test_nothing_overlaps(tmp_path, figures):

@@ -1,24 +1,10 @@
-"""Pictures of examples, and shares of actions."""
+"""Shares of actions, legends, error bars, and texts beside points."""
 
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 import numpy as np
 import pytest
 
 from train.plots import style
-
-
-def test_example_pictures():
-    """Marks blue and orange, on what is open where there is such a channel."""
-    picture = lambda image: style.marks(image.tolist()).tolist()
-    white, black = [1.0] * 3, [0.0] * 3
-    blue, orange = map(to_rgb, (style.BLUE, style.ORANGE))
-    three = 255 * np.array([[[1, 0, 0], [0, 0, 0], [1, 1, 0], [1, 0, 1]]], np.uint8)
-    assert picture(three) == [[white, black, list(blue), list(orange)]]
-    folded = style.marks(np.tile(three, (1, 6, 1)).tolist())
-    assert folded.shape == (4, 6, 3), "24 in one row would hardly be seen"
-    assert folded.reshape(1, 24, 3)[:, :4].tolist() == picture(three)
-    assert picture(three[..., 1:]) == [[black, black, list(blue), list(orange)]]
 
 
 def test_shares_of_samples_that_iterate_several_layers_have_room():
@@ -27,3 +13,42 @@ def test_shares_of_samples_that_iterate_several_layers_have_room():
     style.stack(axes[1], [0, 1], np.array([[0.5, 0.2], [0.5, 0.8]]))
     assert [one.get_ylim()[1] for one in axes] == [pytest.approx(1.3), 1.0]
     assert "more than one" in axes[0].get_ylabel() and axes[1].get_ylabel() == "share of samples"
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 6, 7, 9])
+def test_a_legend_is_read_row_by_row(count):
+    figure = Figure()
+    axes = figure.subplots()
+    for i in range(count):
+        axes.plot([0, 1], label=f"{i}")
+    style.legend(figure, [axes], most=4)
+    figure.draw_without_rendering()
+    texts = figure.legends[0].get_texts()
+    at = {text.get_text(): text.get_window_extent() for text in texts}
+    read = sorted(at, key=lambda name: (-round(at[name].y0), at[name].x0))
+    assert read == [f"{i}" for i in range(count)]
+    assert max(np.unique([round(box.y0) for box in at.values()], return_counts=True)[1]) <= 4
+
+
+def test_accuracies_have_bars_of_one_standard_error():
+    axes = Figure().subplots()
+    style.error_bars(axes, [0, 1], [0.5, 0.9], 100, "red")
+    (bars,) = axes.collections
+    np.testing.assert_allclose(
+        [segment[:, 1] for segment in bars.get_segments()], [(0.45, 0.55), (0.87, 0.93)]
+    )
+    style.error_bars(axes, [0, 1], [0.5, 0.9], None, "red")
+    assert len(axes.collections) == 1
+
+
+def test_texts_beside_points_do_not_overlap():
+    """Near other points the first texts find room, and later ones may be left out."""
+    figure = Figure(dpi=150)
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], "o")
+    style.annotate(axes, [(0, 0, "zero"), (1, 1, "one"), *10 * [(1, 1, "one more")]])
+    figure.draw_without_rendering()
+    names = [text.get_text() for text in axes.texts]
+    assert names[:2] == ["zero", "one"] and 4 < len(names) < 12
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
