@@ -31,7 +31,7 @@ def analyse(report: Reports, run: Run) -> tuple[Record, dict[str, Record]]:
         **summarise(report, test.difficulty, router),
     }
     summary["layer_accuracies"] = every.correct.mean(0)[1 : len(summary["actions"])].tolist()
-    prices = sorted({*config.prices, config.price}) if agent else ()
+    prices = tuple(sorted({*config.prices, config.price})) if agent else ()
     records = {"curve": curve(report, prices)}
     if agent:
         records["curve"]["routers"] |= {

@@ -20,6 +20,7 @@ def each(iterated, correct, steps_a_layer=3, agent=False):
     worked = iterated.any(-1)
     return {
         "correct": correct,
+        "predicted": np.zeros(COUNT, np.int32),
         "loss": np.full(COUNT, 0.5),
         "steps": steps,
         "residual": np.where(worked, 1e-3, np.nan),
@@ -88,7 +89,8 @@ def test_the_curve_is_over_prices_and_rates():
 
 
 def run(router="agent", difficulty=None, vocabulary=0):
-    config = SimpleNamespace(router=router, prices=(0.1,), model=SimpleNamespace(tol=1e-3))
+    model = SimpleNamespace(tol=1e-3)
+    config = SimpleNamespace(router=router, price=0.1, prices=(0.1,), model=model)
     split = Split(np.zeros((COUNT, 2, 2, 3), np.uint8), np.zeros(COUNT, np.int32), difficulty)
     data = SimpleNamespace(
         test=split, vocabulary=vocabulary, classes=("only",), difficulty="length"
