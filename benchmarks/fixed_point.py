@@ -20,7 +20,6 @@ import pandas as pd
 
 from benchmarks.support import libraries, problems, timing
 from benchmarks.support.problems import Benchmark
-import dynalay_jax
 
 QUALITY = 1e-3
 TOLERANCES = [float(f"{m}e{e}") for e in range(-1, -9, -1) for m in (10, 5, 2)]
@@ -59,9 +58,8 @@ def prepare(name: str, arm: Callable, problem: Benchmark, reference: tuple) -> d
             failure = f"{type(error).__name__}: {str(error).splitlines()[0][:100]}"
             break
         if worst <= QUALITY:
-            forward, cost = timing.compile_function(
-                lambda params, x, solve=solve: solve(params, x, gain, z0), params, x
-            )
+            values = lambda params, x, solve=solve: solve(params, x, gain, z0)
+            forward, cost = timing.compile_function(values, params, x)
             return {
                 "arm": name,
                 "tol": tol,
@@ -77,17 +75,8 @@ def prepare(name: str, arm: Callable, problem: Benchmark, reference: tuple) -> d
 def steps_taken(problem: Benchmark, tol: float) -> dict[str, float]:
     """Steps of our own solve: a batch pays for the slowest sample, the samples need the mean."""
     params, x, gain, _, z0 = problem.arrays
-    solution = dynalay_jax.fixed_point(
-        problem.f,
-        z0,
-        params,
-        x,
-        gain,
-        tol=tol,
-        max_steps=libraries.MOST_STEPS,
-        batched=problem.batched,
-    )
-    steps = np.atleast_1d(solution.stats.steps)
+    found = libraries.solution(problem, tol)(params, x, gain, z0)
+    steps = np.atleast_1d(found.stats.steps)
     return {"min": int(steps.min()), "mean": float(steps.mean()), "max": int(steps.max())}
 
 

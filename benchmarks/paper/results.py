@@ -35,7 +35,6 @@ _STUDIES = (
     "curve", "residuals", "early_exit", "fixed_points", "corruption", "difficulty_judge",
     "calibrate_*", "extrapolate_*",
 )  # fmt: skip
-_ABOUT = ("name", "config", "variant", "cell")
 # What was timed with a run's weights has a file of its own.
 _TIMED = "train_step", "routed_pass"
 
@@ -93,14 +92,16 @@ def frame(records: Mapping[str, Sequence[Record]], study: str = "") -> pd.DataFr
             record for record in found if not study or any(study in r for r in record["runs"])
         ]
         for record in having[:1]:
-            about = (name, config, variant, record["config"]["model"]["cell"])
+            cell = record["config"]["model"]["cell"]
+            about = {"name": name, "config": config, "variant": variant, "cell": cell}
             rows += [
-                {**dict(zip(_ABOUT, about, strict=True)), **run["summary"], **run}
+                {**about, **run["summary"], **run}
                 for run in record["runs"]
                 if not study or study in run
             ]
     # Without runs the columns that tables filter by are still there.
-    table = pd.DataFrame(rows or None, columns=None if rows else [*_ABOUT, "router"])
+    columns = None if rows else ["name", "config", "variant", "cell", "router"]
+    table = pd.DataFrame(rows or None, columns=columns)
     finer = table.reindex(columns=["two_thresholds_accuracy", "two_rounds_accuracy"])
     return table.assign(finer_rule_accuracy=finer.astype(float).max(axis=1))
 

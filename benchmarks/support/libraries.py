@@ -17,21 +17,18 @@ import dynalay_jax
 MOST_STEPS = 2000
 
 
-def ours(problem: Benchmark, tol: float, compact: Any = False) -> Callable:
-    def solve(params, x, gain, z0):
-        return dynalay_jax.fixed_point(
-            problem.f,
-            z0,
-            params,
-            x,
-            gain,
-            tol=tol,
-            max_steps=MOST_STEPS,
-            batched=problem.batched,
-            compact=compact,
-        ).value
+def solution(problem: Benchmark, tol: float, compact: Any = False) -> Callable:
+    """As an arm, but returns our `Solution`."""
+    settings: dict[str, Any] = {"tol": tol, "max_steps": MOST_STEPS, "compact": compact}
+    settings["batched"] = problem.batched
+    return lambda params, x, gain, z0: dynalay_jax.fixed_point(
+        problem.f, z0, params, x, gain, **settings
+    )
 
-    return solve
+
+def ours(problem: Benchmark, tol: float, compact: Any = False) -> Callable:
+    solve = solution(problem, tol, compact)
+    return lambda *args: solve(*args).value
 
 
 def jaxopt(problem: Benchmark, tol: float) -> Callable:
