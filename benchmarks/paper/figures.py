@@ -64,19 +64,19 @@ def of_workdirs(groups: Sequence[Group], folder: Path) -> None:
     for name, group in by_name.items():
         if group.variant:
             continue
-        for path in run.draw(group.workdirs[0]):
-            save(path, folder / f"{name}_{path.stem}.png")
+        print(f"drawing {name}", flush=True)
+        for kind, figure in run.figures(workdir := group.workdirs[0]).items():
+            style.name_run(figure, workdir)
+            save(figure, folder / f"{name}_{kind}.png")
         if other := by_name.get(f"{name}_no_warmup"):
             schedules = {"warm-up, then joint": group, "all epochs joint": other}
             save(warmup(name, schedules), folder / f"{name}_warmup.png")
 
 
-def save(picture: Figure | Path, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
     """Writes a picture as PNG with 256 colours, which takes a third of the space."""
-    if isinstance(picture, Figure):
-        picture.savefig(path)
-        picture = path
-    with Image.open(picture) as image:
+    figure.savefig(path)
+    with Image.open(path) as image:
         image.convert("RGB").quantize(256).save(path, optimize=True)
 
 

@@ -19,6 +19,8 @@ Timed = Sequence[dict[str, Any]]
 def ledger(records: Records, timed: Timed = ()) -> pd.DataFrame:
     """A row for each claim: whose it is, what the paper says, the verdict, and what was measured.
 
+    `held` of `count` runs or ratios decide the verdict.
+
     Args:
         records: of finished runs.
         timed: records of `benchmarks.train_step`.
@@ -108,7 +110,7 @@ def _on_larger_data(run: Mapping[str, Any], net: Mapping[str, Any]) -> Facts:
     return {"larger_accuracy": own[max(both)], "static_larger_accuracy": static[max(both)]}
 
 
-def _judge(claim: Claim, found: Mapping[str, Sequence[Facts]]) -> dict[str, str]:
+def _judge(claim: Claim, found: Mapping[str, Sequence[Facts]]) -> dict[str, Any]:
     needed = [fact for fact, _, _ in claim.shown.values()]
     here, held, clear, count = [], 0, 0, 0
     for config in claim.configs:
@@ -129,7 +131,7 @@ def _judge(claim: Claim, found: Mapping[str, Sequence[Facts]]) -> dict[str, str]
     # Larger data need not have the same number of examples.
     if count and claim.ahead and claim.ahead[0] == "test_accuracy":
         verdict += f", in {clear} by more than 2 standard errors"
-    return {"verdict": verdict, "measured": "; ".join(here)}
+    return {"verdict": verdict, "measured": "; ".join(here), "held": held, "count": count}
 
 
 def _known(value: Any) -> bool:
@@ -149,7 +151,7 @@ def _clearly_ahead(run: Facts, accuracies: Sequence[str]) -> bool:
     return bool(_ahead(run, accuracies) > 2 * error)
 
 
-def _judge_times(claim: TimedClaim, timed: Timed) -> dict[str, str]:
+def _judge_times(claim: TimedClaim, timed: Timed) -> dict[str, Any]:
     """Counts ratios whose 95 % interval is below the bound, or contains it."""
     here, ratios = [], []
     for record in timed:
@@ -167,4 +169,5 @@ def _judge_times(claim: TimedClaim, timed: Timed) -> dict[str, str]:
     undecided = sum(found.low <= claim.bound < found.high for found in ratios)
     verdict = f"holds in {held} of {len(ratios)} ratios" if ratios else "not measured"
     verdict += f", undecided in {undecided}" if undecided else ""
-    return {"verdict": verdict, "measured": "; ".join(here)}
+    measured = "; ".join(here)
+    return {"verdict": verdict, "measured": measured, "held": held, "count": len(ratios)}

@@ -22,17 +22,27 @@ _OF_RECORDS: dict[str, Callable[[dict], Figure | None]] = {
 
 
 def draw(workdir: Path) -> list[Path]:
-    """Draws the figures whose records are in the workdir, as PNG into its folder `figures`.
-
-    A run without some records, because a phase was off, lacks some figures, or lines in them.
+    """Draws the `figures` as PNG into the workdir's folder `figures`.
 
     Returns:
         The files written.
 
     Raises:
-        UserError: there is no `metrics.jsonl`, a record is damaged, or a figure cannot be written.
+        UserError: as `figures`, or a figure cannot be written.
     """
     workdir = Path(workdir)
+    with matplotlib.rc_context(style.STYLE):
+        return [style.save(figure, workdir, name) for name, figure in figures(workdir).items()]
+
+
+def figures(workdir: Path) -> dict[str, Figure]:
+    """The figures whose records are in the workdir, by name; nothing is written.
+
+    A run without some records, because a phase was off, lacks some figures, or lines in them.
+
+    Raises:
+        UserError: there is no `metrics.jsonl`, or a record is damaged.
+    """
     metrics = training.of_trained_agent(read_metrics(workdir))
     validated = ((read_config(workdir) or {}).get("data") or {}).get("validation")
     curve, summary, exits = (
@@ -56,4 +66,4 @@ def draw(workdir: Path) -> list[Path]:
     }
     with matplotlib.rc_context(style.STYLE):
         found |= {stem: _OF_RECORDS[name](record) for name, stem, record in each}
-        return [style.save(figure, workdir, name) for name, figure in found.items() if figure]
+    return {name: figure for name, figure in found.items() if figure}

@@ -55,7 +55,7 @@ def painted(
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6, 4), dpi=150, layout="constrained")
-        figure.suptitle(title)
+        figure.suptitle(title, parse_math=False)  # a $ in a run's name is a $
         grid = figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)
         if not paint(*grid[:, 0], *data):
             return None
@@ -189,11 +189,16 @@ def _share(axes: Axes, shares: np.ndarray) -> None:
     percentages(axes)
 
 
+def name_run(figure: Figure, workdir: Path) -> None:
+    """Puts the run's name before the title."""
+    title = f"{workdir.resolve().name}: {figure.get_suptitle()}"
+    figure.suptitle(title, fontsize=STYLE["figure.titlesize"], parse_math=False)
+
+
 def save(figure: Figure, workdir: Path, name: str) -> Path:
     """Writes a figure with the run's name into the folder `figures`; returns the file."""
     path = workdir / "figures" / f"{name}.png"
-    title = f"{workdir.resolve().name}: {figure.get_suptitle()}"
-    figure.suptitle(title, fontsize=STYLE["figure.titlesize"], parse_math=False)
+    name_run(figure, workdir)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)

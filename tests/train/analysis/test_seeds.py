@@ -23,6 +23,11 @@ def test_the_same_run_is_not_two(tmp_path):
         seeds.groups([first, run(tmp_path / "b" / "digits-0", 0)])
 
 
+def test_another_ending_of_the_name_is_no_seed(tmp_path):
+    folders = [run(tmp_path / name, seed) for name, seed in (("my", 0), ("my-run", 0), ("my-3", 3))]
+    assert [group.name for group in seeds.groups(folders)] == ["my", "my-run"]
+
+
 def test_other_settings_are_another_config(tmp_path):
     folders = [run(tmp_path / f"digits-{seed}", seed, price=0.1 * seed) for seed in range(2)]
     with pytest.raises(UserError, match=r"digits: expected runs of one config"):

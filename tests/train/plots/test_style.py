@@ -1,5 +1,7 @@
 """Shares of actions, legends, error bars, and texts beside points."""
 
+from pathlib import Path
+
 from matplotlib.figure import Figure
 import numpy as np
 import pytest
@@ -52,3 +54,11 @@ def test_texts_beside_points_do_not_overlap():
     assert names[:2] == ["zero", "one"] and 4 < len(names) < 12
     boxes = [text.get_window_extent() for text in axes.texts]
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_a_dollar_in_a_name_is_a_dollar():
+    """Matplotlib reads what stands between two as a formula, and raises if it is none."""
+    figure = style.painted("Loss: $^_$", lambda axes: bool(axes.plot([1], [1], label="a")))
+    style.name_run(figure, Path("my$^$run"))
+    figure.draw_without_rendering()
+    assert figure.get_suptitle() == "my$^$run: Loss: $^_$"
