@@ -259,7 +259,7 @@ def _larger(records: Records) -> Section:
 
 
 def _extrapolated(study: str, run: Run) -> Iterator[Run]:
-    record, field = run[study], study.removeprefix("extrapolate_")
+    record, field = run[study], run[study]["field"]
     for row in record["rows"]:
         training = " (as in training)" * (row["value"] == record["trained"])
         yield row | {"test data": f"{field} = {row['value']}{training}"}

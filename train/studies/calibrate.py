@@ -18,6 +18,7 @@ takes the newest one.
 """
 
 import argparse
+import bisect
 from collections.abc import Sequence
 import math
 from typing import Any, NamedTuple
@@ -28,7 +29,7 @@ import scipy  # loads scipy.stats, which takes a second, when it is first used
 
 from train import evaluate
 from train.console import percent
-from train.errors import expect_one_of
+from train.errors import UserError, expect_one_of
 from train.run import Run
 from train.step import PyTree
 from train.studies.runner import COST, Record, Study, Table, tabulate
@@ -37,6 +38,8 @@ from train.studies.runner import COST, Record, Study, Table, tabulate
 _COUNT = 19
 # Of the test, as Berger & Boos propose.
 _BETA = 1e-3
+# Validation examples up to which the number that is needed is searched for.
+_MOST = 10**5
 
 
 def measure(
@@ -46,7 +49,7 @@ def measure(
 
     Args:
         run, params: as of every study.
-        risk: greatest extra error against all layers, in (0, 1).
+        risk: greatest extra error against all layers, in (0, 0.5].
         delta: greatest probability of a larger extra error, in (0, 1).
         router: whose settings, "agent" or "confidence".
 
@@ -55,11 +58,12 @@ def measure(
         `test`: the choice beside all layers on the test split.
 
     Raises:
-        UserError: no such router.
+        UserError: no such router, or no setting can pass with so few validation examples.
     """
     expect_one_of("--router", ("agent", "confidence"), router)
     report = evaluate.reports(run.evaluate, params, run.config.price)
     candidates = sequences(router, run.config, len(run.dataset.classes))
+    _expect_enough(len(run.dataset.validation.labels), risk, delta, len(candidates))
     choice, rows = choose(report, Setting("all", run.config.price), candidates, risk, delta)
     chosen, all_layers = report("test", *choice), report("test", "all")
     x = extra_errors(report, "test", choice)
@@ -82,7 +86,35 @@ def measure(
     }
 
 
-def _probability(text: str) -> float:
+def _expect_enough(examples: int, risk: float, delta: float, count: int) -> None:
+    """Raises UserError if none of `count` sequences could pass although no answer differs."""
+    level = delta / count
+    if level <= _BETA:
+        raise UserError(f"--delta: expected more than {count * _BETA:g}, got {delta:g}.")
+    passes = lambda n, risk: p_value(np.zeros(n, int), risk) <= level
+    if passes(examples, risk):
+        return
+    most = 2 * examples
+    while most < _MOST and not passes(most, risk):
+        most *= 2
+    needed = bisect.bisect_left(range(most), True, most // 2, key=lambda n: passes(n, risk))
+    risks = np.arange(1, 501) / 1000
+    least = bisect.bisect_left(risks, True, key=lambda r: passes(examples, r))
+    cure = f"Allow --risk={risks[least]:g} or more, or train" if least < len(risks) else "Train"
+    raise UserError(
+        f"--risk={risk:g}: expected at least {needed:,} validation examples, got {examples}; with "
+        "fewer no setting can pass, even if no answer differs from that of all layers. "
+        f"{cure} with more validation examples."
+    )
+
+
+def _risk(text: str) -> float:
+    if not 0 < (number := float(text)) <= 0.5:
+        raise argparse.ArgumentTypeError(f"expected more than 0, at most 0.5, got {text}")
+    return number
+
+
+def _delta(text: str) -> float:
     if not 0 < (number := float(text)) < 1:
         raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, got {text}")
     return number
@@ -106,11 +138,6 @@ def table(record: Record) -> Table:
     remarks = [f"{COST} A sequence of settings ends at the first that fails."]
     if not any(row["passed"] for row in record["settings"][1:]):
         remarks.append("No setting passed, so the choice is all layers.")
-        if p_value(np.zeros(n, int), risk) > delta:
-            remarks.append(
-                f"With {n} examples no setting can pass, even if no answer differs: allow more "
-                "risk."
-            )
     remarks += [
         f"Choice at risk {risk:g} and delta {delta:g}: {name(record['choice'])}.",
         f"Test split of {test['examples']}: cost {test['cost']:.2f}, accuracy "
@@ -232,9 +259,9 @@ STUDY = Study(
     measure,
     table,
     {
-        "--risk": dict(type=_probability, default=0.01, help="greatest extra error"),
-        "--delta": dict(type=_probability, default=0.1, help="probability of more"),
-        "--router": dict(default="agent", help="agent or confidence"),
+        "--risk": dict(type=_risk, default=0.01, help="greatest extra error; default: 0.01"),
+        "--delta": dict(type=_delta, default=0.1, help="probability of more; default: 0.1"),
+        "--router": dict(default="agent", help="agent (default) or confidence"),
     },
     ending="router",
     # The validation examples chose the best checkpoint.

@@ -15,9 +15,9 @@ from train.analysis.difficulty import correlation
 from train.console import percent
 from train.errors import UserError
 from train.evaluate import COMPARED, LABELS
-from train.run import Run, reopen
+from train.run import Run
 from train.step import PyTree
-from train.studies.runner import COST, Record, Study, Table, tabulate
+from train.studies.runner import COST, Record, Study, Table, finished, tabulate
 
 _PARTS = 5
 
@@ -33,10 +33,12 @@ def measure(run: Run, params: PyTree, judge: str | Path) -> Record:
         agent and all_layers.
 
     Raises:
-        UserError: `judge` is not a trained run's workdir, or has another test split.
+        UserError: `judge` is not another finished run's workdir, or has another test split.
     """
     # The judge is evaluated on the route that it was trained for.
-    other = reopen(judge, run.config.data.get("data_dir"), without_agent=True)
+    if Path(judge).resolve() == run.workdir.resolve():
+        raise UserError(f"{judge}: expected another run as judge, got the run itself.")
+    other = finished(judge, run.config.data.get("data_dir"), without_agent=True)
     mine, others = run.dataset.test, other.dataset.test
     if not np.array_equal(mine.labels, others.labels) or not np.array_equal(
         mine.images, others.images
@@ -94,7 +96,7 @@ STUDY = Study(
     __doc__,
     measure,
     table,
-    {"judge": dict(help="workdir of another run on the same data")},
+    {"judge": dict(type=Path, help="workdir of another run on the same data")},
 )
 
 if __name__ == "__main__":

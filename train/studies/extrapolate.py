@@ -77,9 +77,12 @@ def _row(run: Run, params: PyTree, names: Sequence[str]) -> dict[str, Any]:
 def _values(text: str) -> tuple[str, list[Any]]:
     field, _, values = text.partition("=")
     try:
-        return field, literal_eval(f"[{values}]")
-    except (SyntaxError, ValueError) as error:
-        raise argparse.ArgumentTypeError(f"expected FIELD=VALUE,VALUE,..., got {text}") from error
+        found = literal_eval(f"[{values}]")
+    except (SyntaxError, TypeError, ValueError, MemoryError, RecursionError):
+        found = []
+    if not found:
+        raise argparse.ArgumentTypeError(f"expected FIELD=VALUE,VALUE,..., got {text}")
+    return field, found
 
 
 def table(record: Record) -> Table:

@@ -12,19 +12,23 @@ whose first line is the question, and two functions:
         STUDY.main()
 
 `python -m train.studies.early_exit WORKDIR` reopens the run, measures, prints the table, writes
-early_exit.json into WORKDIR, and draws the run's figures again.
+early_exit.json into WORKDIR, and draws the run's figures again. A record says what it was made
+with; a study with other options gets a record of its own, calibrate_agent_2.json.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
+import itertools
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from train.cli import Parser, friendly
 from train.console import Progress, percent, print_table
+from train.errors import UserError
 from train.plots.run import draw
-from train.run import reopen
-from train.workdir import write_record
+from train.run import Run, reopen
+from train.workdir import read_record, write_record
 
 Record = dict[str, Any]
 # A remark below tables with a mean cost.
@@ -83,7 +87,7 @@ class Study:
     without_agent: bool = False
 
     def run(self, workdir: str | Path, data_dir: str | None = None, **options: Any) -> Record:
-        """Measures, writes the record, draws the figures, prints the table.
+        """Measures, prints the table, writes the record, draws the figures.
 
         Args:
             workdir: of the run.
@@ -91,22 +95,30 @@ class Study:
             options: of `measure`.
 
         Returns:
-            The record: step, router and price that it belongs to, and what `measure` returned.
+            The record: step, router and price that it belongs to, `options`, and what `measure`
+            returned.
 
         Raises:
-            UserError: workdir is not a trained run's, or `measure` refused the run or an option.
+            UserError: workdir is not a finished run's, or `measure` refused the run or an option.
         """
-        run = reopen(workdir, data_dir, self.changes, self.without_agent)
+        run = finished(workdir, data_dir, self.changes, self.without_agent)
         step, params = run.restored()
+        # Through JSON, as they will be read: tuples become lists.
+        settings = run.settings(step) | {"options": json.loads(json.dumps(options, default=str))}
         with Progress(self.name):
-            record = {**run.settings(step), **self.measure(run, params, **options)}
-        name = f"{self.name}_{record[self.ending]}" if self.ending else self.name
-        write_record(run.workdir, name, record)
-        draw(run.workdir)
+            record = {**settings, **self.measure(run, params, **options)}
         shown = self.table(record)
         print_table(shown.title, shown.columns, shown.rows)
         for remark in shown.remarks:
             print(remark)
+        plain = f"{self.name}_{record[self.ending]}" if self.ending else self.name
+        name = _own_name(run.workdir, plain, record)
+        write_record(run.workdir, name, record)
+        kept = (
+            "" if name == plain else f" {plain}.json, which has other settings, is kept."
+        )
+        print(f"Written to {run.workdir / name}.json.{kept}")
+        draw(run.workdir)
         return record
 
     def main(self) -> None:
@@ -119,3 +131,40 @@ class Study:
             parser.add_argument(name, **settings)
         with friendly():
             self.run(**vars(parser.parse_args()))
+
+
+def finished(
+    workdir: str | Path,
+    data_dir: str | None = None,
+    changes: Mapping[str, Any] = {},
+    without_agent: bool = False,
+) -> Run:
+    """The finished run in a workdir, see `reopen`.
+
+    Raises:
+        UserError: workdir is not a run's, or the run is not finished.
+    """
+    begun = (Path(workdir) / "config.json").exists()
+    if begun and read_record(Path(workdir), "summary") is None:
+        raise UserError(
+            f"{workdir}: expected a finished run, but summary.json is missing. Finish the run "
+            "first, with the command that began it."
+        )
+    return reopen(workdir, data_dir, changes, without_agent)
+
+
+def _own_name(workdir: Path, name: str, record: Record) -> str:
+    """NAME, or the first of NAME_2, NAME_3, … that is no record with other settings."""
+    settings = {key: record[key] for key in ("step", "price", "options")}
+    for candidate in itertools.chain([name], (f"{name}_{i}" for i in itertools.count(2))):
+        try:
+            old = read_record(workdir, candidate)
+        except UserError:  # damaged, but perhaps not lost
+            continue
+        if old is None:
+            return candidate
+        # Records of older versions have neither price nor options.
+        found = {"price": record["price"], "options": {}} | old
+        if all(found.get(key) == value for key, value in settings.items()):
+            return candidate
+    raise AssertionError

@@ -116,17 +116,39 @@ def test_a_run_is_calibrated(opened, monkeypatch, router):
 
 
 def test_the_table_says_that_nothing_passed(opened, monkeypatch):
+    run, params = opened
     monkeypatch.setattr(calibrate, "_COUNT", 1)
-    monkeypatch.setattr(calibrate, "p_value", lambda x, risk: 1.0)
-    record = calibrate.measure(*opened, 0.3, 0.1, "agent")
-    said = " ".join(calibrate.table(record).remarks)
+    monkeypatch.setattr(calibrate, "p_value", lambda x, risk: float(x.any()))
+    wrong = lambda report, split, setting: np.ones(500, int) * (setting.router != "all")
+    monkeypatch.setattr(calibrate, "extra_errors", wrong)
+    record = calibrate.measure(run, params, 0.3, 0.1, "agent")
     assert record["choice"]["router"] == "all" and record["test"]["extra_error"] == 0.0
-    assert "No setting passed" in said and "With 500 examples no setting can pass" in said
+    assert "No setting passed" in " ".join(calibrate.table(record).remarks)
 
 
-def test_another_router_is_refused(opened):
-    with pytest.raises(UserError, match=r"--router: .* Did you mean 'agent'"):
-        calibrate.measure(*opened, router="agnt")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"router": "agnt"}, "--router: .* Did you mean 'agent'"),
+        (
+            {"risk": 0.005},
+            r"--risk=0.005: expected at least 753 validation examples, got 500; .*--risk=0.008 or",
+        ),
+        ({"risk": 1e-9}, r"expected at least 128,000 validation"),
+        ({"delta": 0.003, "router": "confidence"}, "--delta: expected more than 0.003, got 0.003"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_evaluated(opened, monkeypatch, options, said):
+    monkeypatch.setattr(calibrate, "choose", None)
+    with pytest.raises(UserError, match=said):
+        calibrate.measure(*opened, **options)
+
+
+@pytest.mark.parametrize(("needed", "risk"), [(376, 0.01), (753, 0.005), (10, 0.4)])
+def test_one_example_fewer_than_needed_is_too_few(needed, risk):
+    calibrate._expect_enough(needed, risk, 0.1, 1)
+    with pytest.raises(UserError, match=f"at least {needed} validation examples"):
+        calibrate._expect_enough(needed - 1, risk, 0.1, 1)
 
 
 def differences(ones, minus, n):

@@ -22,7 +22,7 @@ def static(**changes):
 def test_parts_go_from_easy_to_hard_for_the_judge(opened, tmp_path, monkeypatch):
     run, params = opened
     other = reopen(begun(static(seed=1), tmp_path / "judge"), without_agent=True)
-    monkeypatch.setattr(difficulty_judge, "reopen", lambda *_, **__: other)
+    monkeypatch.setattr(difficulty_judge, "finished", lambda *_, **__: other)
     record = difficulty_judge.measure(run, params, tmp_path / "judge")
     assert record["judge"] == "judge" and record["test_examples"] == 500
     losses = [part["judge_loss"] for part in record["parts"]]
@@ -40,6 +40,8 @@ def test_parts_go_from_easy_to_hard_for_the_judge(opened, tmp_path, monkeypatch)
 def test_a_judge_of_other_examples_is_refused(opened, monkeypatch):
     run, params = opened
     other = SimpleNamespace(dataset=SimpleNamespace(test=run.dataset.test.take(slice(9))))
-    monkeypatch.setattr(difficulty_judge, "reopen", lambda *_, **__: other)
+    monkeypatch.setattr(difficulty_judge, "finished", lambda *_, **__: other)
     with pytest.raises(UserError, match="expected a run with the test split of"):
         difficulty_judge.measure(run, params, "judge")
+    with pytest.raises(UserError, match="expected another run as judge, got the run itself"):
+        difficulty_judge.measure(run, params, run.workdir)
