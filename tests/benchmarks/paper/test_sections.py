@@ -119,7 +119,7 @@ def test_larger_data_are_rows_with_the_static_nets_beside(record):
             {"value": 5 + i, f"{router}_accuracy": accuracy, **more}
             for i, accuracy in enumerate(accuracies)
         ]
-        return {"extrapolate_side": {"trained": 5, "rows": rows}}
+        return {"extrapolate_side": {"field": "side", "trained": 5, "rows": rows}}
 
     more = {"straight_accuracy": 0.5, "all_layers_accuracy": 1.0, "agent_cost": 2.0}
     records = {

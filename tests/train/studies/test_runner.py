@@ -133,14 +133,15 @@ def test_mistakes_are_answered_in_one_line(tmp_path, monkeypatch, capsys, name, 
 
 
 def test_only_finished_runs_with_an_agent_are_studied(workdir, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(workdirs, "trained_config", lambda workdir: tiny(router="all"))
+        with pytest.raises(UserError, match=r"expected a run with an agent"):
+            STUDY.run(workdir, number=1)
     shutil.rmtree(workdir / "checkpoints")
     with pytest.raises(UserError, match=r"No checkpoint in .*: train first"):
         STUDY.run(workdir, number=1)
     (workdir / "summary.json").unlink()
     with pytest.raises(UserError, match=r"run: expected a finished run, but summary.json is miss"):
-        STUDY.run(workdir, number=1)
-    monkeypatch.setattr(workdirs, "trained_config", lambda workdir: tiny(router="all"))
-    with pytest.raises(UserError, match=r"expected a run with an agent"):
         STUDY.run(workdir, number=1)
 
 
