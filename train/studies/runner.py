@@ -114,9 +114,7 @@ class Study:
         plain = f"{self.name}_{record[self.ending]}" if self.ending else self.name
         name = _own_name(run.workdir, plain, record)
         write_record(run.workdir, name, record)
-        kept = (
-            "" if name == plain else f" {plain}.json, which has other settings, is kept."
-        )
+        kept = "" if name == plain else f" {plain}.json, which has other settings, is kept."
         print(f"Written to {run.workdir / name}.json.{kept}")
         draw(run.workdir)
         return record

@@ -79,9 +79,7 @@ def test_a_study_with_other_options_has_a_record_of_its_own(workdir, capsys):
     (workdir / "counting_some_2.json").write_text("{damaged")
     for number in (1, 2, 1):
         STUDY.run(workdir, number=number)
-    assert "counting_some.json, which has other settings, is kept." in (
-        capsys.readouterr().out
-    )
+    assert "counting_some.json, which has other settings, is kept." in (capsys.readouterr().out)
     assert read(workdir, "counting_some") == older
     assert (workdir / "counting_some_2.json").read_text() == "{damaged"
     assert [read(workdir, f"counting_some_{i}")["twice"] for i in (3, 4)] == [2, 4]
