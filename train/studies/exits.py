@@ -89,7 +89,12 @@ def sequence(task: Task, variables: PyTree, x: jax.Array) -> tuple[agent.Phi, ja
         state, sweep = iterated(model, variables, states[-1], layer)
         states.append(state)
         spent.append(spent[-1] + macs.spent(task.costs, sweep.iterate[None], sweep.steps[None]))
-    phis = (features(state, model.last) for state in states)
+    # φ between sweeps, without residuals and price.
+    none, one = jnp.zeros((batch, 0), jnp.float32), jnp.ones((batch,), jnp.float32)
+    phis = (
+        agent.features(s.hs[1:], s.logits, none, one, s.action, jnp.float32(0), model.last)
+        for s in states
+    )
     log_probs = jax.nn.log_softmax(jnp.stack([state.logits for state in states], 1))
     phi = jax.tree.map(lambda *leaves: jnp.stack(leaves, 1), *phis)
     return phi, log_probs, jnp.stack(spent, 1)
@@ -102,11 +107,3 @@ def iterated(
     actions = jnp.full((state.logits.shape[0],), layer, jnp.int32)
     iterate = routers.as_mask(actions, len(model.widths))
     return call(model, variables, DynaLay.sweep, state, iterate)
-
-
-def features(state: State, last: bool) -> agent.Phi:
-    """φ as in `Exits`, of a state between sweeps; `last` is the model's."""
-    batch = state.action.shape[0]
-    residuals, price = jnp.zeros((batch, 0), jnp.float32), jnp.ones((batch,), jnp.float32)
-    seen = state.hs[1:], state.logits, residuals, price, state.action
-    return agent.features(*seen, jnp.float32(0), last)

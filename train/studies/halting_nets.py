@@ -24,7 +24,6 @@ import numpy as np
 import optax
 
 from dynalay_jax.adaptive import agent, macs
-from train.data.types import Dataset, Split
 from train.step import PyTree, Task
 from train.studies.exits import Exits
 
@@ -33,8 +32,6 @@ from train.studies.exits import Exits
 _BETA = 0.1
 _EPSILON = 0.01
 _STEPS, _BATCH, _LEARNING_RATE = 500, 256, 3e-3
-# Training examples, at most.
-_EXAMPLES = 20_000
 
 # (logits of h, log-probability of the right class and cost of each exit, setting) → batch's mean.
 Loss = Callable[..., jax.Array]
@@ -88,11 +85,6 @@ def act_loss(logits: jax.Array, log_probs: jax.Array, spent: jax.Array, tau: Any
     return jnp.mean(-mixture + tau * ponder)
 
 
-def training_split(dataset: Dataset) -> Split:
-    """The examples that halting networks are trained on."""
-    return dataset.train.take(slice(_EXAMPLES))
-
-
 def before_last(phi: agent.Phi) -> agent.Phi:
     """φ at the exits that the network reads: all but the last, leaves [n, L, ...]."""
     return jax.tree.map(lambda leaf: leaf[:, :-1], phi)
@@ -100,17 +92,12 @@ def before_last(phi: agent.Phi) -> agent.Phi:
 
 def charged(net: HaltingNet, task: Task, seen: Exits) -> Exits:
     """The exits with the cost of the network, which runs once at each exit but the last."""
-    share = net_macs(net, seen.phi) / task.costs.straight
+    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[-1:], jnp.float32), seen.phi)
+    params = jax.eval_shape(net.init, jax.random.key(0), one)
+    share = macs.macs(net.apply, params, one) / task.costs.straight
     layers = len(task.model.widths)
     times = np.minimum(np.arange(1, layers + 2), layers)
     return dataclasses.replace(seen, cost=seen.cost + share * times)
-
-
-def net_macs(net: HaltingNet, phi: agent.Phi) -> float:
-    """MACs of the network for one sample of φ, leaves [..., n]."""
-    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[-1:], jnp.float32), phi)
-    params = jax.eval_shape(net.init, jax.random.key(0), one)
-    return macs.macs(net.apply, params, one)
 
 
 def fit(net: HaltingNet, loss: Loss, train: Exits, settings: Sequence[float], seed: int) -> PyTree:
