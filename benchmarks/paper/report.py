@@ -147,7 +147,7 @@ def page(records: Records, answers: Mapping[str, Any], images: Path) -> str:
 
 
 def finished(workdirs: Sequence[Path]) -> list[Path]:
-    """The workdirs of finished runs. Prints which are left out, and why.
+    """The workdirs of finished runs that go together. Prints which are left out, and why.
 
     Raises:
         UserError: there is none.
@@ -155,9 +155,9 @@ def finished(workdirs: Sequence[Path]) -> list[Path]:
     found = []
     for workdir in workdirs:
         try:
-            seeds.groups([workdir])
+            seeds.groups([*found, workdir])
         except UserError as error:
-            print(f"left out: {error}", flush=True)
+            print(f"{workdir} is left out. {error}", flush=True)
         else:
             found.append(workdir)
     if not found:

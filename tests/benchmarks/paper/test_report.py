@@ -87,15 +87,17 @@ def test_pictures_stand_with_their_questions(text):
 
 
 def test_what_is_no_finished_run_is_left_out_and_no_workdir_is_touched(tmp_path, capsys):
-    runs = [finished(tmp_path / "w" / name) for name in ("my", "my-run", "a$b$c #1", "cut")]
-    (runs[-1] / "summary.json").write_text("{}")
+    names = ("my", "my-run", "a$b$c #1", "my-0", "cut")
+    runs = [finished(tmp_path / "w" / name) for name in names]
+    (runs[-1] / "summary.json").write_text('{"seed": 0}')
     (tmp_path / "w" / "sweep" / "my-1").mkdir(parents=True)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "w").rglob("*")}
-    page = made((tmp_path / "w").iterdir(), tmp_path / "out")
+    page = made([*runs, tmp_path / "w" / "sweep"], tmp_path / "out")
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "w").rglob("*")} == before
     said = capsys.readouterr().out
     for name in ("cut", "sweep"):
-        assert f"left out: {tmp_path / 'w' / name}: expected the workdir of a finished run" in said
+        assert f"{name} is left out. {tmp_path / 'w' / name}: expected the workdir of a" in said
+    assert "my-0 is left out. my: expected runs of one config with different seeds" in said
     assert page.count("P, 2 cores, cpu: cpu") == 3, "my-run is not a seed of my"
     assert 'src="images/a%24b%24c%20%231_loss.png"' in page
     assert "The claims of the ledger are about other configs." in page
