@@ -70,9 +70,9 @@ class Checkpoints:
 
         Args:
             step: optimiser steps taken, ≥ 0.
-            state: pytree of arrays, on this host or replicated; may be donated or changed at once.
+            state: pytree of arrays; may be donated or changed at once.
             meta: what JSON can hold.
-            metric: validation accuracy; the checkpoint with the highest one is kept as the best.
+            metric: validation accuracy, by which the best checkpoint is kept.
 
         Raises:
             UserError: this save or the one before failed (disk full, folder not writable), or the
@@ -118,7 +118,7 @@ class Checkpoints:
         return self._first_whole(self._steps()[::-1], template)
 
     def restore_best(self, template: PyTree) -> Restored | None:
-        """As `restore_latest`, but from the highest metric down; None if none has a metric."""
+        """As `restore_latest`, from the highest metric down; None if none has a metric."""
         rated = [step for step in self._steps() if step in self._metrics]
         return self._first_whole(sorted(rated, key=lambda s: (-self._metrics[s], s)), template)
 

@@ -67,11 +67,9 @@ class Progress:
         """Args:
         what: is done.
         total: steps; 0 if unknown.
-        batch: examples a step.
-        unit: what an example is called; the speed is shown if this is given.
+        batch, unit: examples a step, and what an example is called, if a speed is to be shown.
         clock: its pauses do not count for speed and time left.
-        after: seconds until the line is shown.
-        every: seconds between lines where output is not a terminal.
+        after, every: seconds until the line is shown, and between lines if there is no terminal.
         console: where to write; stdout unless given.
         """
         self._total, self._batch, self._unit = total, batch, unit
@@ -91,7 +89,7 @@ class Progress:
         self._print_last()
 
     def begin(self, what: str, done: int = 0, text: str = "") -> None:
-        """The next part begins; the last line of the one before stays."""
+        """The next part begins. The last line of the one before stays, if it had steps."""
         self._print_last()
         self._what, self._done, self._text, self._begun = what, done, text, self._clock.seconds
         self._origin: tuple[int, float] | None = None
@@ -112,16 +110,14 @@ class Progress:
             with Live(get_renderable=self._live, console=self._console, transient=True):
                 self._ended.wait()
         else:
-            self._print_last()
+            self._print()
             while not self._ended.wait(self._every):
-                self._print_last()
+                self._print()
 
     def _live(self) -> Table:
+        bar = [ProgressBar(self._total, self._done, width=10)] if self._total else []
         row = Table.grid(padding=(0, 1))
-        if self._total:
-            row.add_row(ProgressBar(self._total, self._done, width=10), Text(self._line()))
-        else:
-            row.add_row(Text(self._line()))
+        row.add_row(*bar, Text(self._line()))
         return row
 
     def _line(self) -> str:
@@ -137,12 +133,14 @@ class Progress:
         return "  ".join(filter(None, [*parts, self._text]))
 
     def _print_last(self) -> None:
-        """Prints the line, to stay, if it is shown at all."""
-        if self._what and self._clock.seconds - self._begun >= self._after:
-            line = self._line()
-            if line != self._printed:
-                self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-            self._printed = line
+        if self._what and self._total and self._clock.seconds - self._begun >= self._after:
+            self._print()
+
+    def _print(self) -> None:
+        line = self._line()
+        if line != self._printed:
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._printed = line
 
 
 def _time(seconds: float) -> str:

@@ -128,7 +128,7 @@ def build_task(config: ml_collections.FrozenConfigDict, dataset: Dataset) -> Tas
         if text.partition(":")[0] in fields:
             raise UserError(f"config.model.{text}") from error
         raise UserError(
-            f"config.model: expected settings that fit together, and {dataset.name}; got {text}"
+            f"config.model: expected settings that fit each other and {dataset.name}, got {text!r}."
         ) from error
     return Task(model, settings, costs, dataset.mean, dataset.std, config, tuple(plan))
 

@@ -42,12 +42,7 @@ class Run:
     """A config with a seed. `state` is "not run", "running", "done", "failed" or "stopped"."""
 
     def __init__(self, config: str, seed: str, out: Path, overrides: Sequence[str] = ()) -> None:
-        """Args:
-        config: NAME or NAME:VARIANT of a file in configs/.
-        seed: of the run.
-        out: folder of the sweep.
-        overrides: "config.x=y" each.
-        """
+        """A run of a config, named as for `find`, with overrides as "config.x=y"."""
         self.config, self.seed, self.state = config, seed, "not run"
         self.path = find(config)
         self.workdir = out / f"{label(self.path)}-{seed}"
@@ -64,7 +59,6 @@ class Run:
         print(f"{self.workdir.name} {state} {text}", flush=True)
 
     def start(self) -> None:
-        """Starts the process."""
         command = [sys.executable, "-m", "train.main", f"--config={self.path}", *self.fields]
         command.append(f"--workdir={self.workdir}")
         self._began = time.monotonic()

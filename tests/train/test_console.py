@@ -74,10 +74,10 @@ def test_every_part_leaves_its_last_line_and_pauses_do_not_count(now):
 
 @pytest.mark.parametrize("seconds", [4, 6])
 def test_what_takes_less_than_five_seconds_is_not_shown(now, seconds):
-    progress, file, _ = log(now, "reading", total=0, unit="", after=5.0)
+    progress, file, _ = log(now, "reading", unit="", after=5.0)
     with progress:
         now.seconds += seconds
-    assert file.getvalue() == ("reading  0:00:06 so far\n" if seconds > 5 else "")
+    assert file.getvalue() == ("reading 0/1,000  0:00:06 so far\n" if seconds > 5 else "")
 
 
 def test_lines_come_while_the_command_is_busy():

@@ -25,10 +25,16 @@ def start(*args, env=None, kilobytes="unlimited"):
     )
 
 
+def written(workdir):
+    """Bytes of metrics: 0 until the first steps are done."""
+    metrics = workdir / "metrics.jsonl"
+    return metrics.stat().st_size if metrics.exists() else 0
+
+
 def stopped_once_it_trains(workdir, environment, stop="SIGTERM"):
     """A run that gets a signal after its first steps."""
     process = start(*TINY, f"--workdir={workdir}", env=environment)
-    while not (workdir / "metrics.jsonl").exists() and process.poll() is None:
+    while not written(workdir) and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(getattr(signal, stop))
     out, err = process.communicate(timeout=300)
@@ -190,20 +196,18 @@ def test_killed_20_times_ends_with_the_same_weights(tmp_path, environment):
     run = lambda name: start(*TINY, *length, f"--workdir={tmp_path / name}", env=environment)
     begun = time.monotonic()
     whole = run("whole")
-    while not (tmp_path / "whole" / "metrics.jsonl").exists() and whole.poll() is None:
+    while not written(tmp_path / "whole") and whole.poll() is None:
         time.sleep(0.02)
     startup = time.monotonic() - begun
     _, err = whole.communicate(timeout=300)
     assert whole.returncode == 0, err
 
-    metrics = tmp_path / "killed" / "metrics.jsonl"
-    size = lambda: metrics.stat().st_size if metrics.exists() else 0
     for i in range(20):
-        process, before = run("killed"), size()
+        process, before = run("killed"), written(tmp_path / "killed")
         if i % 4 == 0:
             time.sleep(startup * i / 20)
         else:
-            while size() <= before and process.poll() is None:
+            while written(tmp_path / "killed") <= before and process.poll() is None:
                 time.sleep(0.01)
             time.sleep(0.03 * (7 * i % 20))
         assert process.poll() is None, "ended before it was killed; make the run longer"

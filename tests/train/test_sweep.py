@@ -192,7 +192,8 @@ def test_real_runs_stop_and_go_on_and_fail(tmp_path, environment):
         )
 
     process = start("0,1")
-    while not (tmp_path / "digits-0" / "metrics.jsonl").exists() and process.poll() is None:
+    metrics = tmp_path / "digits-0" / "metrics.jsonl"
+    while not (metrics.exists() and metrics.stat().st_size) and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=300)
