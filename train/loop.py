@@ -55,7 +55,8 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str | Path) -
         UserError: something the user can cure.
         Interrupted: a signal while training; the run is saved.
     """
-    workdir, frozen = Path(workdir), check(config, jax.local_device_count())
+    workdir = Path(workdir)
+    frozen = check(config, jax.local_device_count())
     with workdirs.held(workdir):
         if summary := workdirs.summary_if_finished(workdir, frozen):
             print(

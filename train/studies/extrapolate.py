@@ -38,7 +38,10 @@ def measure(run: Run, params: PyTree, values: tuple[str, Sequence[Any]]) -> Reco
     config = run.config
     if field not in TEST_FIELDS or field not in config.data:
         known = ", ".join(name for name in TEST_FIELDS if name in config.data)
-        raise UserError(f"{field}: expected a field that makes the test split: {known or 'none'}.")
+        what = f"one of {known}" if known else "a run on generated data, such as connectivity"
+        raise UserError(
+            f"{field}: expected a field of {config.data.name} that makes the test split: {what}."
+        )
     names = [name for name, route in COMPARED.items() if config.router in ("agent", route)]
     if not names:
         raise UserError(

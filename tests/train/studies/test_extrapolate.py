@@ -65,7 +65,11 @@ def test_scales_are_written_as_tuples(own, monkeypatch):
 @pytest.mark.parametrize(
     ("field", "values", "message"),
     [
-        ("train", [10], "train: expected a field that makes the test split: test, grid, blocks"),
+        (
+            "train",
+            [10],
+            "train: expected a field of connectivity that makes the test split: one of test, grid",
+        ),
         ("grid", ["large"], "grid: expected values like the run's own, 8, got 'large'"),
     ],
 )

@@ -18,11 +18,6 @@ def logit(*probabilities):
     return jnp.log(jnp.array(probabilities)) - jnp.log1p(-jnp.array(probabilities))
 
 
-def test_what_is_left_halts_at_the_last_exit():
-    p = jnp.exp(halting_nets.distribution(logit(0.5, 0.2)))
-    np.testing.assert_allclose(p, [0.5, 0.1, 0.4], rtol=1e-6)
-
-
 def test_ponder_loss():
     log_probs, spent = -jnp.array([[2.0, 1.0, 0.0]]), jnp.zeros((1, 3))
     loss = lambda *halt, prior: halting_nets.ponder_loss(logit(halt), log_probs, spent, prior)
