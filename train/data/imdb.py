@@ -26,7 +26,8 @@ def load(config: ml_collections.ConfigDict) -> Parts:
         reviews conclude, after `NOTHING` if there are fewer. The tokens are `NOTHING`, `UNKNOWN`
         and the most frequent words of the reviews for training. labels: 1 for positive reviews.
     """
-    rest, test = tfds.examples(tfds.prepared_builder(config.name, config.data_dir))
+    with tfds.readable(config):
+        rest, test = tfds.examples(tfds.prepared_builder(config.name, config.data_dir))
     words = CountVectorizer(max_features=config.vocabulary - 2, stop_words=["br"])
     words.fit(example["text"] for example in rest[: len(rest) - config.validation])
     analyse, known = words.build_analyzer(), words.vocabulary_

@@ -10,7 +10,9 @@ import importlib
 import ml_collections
 import numpy as np
 
+from configs._datasets import DATA
 from train.data.types import Dataset, Parts
+from train.errors import UserError
 
 # Fields that make the test split of a task. They may differ when a run is evaluated.
 TEST_FIELDS = (
@@ -43,15 +45,35 @@ def load(config: ml_collections.ConfigDict) -> Dataset:
         config: `config.data` of a checked config.
 
     Raises:
-        UserError: the data are not there and cannot be downloaded, or cannot be made.
+        UserError: the data are not there and cannot be downloaded, are damaged, or cannot be made.
     """
     module = importlib.import_module(f"train.data.{_MODULES[config.name]}")
     parts: Parts = module.load(config)
+    _check(parts, config)
     vocabulary = config.get("vocabulary", 0)
     mean, std = (np.zeros(1, "f4"), np.ones(1, "f4"))
     if not vocabulary:
         mean, std = _statistics(parts.train.images)
     return Dataset(**vars(parts), name=config.name, mean=mean, std=std, vocabulary=vocabulary)
+
+
+def _check(parts: Parts, config: ml_collections.ConfigDict) -> None:
+    """Refuses other sizes than those of the config, for which the model is made."""
+    shape, classes = DATA[config.name].model_construct(**config.to_dict()).sizes()
+    for name in ("train", "validation", "test"):
+        part = getattr(parts, name)
+        wrong = part.labels[(part.labels < 0) | (part.labels >= len(parts.classes))]
+        for expected, got, refused in (
+            ("one example or more", "none", not len(part.labels)),
+            (f"the shape {shape}", f"{part.images.shape[1:]}", part.images.shape[1:] != shape),
+            (f"at most {classes} classes", len(parts.classes), len(parts.classes) > classes),
+            (f"labels from 0 to {len(parts.classes) - 1}", wrong[:1], len(wrong)),
+        ):
+            if refused:
+                raise UserError(
+                    f"{config.name}, {name} examples: expected {expected}, got {got}. The data set "
+                    "is damaged, or is another one. Copy or prepare the data set again."
+                )
 
 
 def _statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

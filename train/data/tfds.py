@@ -1,9 +1,12 @@
 """Data sets of TensorFlow Datasets (TFDS), read as ArrayRecord without TensorFlow."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+import contextlib
 import importlib.util
+import textwrap
 from typing import Any
 
+from array_record.python import array_record_module
 from etils import epath
 import ml_collections
 import numpy as np
@@ -19,13 +22,31 @@ _PROBE_TIMEOUT = 5
 
 def load(config: ml_collections.ConfigDict) -> Parts:
     """Parts of CIFAR-10 or CIFAR-100. TFDS has shuffled them, so the end is a random sample."""
-    builder = prepared_builder(config.name, config.data_dir)
-    rest, test = (
-        Split(np.stack([example["image"] for example in part]), labels(part))
-        for part in examples(builder)
-    )
-    classes = tuple(builder.info.features["label"].names)
+    with readable(config):
+        builder = prepared_builder(config.name, config.data_dir)
+        rest, test = (
+            Split(np.stack([example["image"] for example in part]), labels(part))
+            for part in examples(builder)
+        )
+        classes = tuple(builder.info.features["label"].names)
     return Parts(*hold_out(rest, config.validation), test, classes)
+
+
+@contextlib.contextmanager
+def readable(config: ml_collections.ConfigDict) -> Iterator[None]:
+    """An error at a damaged data set becomes a `UserError` with one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    # TFDS, ArrayRecord, protobuf and PIL raise errors of many kinds.
+    except Exception as error:
+        folder = config.data_dir or tfds.core.constants.DATA_DIR
+        reason = textwrap.shorten(f"{type(error).__name__}: {error}", 200)
+        raise UserError(
+            f"{config.name}: cannot read the data set in {folder}. Copy or prepare the data set "
+            f"again. ({reason})"
+        ) from error
 
 
 def prepared_builder(name: str, data_dir: str) -> Any:
@@ -87,6 +108,14 @@ def _answers(url: str) -> bool:
 def examples(builder: Any) -> tuple[Sequence[Any], Sequence[Any]]:
     """All examples of the training split, and of the test split."""
     train, test = (builder.as_data_source(split=split) for split in ("train", "test"))
+    for split in builder.info.splits.values():
+        for path, expected in zip(split.filepaths, split.shard_lengths, strict=True):
+            found = array_record_module.ArrayRecordReader(str(path)).num_records()
+            if found != expected:
+                raise UserError(
+                    f"{builder.name}: expected {expected} examples in {path}, got {found}. Copy or "
+                    "prepare the data set again."
+                )
     # All in one request, which takes half the time of single requests.
     return train.__getitems__(range(len(train))), test.__getitems__(range(len(test)))
 

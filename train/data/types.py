@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from train.errors import UserError
+
 
 @dataclasses.dataclass(frozen=True)
 class Split:
@@ -60,6 +62,15 @@ class Dataset(Parts):
 
 
 def hold_out(split: Split, count: int) -> tuple[Split, Split]:
-    """All examples except the last `count`, and the last `count`."""
+    """All examples except the last `count`, and the last `count`.
+
+    Raises:
+        UserError: none would be left.
+    """
     kept = len(split.labels) - count
+    if kept < 1:
+        raise UserError(
+            f"config.data.validation: expected fewer than the {len(split.labels)} training "
+            f"examples, got {count}."
+        )
     return split.take(slice(kept)), split.take(slice(kept, None))

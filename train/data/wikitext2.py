@@ -33,7 +33,7 @@ def load(config: ml_collections.ConfigDict) -> Parts:
         the training text; its 33,278 words, the end of a line among them, fit into 33,279 tokens.
 
     Raises:
-        UserError: files that are not there.
+        UserError: a file is not there, or cannot be read.
     """
     folder = epath.Path(config.data_dir or constants.DATA_DIR).expanduser() / _FOLDER
     texts = [_words(folder / f"wiki.{part}.tokens") for part in ("train", "valid", "test")]
@@ -54,8 +54,14 @@ def _words(file: epath.Path) -> list[str]:
             "WikiText-2 there, or name the folder whose downloads/manual/wikitext-2 has them with "
             "--config.data.data_dir=DIR."
         )
-    with file.open(encoding="utf-8") as lines:
-        return [word for line in lines for word in (*line.split(), _END)]
+    try:
+        with file.open(encoding="utf-8") as lines:
+            words = [word for line in lines for word in (*line.split(), _END)]
+        if not words:
+            raise ValueError("it is empty")
+    except (OSError, ValueError) as error:
+        raise UserError(f"wikitext2: cannot read {file}: {error}. Copy the file again.") from error
+    return words
 
 
 def _windows(text: Sequence[int], length: int) -> Split:

@@ -4,6 +4,7 @@ import importlib.util
 import io
 import os
 from pathlib import Path
+import re
 import sys
 
 from array_record.python import array_record_module
@@ -24,7 +25,7 @@ def config(name, **changes):
     return ConfigDict({"name": name, "data_dir": "", "validation": 5, **changes})
 
 
-def write_tfds(folder, name, file_format="array_record"):
+def write_tfds(folder, name, file_format="array_record", side=lambda split, i: 32):
     """A tiny prepared CIFAR, written without TensorFlow: image i is all i, its label i % 10."""
     builder = tfds.builder(name, data_dir=folder, file_format=file_format)
     features = builder.info.features
@@ -46,7 +47,7 @@ def write_tfds(folder, name, file_format="array_record"):
         writer = array_record_module.ArrayRecordWriter(path, "group_size:1")
         for i in range(count):
             png = io.BytesIO()
-            Image.fromarray(np.full((32, 32, 3), i, np.uint8)).save(png, "PNG")
+            Image.fromarray(np.full((side(split, i), 32, 3), i, np.uint8)).save(png, "PNG")
             png.seek(0)
             example = {"id": str(i), "image": png, "label": i % 10, "coarse_label": 19}
             writer.write(features.serialize_example({key: example[key] for key in features}))
@@ -162,8 +163,65 @@ def test_a_half_copied_data_set(tmp_path):
     assert "cifar10-test.array_record-00000-of-00001" in message
 
 
-def test_a_constant_channel_can_be_divided_by(tmp_path, monkeypatch):
-    monkeypatch.setitem(SIZES, "train", 1)
+def _cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _folder_instead(path):
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "said"),
+    [
+        ("train", _cut, "expected 23 examples in .*train.array_record-00000-of-00001, got 0"),
+        ("test", _folder_instead, "expected 12 examples in .*test.array_record.*, got 0"),
+        ("test", lambda path: path.write_bytes(b""), "expected 12 examples in .*, got 0"),
+        ("info", lambda path: path.write_text(path.read_text().replace('"23"', '"22"')),
+         "expected 22 examples in .*, got 23"),
+        ("info", _cut, r"cannot read the data set in .*Copy or prepare .*again. \(ParseError: "),
+        ("info", lambda path: path.write_text("{}"), "cannot read the data set in "),
+        ("names", lambda path: path.write_text("a\nb\n"), "expected labels from 0 to 1, got .2"),
+    ],
+)  # fmt: skip
+def test_damaged_files(tmp_path, file, damage, said):
+    folder = write_tfds(tmp_path, "cifar10")
+    shard = lambda split: f"cifar10-{split}.array_record-00000-of-00001"
+    named = {"info": "dataset_info.json", "names": "label.labels.txt"}
+    damage(folder / named.get(file, shard(file)))
+    assert re.search(said, the_error("cifar10", data_dir=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("side", "said"),
+    [
+        (lambda split, i: 28 if split == "test" else 32,
+         "cifar10, test examples: expected the shape (32, 32, 3), got (28, 32, 3)"),
+        (lambda split, i: 28, "train examples: expected the shape (32, 32, 3), got (28, 32, 3)"),
+        (lambda split, i: 32 + (i == 3), "cannot read the data set in"),
+    ],
+)  # fmt: skip
+def test_images_of_another_size(tmp_path, side, said):
+    write_tfds(tmp_path, "cifar10", side=side)
+    assert said in the_error("cifar10", data_dir=str(tmp_path))
+
+
+def test_another_data_set_in_the_folder(tmp_path):
+    folder = write_tfds(tmp_path, "cifar100")
+    folder.parent.rename(tmp_path / "cifar10")
+    message = the_error("cifar10", data_dir=str(tmp_path))
+    assert "expected at most 10 classes, got 100" in message
+
+
+def test_validation_examples_leave_some_for_training(tmp_path):
     write_tfds(tmp_path, "cifar10")
-    dataset = loading.load(config("cifar10", data_dir=str(tmp_path), validation=0))
+    message = the_error("cifar10", data_dir=str(tmp_path), validation=23)
+    assert "config.data.validation: expected fewer than the 23 training examples" in message
+
+
+def test_a_constant_channel_can_be_divided_by(tmp_path, monkeypatch):
+    monkeypatch.setitem(SIZES, "train", 2)
+    write_tfds(tmp_path, "cifar10")
+    dataset = loading.load(config("cifar10", data_dir=str(tmp_path), validation=1))
     np.testing.assert_allclose(dataset.std, 1 / 255)

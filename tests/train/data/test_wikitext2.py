@@ -62,6 +62,13 @@ def test_missing_files_are_named(folder, monkeypatch):
     assert str(manual) in str(caught.value) and "--config.data.data_dir=DIR" in str(caught.value)
 
 
+@pytest.mark.parametrize("content", [b"\xff\xfe", b""])
+def test_damaged_files(folder, content):
+    (folder / "downloads/manual/wikitext-2/wiki.test.tokens").write_bytes(content)
+    with pytest.raises(UserError, match=r"cannot read .*wiki.test.tokens: .*Copy the file again"):
+        loading.load(settings(folder))
+
+
 @pytest.mark.slow
 def test_a_language_model_trains(folder, tmp_path):
     config = wikitext2.get_config()
