@@ -60,6 +60,8 @@ def _explain(error: Any, fields: Mapping[str, Any]) -> NoReturn:
             raise no_field(path, fields["data"]["name"])
         case "union_tag_invalid" | "union_tag_not_found":
             expect_one_of("config.data.name", DATA, fields["data"].get("name"))
+        case "model_type":
+            raise UserError(f"config.{path}: expected a group of fields, got {error['input']!r}.")
         case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
             expect(path, fields, error["input"] if isinstance(error["loc"][-1], str) else None)
     expect(path, fields)

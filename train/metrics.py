@@ -107,7 +107,9 @@ def _line(record: Mapping) -> str:
 
 
 def _records(path: Path) -> Iterator[dict]:
-    """Parsed lines. A line that a kill or a full disk has cut is left out."""
+    """Parsed lines. What a kill or a full disk has cut, and what is no record, is left out."""
     for line in path.read_text(errors="replace").splitlines():
         with contextlib.suppress(json.JSONDecodeError):
-            yield json.loads(line)
+            record = json.loads(line)
+            if isinstance(record, dict) and {"step", "split"} <= record.keys():
+                yield record

@@ -151,10 +151,22 @@ def read_config(workdir: Path) -> dict[str, Any] | None:
     """Content of config.json, None if there is none.
 
     A config of an older version is completed, see `_schema.completed`.
+
+    Raises:
+        UserError: the file cannot be read, or is not the config of a run.
     """
     saved = read_record(workdir, "config")
+    if saved is None:
+        return None
+    groups = [name for name, value in _schema.Config().model_dump().items() if type(value) is dict]
+    whole = all(isinstance(saved.get(name, {}), dict) for name in groups)
+    if not whole or not isinstance(saved.get("data", {}).get("name"), str):
+        raise UserError(
+            f"Cannot read {workdir}/config.json: expected the config of a run, with the groups "
+            f"{', '.join(groups)} and data.name. Put back a copy of the file."
+        )
     # Through JSON, as what is saved: tuples become lists.
-    return None if saved is None else json.loads(json.dumps(_schema.completed(saved)))
+    return json.loads(json.dumps(_schema.completed(saved)))
 
 
 def trained_config(workdir: Path) -> ml_collections.ConfigDict:

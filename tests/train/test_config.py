@@ -204,6 +204,12 @@ def test_a_config_made_in_python_gets_the_defaults_of_its_data():
         check(config)
 
 
+def test_a_number_is_no_group():
+    fields = {"data": {"name": "digits"}, "train": {"epochs": 3}}
+    with pytest.raises(UserError, match=r"config.train.epochs: expected a group of fields, got 3"):
+        check(FrozenConfigDict(fields))
+
+
 def test_a_config_of_an_older_version_is_completed(tmp_path):
     """Fields that were added since have defaults; those that a data set never read are gone."""
     now = json.loads(main.load(DIGITS).to_json_best_effort())

@@ -113,6 +113,8 @@ def test_a_workdir_that_cannot_be_written(tmp_path, monkeypatch):
         ("data", "{}", "data.json: expected mean and std of 1 channels, got {}"),
         ("data", '{"mean": [1, 2], "std": "x"}', "data.json: expected mean and std"),
         ("data", None, "config.json or data.json is missing. Train first"),
+        ("config", '{"model": 3}', "expected the config of a run, with the groups"),
+        ("config", "{}", "and data.name. Put back a copy"),
     ],
 )
 def test_a_damaged_record_is_named(trained, tmp_path, name, text, said):

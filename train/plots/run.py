@@ -1,11 +1,13 @@
 """The figures of one run, from the files in its workdir."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+import contextlib
 from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
 
+from train.errors import UserError
 from train.metrics import read_metrics
 from train.plots import cost_curves, records, style, training
 from train.plots.style import painted
@@ -48,22 +50,42 @@ def figures(workdir: Path) -> dict[str, Figure]:
     curve, summary, exits = (
         read_record(workdir, name) or {} for name in ("curve", "summary", "early_exit")
     )
-    paths = [(name, path) for name in _OF_RECORDS for path in sorted(workdir.glob(f"{name}.json"))]
-    each = [(name, path.stem, read_record(workdir, path.stem)) for name, path in paths]
     choices, by_price = "The agent's choices", cost_curves.actions_by_price
-    found = {
-        "loss": painted("Loss", training.loss, metrics),
-        "accuracy": painted("Validation accuracy by router", training.accuracy, metrics, validated),
-        "reward": painted("Reward and its terms", training.reward, metrics, heights=(3, 2)),
-        "selection": painted(
-            f"{choices} in training, at random prices", training.selection, metrics
-        ),
-        "price_actions": painted(f"{choices} by price", by_price, curve, summary),
-        "price_curve": painted("Accuracy against cost", cost_curves.by_cost, curve, summary),
-        "halting": painted(
-            "Accuracy against cost: halting rules", cost_curves.halting, exits, curve, summary
-        ),
-    }
+    with _as_written(workdir, "metrics.jsonl"):
+        found = {
+            "loss": painted("Loss", training.loss, metrics),
+            "accuracy": painted(
+                "Validation accuracy by router", training.accuracy, metrics, validated
+            ),
+            "reward": painted("Reward and its terms", training.reward, metrics, heights=(3, 2)),
+            "selection": painted(
+                f"{choices} in training, at random prices", training.selection, metrics
+            ),
+        }
+    with _as_written(workdir, "curve.json, summary.json and early_exit.json"):
+        found |= {
+            "price_actions": painted(f"{choices} by price", by_price, curve, summary),
+            "price_curve": painted("Accuracy against cost", cost_curves.by_cost, curve, summary),
+            "halting": painted(
+                "Accuracy against cost: halting rules", cost_curves.halting, exits, curve, summary
+            ),
+        }
     with matplotlib.rc_context(style.STYLE):
-        found |= {stem: _OF_RECORDS[name](record) for name, stem, record in each}
+        for name, figure in _OF_RECORDS.items():
+            for path in sorted(workdir.glob(f"{name}.json")):
+                record = read_record(workdir, path.stem)
+                with _as_written(workdir, path.name):
+                    found[path.stem] = figure(record)
     return {name: figure for name, figure in found.items() if figure}
+
+
+@contextlib.contextmanager
+def _as_written(workdir: Path, name: str) -> Iterator[None]:
+    """An error at values that no run writes becomes a `UserError`."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{workdir}: expected {name} as a run writes it, got values that cannot be drawn "
+            f"({type(error).__name__}: {error}). Put back a copy, or remove it and measure again."
+        ) from error

@@ -183,6 +183,23 @@ def test_missing_records(tmp_path, figures):
     assert names(tmp_path / "c") == ["accuracy", *NAMES[3:]]
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("curve.json", '{"agent": 3}'),
+        ("gallery.json", "{}"),
+        ("residuals.json", '{"routers": []}'),
+        ("corruption.json", "{}"),
+        ("extrapolate_grid.json", '{"rows": []}'),
+        ("metrics.jsonl", '{"step": "a", "split": "train", "loss": "b"}'),
+    ],
+)
+def test_records_that_no_run_writes(tmp_path, name, content):
+    (write(tmp_path) / name).write_text(content)
+    with pytest.raises(UserError, match=f"expected .*{name}.* as a run writes it.*measure again"):
+        draw(tmp_path)
+
+
 def test_errors_are_for_the_user(tmp_path):
     with pytest.raises(UserError, match="expected the workdir of a run"):
         draw(tmp_path)
