@@ -133,5 +133,5 @@ def actions_by_price(axes: Axes, curve: dict, summary: Mapping[str, Any]) -> boo
     # Not above 100 %, except for the room of markers there.
     right.set_ylim(low, min(high, 1 + 0.03 * (1 - low)))
     right.yaxis.set_major_locator(MaxNLocator(6))
-    style.percentages(right)
+    style.accuracies(right, summary.get("test_examples"))
     return True
