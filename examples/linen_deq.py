@@ -7,7 +7,7 @@ import optax
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from dynalay_jax import Implicit, fixed_point
+from dynalay_jax import fixed_point
 
 WIDTH, STEPS, BATCH, SEEDS = 32, 200, 64, 10
 
@@ -20,13 +20,7 @@ class DEQ(nn.Module):
         mix = nn.Dense(WIDTH, kernel_init=nn.initializers.orthogonal(0.5))
         layer = lambda z, u: jnp.tanh(mix(z) + u)
         u = nn.Dense(WIDTH)(x)
-        z = jnp.zeros_like(u)
-        # The first call makes the parameters of `mix`. It has to be outside of the solve; where
-        # the parameters exist, its result is not used and costs nothing under `jit`.
-        layer(z, u)
-        # An image whose backward solve fails takes the Jacobian-free gradient.
-        adjoint = Implicit(on_failure="jacobian_free")
-        solution = fixed_point(layer, z, u, tol=1e-4, adjoint=adjoint)
+        solution = fixed_point(layer, jnp.zeros_like(u), u, tol=1e-4)
         return nn.Dense(10)(solution.value), solution.stats
 
 

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.extend.core as jex
 
+from dynalay_jax.solve import linen
+
 PyTree = Any
 
 
@@ -37,7 +39,7 @@ class Converted(NamedTuple):
 
 def convert(f: Callable, *example: PyTree) -> Converted:
     """Traces `f` once, with `example` as its arguments."""
-    traced, out = jax.make_jaxpr(f, return_shape=True)(*example)
+    traced, out = linen.trace(f, *example)
     consts, out_tree = list(traced.consts), jax.tree.structure(out)
 
     def evaluate(consts: list[Any], leaves: list[Any]) -> list[Any]:
