@@ -4,6 +4,7 @@ from dynalay_jax.solve.adjoints import Implicit, ImplicitJVP, JacobianFree, Phan
 from dynalay_jax.solve.api import backward_probe, fixed_point
 from dynalay_jax.solve.compaction import Compaction
 from dynalay_jax.solve.diagnostics import error_bound, jacobian_regularization, spectral_radius
+from dynalay_jax.solve.samples import check_samples
 from dynalay_jax.solve.solution import Solution, Stats, Status
 from dynalay_jax.solve.solvers import Anderson, Broyden, Picard, Solver
 
@@ -24,6 +25,7 @@ __all__ = [
     "Status",
     "Unrolled",
     "backward_probe",
+    "check_samples",
     "error_bound",
     "fixed_point",
     "jacobian_regularization",

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax.solve import buckets, closure, loop, per_sample
+from dynalay_jax.solve import buckets, closure, loop, per_sample, samples
 from dynalay_jax.solve.compaction import Compaction, batched_leaves, check_sources, take_bucket
 from dynalay_jax.solve.solution import Solution
 from dynalay_jax.solve.solvers import Solver
@@ -99,6 +99,9 @@ def pose(
 
     Returns:
         The problem, z0 with the type of f's output, and the operands with `consts`.
+
+    Raises:
+        ValueError: f mixes samples, or does not run on a bucket.
     """
     args = operands.args
     z0 = per_sample.vary_like(z0, operands.limits)
@@ -107,6 +110,9 @@ def pose(
         # Inside shard_map f's output varies over mesh axes that z0 does not vary over.
         z0 = per_sample.vary_like(z0, full.call(*jax.lax.stop_gradient((full.consts, z0, *args))))
         full = closure.convert(f, z0, *args)
+
+    states = full.jaxpr.invars[len(full.consts) :][: len(jax.tree.leaves(z0))]
+    samples.check_trace(full.jaxpr, states)
 
     batch = jax.tree.leaves(z0)[0].shape[0]
     levels, batched = [full], jax.tree.map(lambda _: False, args)
