@@ -4,14 +4,17 @@ from dynalay_jax.solve.adjoints import Implicit, ImplicitJVP, JacobianFree, Phan
 from dynalay_jax.solve.api import backward_probe, fixed_point
 from dynalay_jax.solve.compaction import Compaction
 from dynalay_jax.solve.diagnostics import error_bound, jacobian_regularization, spectral_radius
+from dynalay_jax.solve.gmres import GMRES
 from dynalay_jax.solve.samples import check_samples
-from dynalay_jax.solve.solution import Solution, Stats, Status
+from dynalay_jax.solve.solution import BackwardStats, Solution, Stats, Status
 from dynalay_jax.solve.solvers import Anderson, Broyden, Picard, Solver
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "GMRES",
     "Anderson",
+    "BackwardStats",
     "Broyden",
     "Compaction",
     "Implicit",

@@ -13,7 +13,7 @@ import optax
 from dynalay_jax.adaptive import macs, objective, routers
 from dynalay_jax.adaptive.inspect import call, probes
 from dynalay_jax.adaptive.model import DynaLay
-from dynalay_jax.solve.solution import Stats, Status
+from dynalay_jax.solve.solution import BackwardStats, Status
 from train.data.augment import augment
 from train.schedule import Phase
 from train.state import TrainState, join
@@ -76,9 +76,9 @@ def train_step(
     )
     if backward is not None:
         # The gradient of `probe` is the account of the backward solves, see `backward_probe`.
-        # Samples whose backward solve failed used the Jacobian-free gradient.
+        # Samples whose backward solve was given up used the Jacobian-free gradient.
         solved = backward.status != Status.SKIPPED
-        failed = jnp.sum(solved & (backward.status != Status.CONVERGED))
+        failed = jnp.sum(backward.given_up)
         metrics["backward_unconverged"] = failed / jnp.maximum(jnp.sum(solved), 1)
     grads, metrics = jax.lax.pmean((grads, metrics), AXIS)
 
@@ -107,7 +107,7 @@ def phase_loss(
     task: Task,
     phase: Phase,
     params: PyTree,
-    probe: Stats | None,
+    probe: BackwardStats | None,
     x: jax.Array,
     labels: jax.Array,
     key: jax.Array,

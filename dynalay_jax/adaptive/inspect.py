@@ -16,7 +16,7 @@ from dynalay_jax.adaptive.model import DynaLay
 from dynalay_jax.layers import validate
 from dynalay_jax.solve.adjoints import Implicit
 from dynalay_jax.solve.api import backward_probe
-from dynalay_jax.solve.solution import Stats
+from dynalay_jax.solve.solution import BackwardStats
 
 
 def call(model: DynaLay, params: Any, method: Callable, *args: Any) -> Any:
@@ -94,10 +94,10 @@ def init(model: DynaLay, key: jax.Array, input_shape: tuple[int, ...]) -> Any:
     return jax.jit(lambda key: model.init(key, x, method=decide))(key)
 
 
-def probes(model: DynaLay, batch: int) -> Stats | None:
-    """The `probe` of a pass, `Stats` [rounds, L, B]; None if the adjoint has no backward solve.
+def probes(model: DynaLay, batch: int) -> BackwardStats | None:
+    """The `probe` of a pass, `BackwardStats` [rounds, L, B]; None without a backward solve.
 
-    As with `backward_probe`, its gradient holds steps, residual and status of each backward solve,
+    As with `backward_probe`, its gradient is the account of each backward solve,
     float32. Steps are 0 where no solve was needed.
     """
     check_model(model)

@@ -32,7 +32,7 @@ from dynalay_jax.solve.adjoints import Implicit, Unrolled
 from dynalay_jax.solve.api import fixed_point
 from dynalay_jax.solve.compaction import Compaction
 from dynalay_jax.solve.loop import relative_residual
-from dynalay_jax.solve.solution import Solution, Stats
+from dynalay_jax.solve.solution import BackwardStats, Solution
 from dynalay_jax.solve.solvers import Picard, Solver
 
 PyTree = Any
@@ -152,7 +152,7 @@ class DynaLay(nn.Module):
         router: Router,
         price: jax.Array | float,
         key: jax.Array,
-        probe: Stats | None = None,
+        probe: BackwardStats | None = None,
     ) -> tuple[jax.Array, Trace]:
         """One forward pass.
 
@@ -237,14 +237,14 @@ class DynaLay(nn.Module):
         return relative_residual(h, layer.step(h, w, u), 1e-12)
 
     def sweep(
-        self, state: State, iterate: jax.Array, probe: Stats | None = None
+        self, state: State, iterate: jax.Array, probe: BackwardStats | None = None
     ) -> tuple[State, Sweep]:
         """Iterates the masked layers, and runs the layers above them straight again.
 
         Args:
             state: of the samples before.
             iterate: bool [B, L].
-            probe: None, or `Stats` [L, B] for the reports of the backward solves.
+            probe: None, or `BackwardStats` [L, B] for the accounts of the backward solves.
 
         Returns:
             The new state, and what was done.
@@ -273,7 +273,13 @@ class DynaLay(nn.Module):
         return new, Sweep(iterate, steps, jnp.where(iterate, residual, 0.0), status)
 
     def _solve(
-        self, layer: Cell, start: jax.Array, w: Any, u: Any, mask: jax.Array, probe: Stats | None
+        self,
+        layer: Cell,
+        start: jax.Array,
+        w: Any,
+        u: Any,
+        mask: jax.Array,
+        probe: BackwardStats | None,
     ) -> Solution:
         compact = Compaction(self.compact, arg_axes=(None, 0)) if self.compact else False
         # Unrolling is of the paper's steps; a map that converges in one step would leave none.
@@ -305,5 +311,5 @@ def _explained(x: jax.Array) -> Iterator[None]:
         ) from error
 
 
-def _part(probe: Stats | None, i: int) -> Stats | None:
+def _part(probe: BackwardStats | None, i: int) -> BackwardStats | None:
     return None if probe is None else jax.tree.map(lambda leaf: leaf[i], probe)

@@ -25,7 +25,7 @@ from dynalay_jax.adaptive.model import DynaLay
 from dynalay_jax.adaptive.routers import as_mask
 from dynalay_jax.adaptive.state import State
 from dynalay_jax.layers import validate
-from dynalay_jax.solve.solution import Stats
+from dynalay_jax.solve.solution import BackwardStats
 
 PyTree = Any
 
@@ -249,7 +249,7 @@ def main_loss(
     key: jax.Array,
     costs: Costs,
     label_smoothing: float = 0.0,
-    probe: Stats | None = None,
+    probe: BackwardStats | None = None,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Cross-entropy of the routed pass; FPI gradients reach only the iterated layers (Eq. 4).
 

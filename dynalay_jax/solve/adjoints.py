@@ -19,7 +19,7 @@ import jax
 from dynalay_jax.solve import buckets, loop, per_sample, validate
 from dynalay_jax.solve.implicit import Adjoint, ImplicitSettings, Reverse, unmeasured, with_tangent
 from dynalay_jax.solve.problem import Operands, Problem
-from dynalay_jax.solve.solution import Solution, Stats
+from dynalay_jax.solve.solution import BackwardStats, Solution
 
 PyTree = Any
 
@@ -38,7 +38,7 @@ class ImplicitJVP(ImplicitSettings, Adjoint):
     forward_mode = True
 
     def solve(
-        self, problem: Problem, z0: PyTree, operands: Operands, probe: Stats | None
+        self, problem: Problem, z0: PyTree, operands: Operands, probe: BackwardStats | None
     ) -> Solution:
         return with_tangent(problem, self)(z0, operands)
 
@@ -57,11 +57,15 @@ class Implicit(ImplicitSettings, Reverse):
         solver: of the linear solve; None takes the forward solver, as Jᵀ has J's eigenvalues.
         tol: residual of the linear solve relative to the cotangent, ‖v + Jᵀw − w‖ / ‖v‖; None
             takes the forward `tol`. A tolerance below the rounding error is raised to four machine
-            epsilons of the state's dtype, relative to v or w.
+            epsilons of the state's dtype (one of a 16-bit dtype), relative to v or w.
         max_steps: budget of the linear solve for each sample; None takes the forward budget, but
-            at least 100.
-        on_failure: for samples whose linear solve does not converge: "nan" makes their gradient
-            NaN, "jacobian_free" falls back to w = v.
+            at least 100. The rescue has the same budget again.
+        rescue: solver that goes on with the samples which `solver` does not converge; None for
+            none. GMRES(restart) needs memory for 2·restart + 2 states.
+        max_error: largest relative error of w that is accepted from a sample whose solves did not
+            converge, estimated as in `BackwardStats.error`. None is 0.01, and 0.125 in bfloat16.
+        on_failure: for samples beyond `max_error`: "nan" makes their gradient NaN,
+            "jacobian_free" falls back to w = v.
 
     Raises:
         TypeError, ValueError: a field of the wrong type or out of its range.
@@ -72,7 +76,7 @@ class Implicit(ImplicitSettings, Reverse):
 
     def adjoint_state(
         self, problem: Problem, at: PyTree, operands: Operands, v: PyTree, run: jax.Array
-    ) -> tuple[PyTree, Stats]:
+    ) -> tuple[PyTree, BackwardStats]:
         def bind(level: int, ids: jax.Array | None) -> loop.Map:
             _, pull = jax.vjp(problem.at(operands, level, ids), buckets.gather(at, ids))
             return lambda w: pull(w)[0]
@@ -109,7 +113,7 @@ class Phantom(Reverse):
 
     def adjoint_state(
         self, problem: Problem, at: PyTree, operands: Operands, v: PyTree, run: jax.Array
-    ) -> tuple[PyTree, Stats]:
+    ) -> tuple[PyTree, BackwardStats]:
         w = jax.tree.map(lambda x: x * self.damping, v)
         if self.steps > 1:
             _, pull = jax.vjp(problem.at(operands), at)
@@ -136,7 +140,7 @@ class JacobianFree(Reverse):
 
     def adjoint_state(
         self, problem: Problem, at: PyTree, operands: Operands, v: PyTree, run: jax.Array
-    ) -> tuple[PyTree, Stats]:
+    ) -> tuple[PyTree, BackwardStats]:
         return v, unmeasured(run, 0)
 
 
@@ -157,7 +161,7 @@ class Unrolled(Adjoint):
     checkpoint: bool = False
 
     def solve(
-        self, problem: Problem, z0: PyTree, operands: Operands, probe: Stats | None
+        self, problem: Problem, z0: PyTree, operands: Operands, probe: BackwardStats | None
     ) -> Solution:
         if problem.length is None:
             raise ValueError(

@@ -13,13 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dynalay_jax.solve import per_sample, state_free, validate
+from dynalay_jax.solve import per_sample, precision, state_free, validate
 from dynalay_jax.solve.adjoints import Implicit, Unrolled
 from dynalay_jax.solve.compaction import Compaction
 from dynalay_jax.solve.implicit import Adjoint
 from dynalay_jax.solve.loop import Limits
 from dynalay_jax.solve.problem import Operands, pose
-from dynalay_jax.solve.solution import Solution, Stats
+from dynalay_jax.solve.solution import BackwardStats, Solution, Value
 from dynalay_jax.solve.solvers import Picard, Solver
 
 PyTree = Any
@@ -28,19 +28,19 @@ _ADJOINTS = ("Implicit()", "JacobianFree()", "Phantom()", "ImplicitJVP()", "Unro
 
 
 def fixed_point(
-    f: Callable[..., PyTree],
-    z0: PyTree,
+    f: Callable[..., Value],
+    z0: Value,
     *args: PyTree,
     solver: Solver = Picard(),
     adjoint: Adjoint = Implicit(),
-    tol: Any = 1e-5,
+    tol: Any = None,
     max_steps: Any = 100,
     atol: Any = 1e-12,
     batched: bool = True,
     mask: Any = None,
     compact: bool | Compaction = False,
-    probe: Stats | None = None,
-) -> Solution:
+    probe: BackwardStats | None = None,
+) -> Solution[Value]:
     """Solves z = f(z, *args) for each sample until it converges. Differentiable.
 
     Each sample has its own tolerance, budget, residual and status, and does not affect the other
@@ -58,6 +58,8 @@ def fixed_point(
         solver: `Picard`, `Anderson` or `Broyden`.
         adjoint: `Implicit`, `JacobianFree`, `Phantom`, `ImplicitJVP` or `Unrolled`.
         tol: relative residual at which a sample has converged, ≥ 0; scalar or [B], may be traced.
+            None is 1e-5, and 0.008 for bfloat16. With a positive tol, a sample has also converged
+            where rounding keeps its residual from falling further; 0 asks for all `max_steps`.
         max_steps: most evaluations of f for a sample, ≥ 0; scalar or int [B], may be traced.
             0 skips the sample.
         atol: added to ‖f(z)‖ in the relative residual, ≥ 0, so that a solve can converge to a
@@ -79,6 +81,7 @@ def fixed_point(
         TypeError: an argument has the wrong type, or f changes a dtype of z.
         ValueError: an argument has the wrong shape or value, or f changes the structure or a shape
             of z. Both errors come at trace time; traced values are not checked.
+        UserWarning: tol is below the machine epsilon of the state.
 
     References:
         Eq. 5 of DynaLay (arXiv 2312.12781); Bai et al., Deep Equilibrium Models, NeurIPS 2019.
@@ -86,11 +89,17 @@ def fixed_point(
     if not callable(f):
         raise TypeError(f"f: expected a function f(z, *args), got {type(f).__name__}.")
     validate.instance("solver", solver, Solver, _SOLVERS)
+    if solver.linear:
+        raise ValueError(
+            f"solver: expected one of {', '.join(_SOLVERS)}, got {solver!r}, which solves linear "
+            f"maps only. Use it for the gradient: adjoint=Implicit(solver={solver!r})."
+        )
     validate.instance("adjoint", adjoint, Adjoint, _ADJOINTS)
     z0 = validate.state(z0, batched)
     validate.arguments(args)
     shape = jax.tree.leaves(z0)[0].shape[:1] if batched else ()
     real = per_sample.accumulation_dtype(z0)
+    tol = precision.default_tolerance(z0) if tol is None else tol
     budget = validate.concrete(max_steps)
     limits = Limits(
         tol=validate.per_sample("tol", tol, shape, real),
@@ -99,6 +108,7 @@ def fixed_point(
         floor=validate.per_sample("atol", atol, shape, real),
         weight=jnp.ones(shape, real),
     )
+    precision.warn_below(validate.concrete(tol), z0)
     validate.probe(probe, shape)
     if probe is not None and adjoint.forward_mode:
         raise ValueError(
@@ -119,25 +129,30 @@ def fixed_point(
     return Solution(leave(value), stats if batched else per_sample.drop(stats))
 
 
-def backward_probe(batch: int | None) -> Stats:
-    """A dummy argument: its gradient is the report of a backward solve.
+def backward_probe(batch: int | None) -> BackwardStats:
+    """A dummy argument: its gradient is the account of a backward solve.
 
         def loss(theta, probe):
             return jnp.sum(fixed_point(f, z0, theta, probe=probe).value)
 
         grad, backward = jax.grad(loss, argnums=(0, 1))(theta, backward_probe(batch))
-        backward.steps, backward.residual, backward.status   # float32 [B]
+        backward.steps, backward.error, backward.given_up   # float32 [B]
 
     Use one probe for each solve, because cotangents add up. Map or shard it like z0.
 
     Args:
-        batch: B; None for a solve with `batched=False`.
+        batch: B ≥ 0; None for a solve with `batched=False`.
 
     Returns:
-        `Stats` of float32 zeros, shape [B] or scalar.
+        `BackwardStats` of float32 zeros, shape [B] or scalar.
+
+    Raises:
+        TypeError, ValueError: batch is no integer, or negative.
     """
+    if batch is not None:
+        validate.batch_size("batch", batch)
     shape = () if batch is None else (batch,)
-    return Stats(*[jnp.zeros(shape, jnp.float32) for _ in Stats._fields])
+    return BackwardStats(*[jnp.zeros(shape, jnp.float32) for _ in BackwardStats._fields])
 
 
 def _compaction(

@@ -15,13 +15,15 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax.solve import buckets, loop, per_sample, validate
-from dynalay_jax.solve.linear import solve_linear
+from dynalay_jax.solve import buckets, loop, per_sample, precision, validate
+from dynalay_jax.solve.gmres import GMRES
+from dynalay_jax.solve.linear import Settings, solve_linear
 from dynalay_jax.solve.problem import Operands, Problem
-from dynalay_jax.solve.solution import Solution, Stats, Status
+from dynalay_jax.solve.solution import BackwardStats, Solution, Stats, Status
 from dynalay_jax.solve.solvers import Solver
 
 PyTree = Any
+_RESCUE = GMRES()
 _ON_FAILURE = ("nan", "jacobian_free")
 
 
@@ -36,7 +38,7 @@ class Adjoint(abc.ABC):
 
     @abc.abstractmethod
     def solve(
-        self, problem: Problem, z0: PyTree, operands: Operands, probe: Stats | None
+        self, problem: Problem, z0: PyTree, operands: Operands, probe: BackwardStats | None
     ) -> Solution:
         """Solves the problem, with this adjoint's derivative.
 
@@ -44,8 +46,7 @@ class Adjoint(abc.ABC):
             problem: f, closed and traced.
             z0: start, canonical as `per_sample.canonical` makes it.
             operands: all else that the solution depends on.
-            probe: None, or `Stats` of float32 [B] whose cotangent is the report on the backward
-                solve.
+            probe: None, or `BackwardStats` whose cotangent is the account of the backward solve.
 
         Returns:
             Solution with the lanes on axis 0.
@@ -59,17 +60,22 @@ class ImplicitSettings:
     solver: Solver | None = None
     tol: float | None = None
     max_steps: int | None = None
+    rescue: Solver | None = _RESCUE
+    max_error: float | None = None
     on_failure: str = "nan"
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        if self.solver is not None and not isinstance(self.solver, Solver):
-            raise TypeError(
-                f"{name}(solver=...): expected None or a solver such as Anderson(), "
-                f"got {self.solver!r}."
-            )
-        if self.tol is not None:
-            validate.not_negative(f"{name}(tol=...)", self.tol)
+        for field in ("solver", "rescue"):
+            value = getattr(self, field)
+            if value is not None and not isinstance(value, Solver):
+                raise TypeError(
+                    f"{name}({field}=...): expected None or a solver such as GMRES(), "
+                    f"got {value!r}."
+                )
+        for field in ("tol", "max_error"):
+            if getattr(self, field) is not None:
+                validate.not_negative(f"{name}({field}=...)", getattr(self, field))
         if self.max_steps is not None:
             validate.positive_integer(f"{name}(max_steps=...)", self.max_steps)
         if self.on_failure not in _ON_FAILURE:
@@ -86,25 +92,26 @@ class ImplicitSettings:
         problem: Problem,
         operands: Operands,
         compact: bool,
-    ) -> tuple[PyTree, Stats]:
+    ) -> tuple[PyTree, BackwardStats]:
         """x = A x + b with these settings; None means the setting of the forward solve."""
-        dtypes = [jnp.finfo(x.dtype) for x in jax.tree.leaves(zeros)]
-        epsilon = 4 * max(float(dtype.eps) for dtype in dtypes)
+        epsilon = precision.least_linear_tolerance(zeros)
         limits = operands.limits
         tol, budget = limits.tol, jnp.maximum(limits.max_steps, 100)
         if self.tol is not None:
             tol = jnp.full_like(tol, self.tol)
         if self.max_steps is not None:
             budget = jnp.full_like(budget, self.max_steps)
-        return solve_linear(
-            bind,
-            b,
-            zeros,
+        largest = precision.largest_error(zeros) if self.max_error is None else self.max_error
+        settings = Settings(
             solver=problem.solver if self.solver is None else self.solver,
+            rescue=self.rescue,
             limits=limits._replace(tol=jnp.maximum(tol, epsilon), max_steps=budget, mask=run),
             epsilon=epsilon,
-            sizes=problem.sizes if compact else problem.sizes[:1],
+            max_error=largest,
             fall_back=self.on_failure == "jacobian_free",
+        )
+        return solve_linear(
+            bind, b, zeros, settings, problem.sizes if compact else problem.sizes[:1]
         )
 
 
@@ -151,8 +158,8 @@ class Reverse(Adjoint):
     @abc.abstractmethod
     def adjoint_state(
         self, problem: Problem, at: PyTree, operands: Operands, v: PyTree, run: jax.Array
-    ) -> tuple[PyTree, Stats]:
-        """w, zero outside `run` as v is, and the `Stats` of the backward solve.
+    ) -> tuple[PyTree, BackwardStats]:
+        """w, zero outside `run` as v is, and the account of the backward solve.
 
         Args:
             problem: holds f.
@@ -163,17 +170,19 @@ class Reverse(Adjoint):
         """
 
     def solve(
-        self, problem: Problem, z0: PyTree, operands: Operands, probe: Stats | None
+        self, problem: Problem, z0: PyTree, operands: Operands, probe: BackwardStats | None
     ) -> Solution:
         settings = self if isinstance(self, ImplicitSettings) else ImplicitSettings()
         # Second derivatives differentiate this one.
         primal = with_tangent(problem, settings)
 
         @jax.custom_vjp
-        def solve(z0: PyTree, operands: Operands, probe: Stats | None) -> Solution:
+        def solve(z0: PyTree, operands: Operands, probe: BackwardStats | None) -> Solution:
             return primal(z0, operands)
 
-        def forward(z0: PyTree, operands: Operands, probe: Stats | None) -> tuple[Solution, tuple]:
+        def forward(
+            z0: PyTree, operands: Operands, probe: BackwardStats | None
+        ) -> tuple[Solution, tuple]:
             solution = primal(z0, operands)
             return solution, (solution, operands, probe)
 
@@ -190,28 +199,35 @@ class Reverse(Adjoint):
             return d_z0, Operands(d_args, d_consts, none), None if probe is None else report
 
         solve.defvjp(forward, backward)
-        return solve(z0, operands, probe)
+        try:
+            return solve(z0, operands, probe)
+        except TypeError as error:
+            if "custom_vjp" not in str(error):
+                raise
+            raise TypeError(
+                f"jax.jvp: expected an adjoint with forward mode, got {type(self).__name__}(). "
+                "Use adjoint=ImplicitJVP(), which also has reverse mode."
+            ) from error
 
     def _pulled(
         self, problem: Problem, value: PyTree, operands: Operands, v: PyTree, run: jax.Array
-    ) -> tuple[PyTree, Stats]:
-        """Cotangents of f's arguments and closed-over values, and the report in float32.
+    ) -> tuple[PyTree, BackwardStats]:
+        """Cotangents of f's arguments and closed-over values, and the account.
 
         Args are those of `adjoint_state`; value may be not finite, and v nonzero outside `run`.
         """
         given = operands.smooth()
         may_branch = len(problem.sizes) > 1 and not operands.shared(run)
 
-        def pull_back() -> tuple[PyTree, Stats]:
+        def pull_back() -> tuple[PyTree, BackwardStats]:
             at = per_sample.finite_or_zero(value)
             v_run = per_sample.select(run, v, per_sample.fill(value, 0))
-            w, stats = self.adjoint_state(problem, at, operands, v_run, run)
+            w, account = self.adjoint_state(problem, at, operands, v_run, run)
             pulled = _pull(problem, at, operands, w, run, may_branch)
-            return pulled, stats_as_float(stats)
+            return pulled, jax.lax.stop_gradient(account)
 
-        def no_lane_ran() -> tuple[PyTree, Stats]:
-            report = per_sample.vary_like(stats_as_float(unmeasured(run, 0)), value, run)
-            return per_sample.fill(given, 0), report
+        def no_lane_ran() -> tuple[PyTree, BackwardStats]:
+            return per_sample.fill(given, 0), per_sample.vary_like(unmeasured(run, 0), value, run)
 
         return jax.lax.cond(jnp.any(run), pull_back, no_lane_ran) if may_branch else pull_back()
 
@@ -260,11 +276,15 @@ def stats_as_float(stats: Stats) -> Stats:
     return jax.tree.map(as_float, stats)
 
 
-def unmeasured(run: jax.Array, steps: int) -> Stats:
-    """`Stats` of a backward pass that measures no convergence: MAX_STEPS, residual inf."""
-    pick = lambda a, b, dtype: jnp.where(run, jnp.asarray(a, dtype), jnp.asarray(b, dtype))
-    return Stats(
-        steps=pick(steps, 0, jnp.int32),
-        residual=pick(jnp.inf, jnp.inf, jnp.float32),
-        status=pick(Status.MAX_STEPS, Status.SKIPPED, jnp.int32),
+def unmeasured(run: jax.Array, steps: int) -> BackwardStats:
+    """The account of a backward pass that measures nothing: MAX_STEPS, residual and error inf."""
+    # From `run`, so that all have its mesh axes.
+    pick = lambda ran, other: jnp.where(run, jnp.float32(ran), jnp.float32(other))
+    return BackwardStats(
+        steps=pick(steps, 0),
+        residual=pick(jnp.inf, jnp.inf),
+        status=pick(Status.MAX_STEPS, Status.SKIPPED),
+        error=pick(jnp.inf, 0),
+        rescued=pick(0, 0),
+        given_up=pick(0, 0),
     )

@@ -5,29 +5,43 @@ loop that solves z = f(z) solves it too, and `lax.custom_linear_solve` provides 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from dynalay_jax.solve import buckets, loop, per_sample
-from dynalay_jax.solve.solution import Stats, Status
+from dynalay_jax.solve.solution import BackwardStats, Stats, Status
 from dynalay_jax.solve.solvers import Solver
 
 PyTree = Any
 
 
+class Settings(NamedTuple):
+    """How a linear system is solved; see `Implicit`.
+
+    Attributes:
+        solver: of the first solve.
+        rescue: solver of the lanes that the first solve does not converge, or None.
+        limits: tol bounds ‖A x + b − x‖ / (‖b‖ + epsilon/tol · ‖x‖) and is at least epsilon; mask
+            selects the lanes to solve; floor and weight are not used. Each of the two solves may
+            take max_steps.
+        epsilon: a few times the machine epsilon.
+        max_error: largest estimated relative error of x that is accepted.
+        fall_back: whether a lane that is given up gets b instead of NaN.
+    """
+
+    solver: Solver
+    rescue: Solver | None
+    limits: loop.Limits
+    epsilon: float
+    max_error: float
+    fall_back: bool
+
+
 def solve_linear(
-    bind: loop.Bind,
-    b: PyTree,
-    zeros: PyTree,
-    *,
-    solver: Solver,
-    limits: loop.Limits,
-    epsilon: float,
-    sizes: Sequence[int],
-    fall_back: bool,
-) -> tuple[PyTree, Stats]:
+    bind: loop.Bind, b: PyTree, zeros: PyTree, settings: Settings, sizes: Sequence[int]
+) -> tuple[PyTree, BackwardStats]:
     """Solves x = A x + b in the lanes of `limits.mask`; where b is 0, x = 0 takes no step.
 
     Args:
@@ -35,52 +49,101 @@ def solve_linear(
         b: right-hand side, zero outside the mask.
         zeros: zeros like b. An argument, because b may be a tangent, which allows only linear
             operations.
-        solver: as in `loop.solve`.
-        limits: tol bounds ‖A x + b − x‖ / (‖b‖ + epsilon/tol · ‖x‖) and is at least epsilon; mask
-            selects the lanes to solve; floor and weight are not used.
-        epsilon: a few times the machine epsilon.
+        settings: see `Settings`.
         sizes: bucket sizes; a single size means no compaction.
-        fall_back: whether a lane that does not converge gets b instead of NaN.
 
     Returns:
-        x, and the `Stats` of its solve.
+        x, and the account of its solve.
     """
-
-    def solve(linear: loop.Bind, b: PyTree, sizes: Sequence[int]) -> tuple[PyTree, Stats]:
-        # Cotangents can be tiny. Scaled to unit size, the squares in a norm do not underflow.
-        peak = per_sample.largest(b)
-        size = jnp.where((peak > 0) & jnp.isfinite(peak), peak, 1)
-        unit = per_sample.divide(b, size)
-
-        def affine(level: int, ids: jax.Array | None) -> loop.Map:
-            apply = linear(level, ids)
-            shift = buckets.gather(unit, ids)
-            return lambda x: jax.tree.map(jnp.add, shift, apply(x))
-
-        # Relative to ‖b‖, not ‖x‖: where A does not contract, ‖x‖ grows with its error and a
-        # diverging solve would look converged. ‖x‖ enters only to the extent of rounding.
-        run_here = limits.mask & (peak != 0)
-        relative = limits._replace(
-            mask=run_here, floor=per_sample.norm(unit), weight=epsilon / limits.tol
-        )
-        x, stats = loop.solve(affine, unit, solver, relative, sizes)
-        failed = (stats.status == Status.MAX_STEPS) | (stats.status == Status.DIVERGED)
-        fallback = b if fall_back else per_sample.fill(b, jnp.nan)
-        return per_sample.select(failed, fallback, per_sample.scale(x, size)), stats
-
-    def transpose_solve(vecmat: Callable, b: PyTree) -> tuple[PyTree, Stats]:
-        # For gradients of gradients: x = Aᵀ x + b, with Aᵀ x = x − (I − Aᵀ) x.
-        transposed = lambda x: per_sample.difference(x, vecmat(x))
-        return jax.jit(lambda b: solve(lambda level, ids: transposed, b, sizes[:1]))(b)
-
     # The solves are jitted because JAX traces them again, equation by equation, when it lowers a
     # custom_linear_solve, and loses the types of a shard_map on the way. A jitted call is a single
     # equation.
-    full = bind(0, None)
+    mask, full = settings.limits.mask, bind(0, None)
+
+    def transpose_solve(vecmat: Callable, b: PyTree) -> tuple[PyTree, BackwardStats]:
+        # For gradients of gradients: x = Aᵀ x + b, with Aᵀ x = x − (I − Aᵀ) x.
+        transposed = lambda x: per_sample.difference(x, vecmat(x))
+        return jax.jit(lambda b: _solve(lambda *_: transposed, b, settings, sizes[:1]))(b)
+
     return jax.lax.custom_linear_solve(
-        lambda x: per_sample.difference(x, per_sample.select(limits.mask, full(x), zeros)),
+        lambda x: per_sample.difference(x, per_sample.select(mask, full(x), zeros)),
         b,
-        solve=lambda _, b: jax.jit(lambda b: solve(bind, b, sizes))(b),
+        solve=lambda _, b: jax.jit(lambda b: _solve(bind, b, settings, sizes))(b),
         transpose_solve=transpose_solve,
         has_aux=True,
     )
+
+
+def _solve(
+    linear: loop.Bind, b: PyTree, settings: Settings, sizes: Sequence[int]
+) -> tuple[PyTree, BackwardStats]:
+    """`solve_linear` without derivatives: the first solve, the rescue, the account."""
+    # Cotangents can be tiny. Scaled to unit size, the squares in a norm do not underflow.
+    peak = per_sample.largest(b)
+    size = jnp.where((peak > 0) & jnp.isfinite(peak), peak, 1)
+    unit = per_sample.divide(b, size)
+
+    def affine(level: int, ids: jax.Array | None) -> loop.Map:
+        apply = linear(level, ids)
+        shift = buckets.gather(unit, ids)
+        return lambda x: jax.tree.map(jnp.add, shift, apply(x))
+
+    # Relative to ‖b‖, not ‖x‖: where A does not contract, ‖x‖ grows with its error and a
+    # diverging solve would look converged. ‖x‖ enters only to the extent of rounding.
+    limits = settings.limits
+    limits = limits._replace(
+        mask=limits.mask & (peak != 0),
+        floor=per_sample.norm(unit),
+        weight=settings.epsilon / limits.tol,
+    )
+    x, stats = loop.solve(affine, unit, settings.solver, limits, sizes)
+    rescued = jnp.zeros_like(limits.mask)
+    error = _relative_error(x, stats, stats, limits)
+    if settings.rescue is not None:
+        failed = _failed(stats) & jnp.isfinite(peak)
+        again = limits._replace(mask=failed)
+        # Two buckets, full and smallest: each costs compile time, and few lanes need a rescue.
+        first, *_, last = *sizes, sizes[-1]
+        ends = (first,) if first == last else (first, last)
+        bind = lambda level, ids: affine(level and len(sizes) - 1, ids)
+        y, then = loop.solve(bind, x, settings.rescue, again, ends)
+        rescued = failed & (then.residual < stats.residual)
+        x = per_sample.select(rescued, y, x)
+        error = jnp.where(rescued, _relative_error(y, then, stats, limits), error)
+        steps = stats.steps + then.steps
+        stats = jax.tree.map(lambda a, b: jnp.where(rescued, a, b), then, stats)
+        stats = stats._replace(steps=steps)
+    given_up = _failed(stats) & ~(error <= settings.max_error)
+    fallback = b if settings.fall_back else per_sample.fill(b, jnp.nan)
+    account = jax.tree.map(
+        lambda x: x.astype(jnp.float32), BackwardStats(*stats, error, rescued, given_up)
+    )
+    return per_sample.select(given_up, fallback, per_sample.scale(x, size)), account
+
+
+def _failed(stats: Stats) -> jax.Array:
+    return (stats.status == Status.MAX_STEPS) | (stats.status == Status.DIVERGED)
+
+
+def _relative_error(x: PyTree, stats: Stats, first: Stats, limits: loop.Limits) -> jax.Array:
+    """Estimate of ‖x − x*‖ / ‖x‖ from the residual r = A x + b − x, as x − x* = −(I − A)⁻¹ r.
+
+    (I − A)⁻¹ lengthens b by ‖x‖ / ‖b‖, and an r that plain iteration shrinks by ρ in each step by
+    up to 1 / (1 − ρ). The larger of the two is taken.
+
+    Args:
+        x: the solution.
+        stats: of the solve that found x.
+        first: of the first solve, whose mean rate is ρ.
+        limits: its floor is ‖b‖.
+
+    Returns:
+        [B]; 0 where nothing was to be solved.
+    """
+    norm, b = per_sample.norm(x), limits.floor
+    scale = limits.weight * norm + b
+    r, r_first = (each.residual.astype(norm.dtype) * scale for each in (stats, first))
+    rate = (r_first / b) ** (1 / jnp.maximum(first.steps, 1).astype(norm.dtype))
+    slowness = jnp.where(rate < 1, 1 / jnp.where(rate < 1, 1 - rate, 1), 1)
+    error = jnp.maximum(norm / b, slowness) * r / norm
+    return jnp.where(limits.mask, error, 0)

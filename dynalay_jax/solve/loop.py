@@ -2,6 +2,9 @@
 
     stop when ‖f(z) − z‖ / (weight · ‖f(z)‖ + floor) ≤ tol, or after max_steps evaluations of f
 
+A lane also stops, as converged, where rounding keeps its residual from falling further: when
+‖f(z) − z‖ ≤ reach · ‖f(z)‖ and the smallest residual is old. `reach` follows from the dtype.
+
 A finished lane is frozen, but still computed: a batch costs as much as its slowest lane. Compaction
 saves that time with static shapes. It loops at size B until at most B/2 lanes run, gathers those
 into a bucket of B/2, continues there, halves again, and scatters back. The plain masked loop is the
@@ -15,7 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax.solve import per_sample
+from dynalay_jax.solve import per_sample, precision
 from dynalay_jax.solve.buckets import gather
 from dynalay_jax.solve.solution import Solution, Stats, Status
 from dynalay_jax.solve.solvers import Solver
@@ -27,6 +30,10 @@ Map = Callable[[PyTree], PyTree]
 Bind = Callable[[int, jax.Array | None], Map]
 
 _RUNNING = -1
+# A lane has stopped improving if its residual did not fall by _FALL for _PATIENCE evaluations and a
+# quarter of those before: a slow solve falls slowly from its start.
+_FALL = 0.95
+_PATIENCE = 30
 
 
 class Limits(NamedTuple):
@@ -54,6 +61,8 @@ class _Loop(NamedTuple):
     state: PyTree  # the solver's
     best: PyTree  # f(z) of the evaluation with the smallest residual so far
     residual: jax.Array  # that residual
+    mark: jax.Array  # the residual when it last fell by _FALL
+    marked_at: jax.Array  # the number of that evaluation
     steps: jax.Array
     status: jax.Array
     tol: jax.Array
@@ -102,7 +111,7 @@ def _run_in_buckets(bind: Bind, solver: Solver, full: _Loop, sizes: Sequence[int
         per_lane = {name: leaf for name, leaf in full._asdict().items() if name != "k"}
         bucket = _run(bind(level, ids), solver, full._replace(**gather(per_lane, ids)), leave)
         put = lambda a, b: a.at[ids].set(b, unique_indices=True, mode="drop")
-        changing = "z", "state", "best", "residual", "steps", "status"
+        changing = "z", "state", "best", "residual", "mark", "marked_at", "steps", "status"
         old, new = ({name: getattr(c, name) for name in changing} for c in (full, bucket))
         return full._replace(k=bucket.k, **jax.tree.map(put, old, new))
 
@@ -159,8 +168,18 @@ def relative_residual(
     With weight 1 and floor atol this is Eq. 13 of MIND over Body. It is not finite if f(z) is not
     finite or too large to square.
     """
+    return _quotient(*_change_and_norm(z, fz), floor, weight)
+
+
+def _change_and_norm(z: PyTree, fz: PyTree) -> tuple[jax.Array, jax.Array]:
+    """‖f(z) − z‖ and ‖f(z)‖ of every lane."""
     z, fz = per_sample.widen(jax.lax.stop_gradient((z, fz)))
-    change, norm = per_sample.norm(per_sample.difference(fz, z)), per_sample.norm(fz)
+    return per_sample.norm(per_sample.difference(fz, z)), per_sample.norm(fz)
+
+
+def _quotient(
+    change: jax.Array, norm: jax.Array, floor: jax.Array | float, weight: jax.Array | float
+) -> jax.Array:
     residual = jnp.where(change == 0, 0, change / (weight * norm + floor))
     # If ‖f(z)‖ overflows, the quotient would be 0, as if the lane had converged.
     return jnp.where(jnp.isfinite(norm), residual, jnp.inf)
@@ -180,6 +199,8 @@ def _start(z0: PyTree, solver: Solver, limits: Limits) -> _Loop:
         state=solver.init(z0),
         best=z0,
         residual=constant(jnp.inf, norm.dtype),
+        mark=constant(jnp.inf, norm.dtype),
+        marked_at=constant(0, jnp.int32),
         steps=constant(0, jnp.int32),
         status=jnp.where(mask & (max_steps > 0), constant(_RUNNING, jnp.int32), Status.SKIPPED),
         tol=jnp.where(never, 0, tol.astype(norm.dtype)),
@@ -205,14 +226,20 @@ def _advance(f: Map, solver: Solver, c: _Loop) -> _Loop:
     """One evaluation of f, and the update of every lane that is running."""
     running = c.status == _RUNNING
     fz = f(c.z)
-    residual = relative_residual(c.z, fz, c.floor, c.weight)
+    change, norm = _change_and_norm(c.z, fz)
+    residual = _quotient(change, norm, c.floor, c.weight)
     steps = c.steps + running.astype(jnp.int32)
 
     # Comparisons with NaN are False: such a residual is never better and never small enough.
     finite = jnp.isfinite(residual)
     better = running & (residual < c.residual)
+    fell = running & (residual < _FALL * c.mark)
+    marked_at = jnp.where(fell, steps, c.marked_at)
+    # tol = 0 asks for every step.
+    stalled = (steps - marked_at > _PATIENCE + marked_at // 4) & (c.tol > 0)
+    stalled &= change <= precision.reach(c.z) * norm
     outcome = jnp.where(steps >= c.max_steps, jnp.int32(Status.MAX_STEPS), jnp.int32(_RUNNING))
-    outcome = jnp.where(residual <= c.tol, jnp.int32(Status.CONVERGED), outcome)
+    outcome = jnp.where((residual <= c.tol) | stalled, jnp.int32(Status.CONVERGED), outcome)
     outcome = jnp.where(finite, outcome, jnp.int32(Status.DIVERGED))
     status = jnp.where(running, outcome, c.status)
 
@@ -223,6 +250,8 @@ def _advance(f: Map, solver: Solver, c: _Loop) -> _Loop:
         state=state,
         best=per_sample.select(better, fz, c.best),
         residual=jnp.where(better, residual, c.residual),
+        mark=jnp.where(fell, residual, c.mark),
+        marked_at=marked_at,
         steps=steps,
         status=status,
     )

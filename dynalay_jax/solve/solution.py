@@ -1,16 +1,18 @@
 """The result of a solve: the fixed point, and steps, residual and status of each sample."""
 
 import enum
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import jax
+
+Value = TypeVar("Value")
 
 
 class Status(enum.IntEnum):
     """How the solve of one sample ended; `Stats.status` holds these as int32.
 
     Attributes:
-        CONVERGED: the relative residual fell to `tol`.
+        CONVERGED: the relative residual fell to `tol`, or as far as the dtype lets it fall.
         MAX_STEPS: the sample's budget ran out first.
         DIVERGED: `f` returned a value that is not finite, or whose norm overflows.
         SKIPPED: the sample was masked out or had a budget of 0.
@@ -20,6 +22,12 @@ class Status(enum.IntEnum):
     MAX_STEPS = 1
     DIVERGED = 2
     SKIPPED = 3
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __format__(self, spec: str) -> str:
+        return format(self.name, spec)
 
 
 class Stats(NamedTuple):
@@ -37,7 +45,31 @@ class Stats(NamedTuple):
     status: jax.Array
 
 
-class Solution(NamedTuple):
+class BackwardStats(NamedTuple):
+    """What the backward solve of each sample did; the cotangent of a `backward_probe`.
+
+    All are float32 [B], the dtype of a cotangent; scalars if not batched.
+
+    Attributes:
+        steps: vector–Jacobian products for the sample, those of the rescue included.
+        residual: ‖v + Jᵀw − w‖ relative to ‖v‖ + c·‖w‖ with a small c, see `Implicit`; `inf` if
+            nothing was measured.
+        status: `Status`.
+        error: estimate of the relative error of w, and so of the sample's gradient; `inf` if
+            nothing was measured, 0 if there was nothing to solve.
+        rescued: 1 where the first solve failed and w is that of the rescue.
+        given_up: 1 where `error` exceeds `max_error`: the gradient is what `on_failure` says.
+    """
+
+    steps: jax.Array
+    residual: jax.Array
+    status: jax.Array
+    error: jax.Array
+    rescued: jax.Array
+    given_up: jax.Array
+
+
+class Solution(NamedTuple, Generic[Value]):
     """Result of `fixed_point`.
 
     Attributes:
@@ -45,5 +77,5 @@ class Solution(NamedTuple):
         stats: `Stats`.
     """
 
-    value: Any
+    value: Value
     stats: Stats

@@ -11,7 +11,7 @@ too, so that compaction can gather lanes. `k` is one int32 scalar for all lanes.
 
 import abc
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,13 @@ PyTree = Any
 
 
 class Solver(abc.ABC):
-    """Base class of the solvers; subclass it with a frozen dataclass to add one."""
+    """Base class of the solvers; subclass it with a frozen dataclass to add one.
+
+    Attributes:
+        linear: whether it solves maps f(z) = A z + b only, those of an implicit derivative.
+    """
+
+    linear: ClassVar[bool] = False
 
     @abc.abstractmethod
     def init(self, z: PyTree) -> PyTree:
@@ -32,7 +38,8 @@ class Solver(abc.ABC):
             z: start, leaves [B, ...].
 
         Returns:
-            Pytree of arrays with the lanes on axis 0, built from z with `per_sample.fill`.
+            Pytree of arrays with the lanes on axis 0. Build them from z, as in `0 * z`, so that
+            they vary over the mesh axes of a `shard_map` that z varies over.
         """
 
     @abc.abstractmethod

@@ -10,15 +10,18 @@ import jax
 import jax.numpy as jnp
 
 from dynalay_jax.solve import buckets, per_sample
-from dynalay_jax.solve.implicit import stats_as_float
 from dynalay_jax.solve.problem import Operands, Problem
-from dynalay_jax.solve.solution import Solution, Stats, Status
+from dynalay_jax.solve.solution import BackwardStats, Solution, Stats, Status
 
 PyTree = Any
 
 
 def solve(
-    problem: Problem, z0: PyTree, operands: Operands, probe: Stats | None, forward_mode: bool
+    problem: Problem,
+    z0: PyTree,
+    operands: Operands,
+    probe: BackwardStats | None,
+    forward_mode: bool,
 ) -> Solution:
     """The solution of a problem with `reads_state` False; arguments as in `Adjoint.solve`.
 
@@ -52,21 +55,32 @@ def solve(
 
 
 @jax.custom_vjp
-def _with_report(value: PyTree, run: jax.Array, probe: Stats) -> PyTree:
+def _with_report(value: PyTree, run: jax.Array, probe: BackwardStats) -> PyTree:
     """`value`; the probe's cotangent reports a backward solve of 0 steps."""
     return value
 
 
-def _report_forward(value: PyTree, run: jax.Array, probe: Stats) -> tuple[PyTree, jax.Array]:
+def _report_forward(
+    value: PyTree, run: jax.Array, probe: BackwardStats
+) -> tuple[PyTree, jax.Array]:
     return value, run
 
 
-def _report_backward(run: jax.Array, v: PyTree) -> tuple[PyTree, None, Stats]:
+def _report_backward(run: jax.Array, v: PyTree) -> tuple[PyTree, None, BackwardStats]:
     peak = per_sample.largest(v)
-    outcome = jnp.where(jnp.isfinite(peak), Status.CONVERGED, Status.DIVERGED)
-    status = jnp.where(run & (peak != 0), outcome, Status.SKIPPED)
-    residual = jnp.where(status == Status.CONVERGED, 0.0, jnp.inf)
-    return v, None, stats_as_float(Stats(jnp.zeros_like(status), residual, status))
+    # From `run` and v, so that all have their mesh axes.
+    solved, broken = run & (peak != 0), run & ~jnp.isfinite(peak)
+    pick = lambda mask, yes, no: jnp.where(mask, jnp.float32(yes), jnp.float32(no))
+    outcome = pick(broken, Status.DIVERGED, Status.CONVERGED)
+    account = BackwardStats(
+        steps=pick(solved, 0, 0),
+        residual=pick(solved & ~broken, 0, jnp.inf),
+        status=jnp.where(solved, outcome, jnp.float32(Status.SKIPPED)),
+        error=pick(broken, jnp.inf, 0),
+        rescued=pick(solved, 0, 0),
+        given_up=pick(solved, 0, 0),
+    )
+    return v, None, account
 
 
 _with_report.defvjp(_report_forward, _report_backward)

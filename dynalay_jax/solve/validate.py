@@ -13,7 +13,7 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 
-from dynalay_jax.solve.solution import Stats
+from dynalay_jax.solve.solution import BackwardStats
 
 PyTree = Any
 
@@ -66,7 +66,7 @@ def arguments(args: tuple) -> None:
 def instance(name: str, value: Any, kind: type, known: tuple[str, ...]) -> None:
     """Raises TypeError unless `value` is an instance of `kind`; `known` lists examples."""
     if not isinstance(value, kind):
-        wish = value.__name__ if isinstance(value, type) else str(value)
+        wish = value.__name__ if isinstance(value, type) else str(value or "")
         close = difflib.get_close_matches(wish.lower(), [k.lower() for k in known], 1, 0.3)
         cure = next((k for k in known if k.lower() in close), known[0])
         raise TypeError(
@@ -88,6 +88,12 @@ def not_negative(name: str, value: Any) -> None:
 def positive_integer(name: str, value: Any) -> None:
     """Raises TypeError or ValueError unless `value` is an integer ≥ 1."""
     _setting(name, value, numbers.Integral, lambda x: x >= 1, "an integer >= 1")
+
+
+def batch_size(name: str, value: Any) -> None:
+    """Raises TypeError or ValueError unless `value` is an integer ≥ 0."""
+    expected = "a number of samples >= 0, or None for a solve with batched=False"
+    _setting(name, value, numbers.Integral, lambda x: x >= 0, expected)
 
 
 def _setting(name: str, value: Any, kind: type, good: Callable, expected: str) -> None:
@@ -157,7 +163,7 @@ def probe(value: Any, shape: tuple) -> None:
     expected = f"backward_probe({shape[0] if shape else None})"
     if value is None:
         return
-    if not isinstance(value, Stats):
+    if not isinstance(value, BackwardStats):
         raise TypeError(f"probe: expected None or {expected}, got {value!r}.")
     for leaf in value:
         if jnp.shape(leaf) != shape:

@@ -34,6 +34,14 @@ def solve(**options):
 
 
 CASES = [
+    ("TypeError: batch: expected a number of samples.*'a'", lambda: backward_probe("a")),
+    ("ValueError: batch: expected a number of samples.*-1", lambda: backward_probe(-1)),
+    (
+        r"TypeError: jax\.jvp: expected an adjoint with forward mode, got Implicit.*ImplicitJVP",
+        lambda: jax.jvp(lambda z: fixed_point(lambda z, x: 0.5 * z + x, Z, z).value, (Z,), (Z,)),
+    ),
+    (r"TypeError: Implicit\(rescue=...\): expected None or a solver", lambda: Implicit(rescue="x")),
+    (r"ValueError: Implicit\(max_error=...\): .*-1", lambda: Implicit(max_error=-1)),
     (
         r"ValueError: f: expected it to keep the shape of z0, \(4, 3\), got \(4, 1\).*broadcasting",
         lambda: fixed_point(lambda z: z[:, :1], Z),
