@@ -81,7 +81,7 @@ def fixed_point(
         TypeError: an argument has the wrong type, or f changes a dtype of z.
         ValueError: an argument has the wrong shape or value, or f changes the structure or a shape
             of z. Both errors come at trace time; traced values are not checked.
-        UserWarning: tol is below the machine epsilon of the state.
+        UserWarning: tol is below the rounding error of the state's dtype.
 
     References:
         Eq. 5 of DynaLay (arXiv 2312.12781); Bai et al., Deep Equilibrium Models, NeurIPS 2019.

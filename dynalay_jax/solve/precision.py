@@ -47,14 +47,14 @@ def largest_error(tree: PyTree) -> float:
 
 
 def warn_below(tol: np.ndarray | None, tree: PyTree) -> None:
-    """Warns if a tolerance that is known at trace time is positive, but less than ε."""
+    """Warns if a tolerance that is known at trace time is positive, but less than ε/2."""
     if tol is None:
         return
-    eps, positive = epsilon(tree), tol[tol > 0]
-    if positive.size and positive.min() < eps:
+    rounding, positive = epsilon(tree) / 2, tol[tol > 0]
+    if positive.size and positive.min() < rounding:
         dtypes = {str(x.dtype) for x in jax.tree.leaves(tree)}
         warnings.warn(
-            f"tol: expected at least {eps:.1e}, the machine epsilon of {'/'.join(dtypes)}, got "
+            f"tol: expected at least {rounding:.1e}, the rounding error of {'/'.join(dtypes)}, got "
             f"{positive.min():.1e}. A solve ends where its residual stops falling, at about "
             f"{reach(tree):.0e} or less. Leave tol out for the default of "
             f"{default_tolerance(tree):.0e}, or solve in a wider dtype.",

@@ -15,6 +15,8 @@ from train import config, main
 from train.errors import UserError
 from train.workdir import write_record
 
+pytestmark = pytest.mark.usefixtures("flax_promotion")
+
 
 def start(*args, env=None, kilobytes="unlimited"):
     """The command, where no file may be larger than that."""
