@@ -98,7 +98,7 @@ class Model(Group):
     rounds: int = Field(1, ge=1, le=20)
     """How often the agent chooses. After each round it sees the result."""
     tol: _Share = 1e-3
-    """Relative residual at which a solve stops."""
+    """Relative residual at which a solve stops; at least what `dtype` resolves."""
     max_steps: int = Field(30, ge=1, le=1_000_000)
     """Most steps of a solve."""
     solver: Annotated[str, OneOf(tuple(SOLVERS))] = "picard"

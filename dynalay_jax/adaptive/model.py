@@ -27,7 +27,7 @@ from dynalay_jax.layers.base import Cell, reinject
 from dynalay_jax.layers.concave import ConcaveConv
 from dynalay_jax.layers.convolution import fast_convolution
 from dynalay_jax.layers.registry import CELLS, STATIC
-from dynalay_jax.solve import per_sample
+from dynalay_jax.solve import per_sample, precision
 from dynalay_jax.solve.adjoints import Implicit, Unrolled
 from dynalay_jax.solve.api import fixed_point
 from dynalay_jax.solve.compaction import Compaction
@@ -60,7 +60,8 @@ class DynaLay(nn.Module):
         last: whether head and agent read only the last position, see `agent.pool`.
         norm: whether injections are normalised.
         rounds: number of rounds of `observe` and `sweep`, ≥ 1.
-        tol, max_steps, solver, adjoint: of `fixed_point`.
+        tol, max_steps, solver, adjoint: of `fixed_point`. A positive tol below the machine epsilon
+            of `dtype` is raised to that.
         compact: smallest bucket of the compaction; 0, which fits every adjoint and small batches,
             for none. Configs take 16, for the large batches of a training.
         residual_features: whether the agent sees the one-step residual of each layer, which costs
@@ -290,7 +291,8 @@ class DynaLay(nn.Module):
             u,
             solver=self.solver,
             adjoint=self.adjoint,
-            tol=self.tol,
+            # Half-precision states cannot meet every tolerance; 0 asks for all steps.
+            tol=self.tol and max(self.tol, precision.epsilon(start)),
             max_steps=self.max_steps,
             mask=mask,
             compact=compact,
