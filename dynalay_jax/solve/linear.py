@@ -96,29 +96,46 @@ def _solve(
         floor=per_sample.norm(unit),
         weight=settings.epsilon / limits.tol,
     )
-    x, stats = loop.solve(affine, unit, settings.solver, limits, sizes)
-    rescued = jnp.zeros_like(limits.mask)
-    error = _relative_error(x, stats, stats, limits)
-    if settings.rescue is not None:
-        failed = _failed(stats) & jnp.isfinite(peak)
-        again = limits._replace(mask=failed)
-        # Two buckets, full and smallest: each costs compile time, and few lanes need a rescue.
-        first, *_, last = *sizes, sizes[-1]
-        ends = (first,) if first == last else (first, last)
-        bind = lambda level, ids: affine(level and len(sizes) - 1, ids)
-        y, then = loop.solve(bind, x, settings.rescue, again, ends)
-        rescued = failed & (then.residual < stats.residual)
-        x = per_sample.select(rescued, y, x)
-        error = jnp.where(rescued, _relative_error(y, then, stats, limits), error)
-        steps = stats.steps + then.steps
-        stats = jax.tree.map(lambda a, b: jnp.where(rescued, a, b), then, stats)
-        stats = stats._replace(steps=steps)
-    given_up = _failed(stats) & ~(error <= settings.max_error)
-    fallback = b if settings.fall_back else per_sample.fill(b, jnp.nan)
-    account = jax.tree.map(
-        lambda x: x.astype(jnp.float32), BackwardStats(*stats, error, rescued, given_up)
+    x, first = loop.solve(affine, unit, settings.solver, limits, sizes)
+    failed = _failed(first)
+
+    def go_on() -> tuple[PyTree, Stats, jax.Array, jax.Array]:
+        y, stats, rescued = _rescue(affine, x, first, limits, settings.rescue, sizes)
+        error = _relative_error(y, stats, first, limits)
+        return y, stats, rescued, _failed(stats) & ~(error <= settings.max_error)
+
+    nobody = failed & (peak < 0)
+    y, stats, rescued, given_up = jax.lax.cond(
+        jnp.any(failed), go_on, lambda: (x, first, nobody, nobody)
     )
-    return per_sample.select(given_up, fallback, per_sample.scale(x, size)), account
+    # Only a probe reads it; without one XLA removes it.
+    error = _relative_error(y, stats, first, limits)
+    measured = *stats, error, rescued, given_up
+    account = BackwardStats(*(leaf.astype(jnp.float32) for leaf in measured))
+    fallback = b if settings.fall_back else per_sample.fill(b, jnp.nan)
+    return per_sample.select(given_up, fallback, per_sample.scale(y, size)), account
+
+
+def _rescue(
+    affine: loop.Bind,
+    x: PyTree,
+    first: Stats,
+    limits: loop.Limits,
+    solver: Solver | None,
+    sizes: Sequence[int],
+) -> tuple[PyTree, Stats, jax.Array]:
+    """Lanes that failed go on from x: the better x, its stats, and whether it is new, bool [B]."""
+    failed = _failed(first)
+    if solver is None:
+        return x, first, failed & (limits.tol < 0)
+    # Two buckets, full and smallest: each costs compile time, and few lanes need a rescue.
+    ends = tuple(dict.fromkeys((sizes[0], sizes[-1])))
+    bind = lambda level, ids: affine(level and len(sizes) - 1, ids)
+    y, then = loop.solve(bind, x, solver, limits._replace(mask=failed), ends)
+    rescued = failed & (then.residual < first.residual)
+    stats = jax.tree.map(lambda a, b: jnp.where(rescued, a, b), then, first)
+    stats = stats._replace(steps=first.steps + then.steps)
+    return per_sample.select(rescued, y, x), stats, rescued
 
 
 def _failed(stats: Stats) -> jax.Array:

@@ -2,8 +2,8 @@
 
     stop when ‖f(z) − z‖ / (weight · ‖f(z)‖ + floor) ≤ tol, or after max_steps evaluations of f
 
-A lane also stops, as converged, where rounding keeps its residual from falling further: when
-‖f(z) − z‖ ≤ reach · ‖f(z)‖ and the smallest residual is old. `reach` follows from the dtype.
+A lane also stops, as converged, where rounding keeps its residual from falling further: when it no
+longer falls and ‖f(z) − z‖ ≤ reach · ‖f(z)‖. `reach` follows from the dtype.
 
 A finished lane is frozen, but still computed: a batch costs as much as its slowest lane. Compaction
 saves that time with static shapes. It loops at size B until at most B/2 lanes run, gathers those
@@ -30,10 +30,9 @@ Map = Callable[[PyTree], PyTree]
 Bind = Callable[[int, jax.Array | None], Map]
 
 _RUNNING = -1
-# A lane has stopped improving if its residual did not fall by _FALL for _PATIENCE evaluations and a
-# quarter of those before: a slow solve falls slowly from its start.
-_FALL = 0.95
-_PATIENCE = 30
+# A residual no longer falls if _WINDOW evaluations leave more than the share _FALL of it.
+_WINDOW = 64
+_FALL = 0.98
 
 
 class Limits(NamedTuple):
@@ -61,8 +60,7 @@ class _Loop(NamedTuple):
     state: PyTree  # the solver's
     best: PyTree  # f(z) of the evaluation with the smallest residual so far
     residual: jax.Array  # that residual
-    mark: jax.Array  # the residual when it last fell by _FALL
-    marked_at: jax.Array  # the number of that evaluation
+    mark: jax.Array  # the smallest residual at the end of the last window
     steps: jax.Array
     status: jax.Array
     tol: jax.Array
@@ -111,7 +109,7 @@ def _run_in_buckets(bind: Bind, solver: Solver, full: _Loop, sizes: Sequence[int
         per_lane = {name: leaf for name, leaf in full._asdict().items() if name != "k"}
         bucket = _run(bind(level, ids), solver, full._replace(**gather(per_lane, ids)), leave)
         put = lambda a, b: a.at[ids].set(b, unique_indices=True, mode="drop")
-        changing = "z", "state", "best", "residual", "mark", "marked_at", "steps", "status"
+        changing = "z", "state", "best", "residual", "mark", "steps", "status"
         old, new = ({name: getattr(c, name) for name in changing} for c in (full, bucket))
         return full._replace(k=bucket.k, **jax.tree.map(put, old, new))
 
@@ -200,7 +198,6 @@ def _start(z0: PyTree, solver: Solver, limits: Limits) -> _Loop:
         best=z0,
         residual=constant(jnp.inf, norm.dtype),
         mark=constant(jnp.inf, norm.dtype),
-        marked_at=constant(0, jnp.int32),
         steps=constant(0, jnp.int32),
         status=jnp.where(mask & (max_steps > 0), constant(_RUNNING, jnp.int32), Status.SKIPPED),
         tol=jnp.where(never, 0, tol.astype(norm.dtype)),
@@ -233,10 +230,10 @@ def _advance(f: Map, solver: Solver, c: _Loop) -> _Loop:
     # Comparisons with NaN are False: such a residual is never better and never small enough.
     finite = jnp.isfinite(residual)
     better = running & (residual < c.residual)
-    fell = running & (residual < _FALL * c.mark)
-    marked_at = jnp.where(fell, steps, c.marked_at)
+    smallest = jnp.where(better, residual, c.residual)
     # tol = 0 asks for every step.
-    stalled = (steps - marked_at > _PATIENCE + marked_at // 4) & (c.tol > 0)
+    window_ends = c.k % _WINDOW == _WINDOW - 1
+    stalled = window_ends & (smallest > _FALL * c.mark) & (c.tol > 0)
     stalled &= change <= precision.reach(c.z) * norm
     outcome = jnp.where(steps >= c.max_steps, jnp.int32(Status.MAX_STEPS), jnp.int32(_RUNNING))
     outcome = jnp.where((residual <= c.tol) | stalled, jnp.int32(Status.CONVERGED), outcome)
@@ -249,9 +246,8 @@ def _advance(f: Map, solver: Solver, c: _Loop) -> _Loop:
         z=per_sample.select(status == _RUNNING, z, c.z),
         state=state,
         best=per_sample.select(better, fz, c.best),
-        residual=jnp.where(better, residual, c.residual),
-        mark=jnp.where(fell, residual, c.mark),
-        marked_at=marked_at,
+        residual=smallest,
+        mark=jnp.where(window_ends, smallest, c.mark),
         steps=steps,
         status=status,
     )
