@@ -97,16 +97,23 @@ def _solve(
         weight=settings.epsilon / limits.tol,
     )
     x, first = loop.solve(affine, unit, settings.solver, limits, sizes)
-    failed = _failed(first)
+
+    def poor(x: PyTree, stats: Stats) -> jax.Array:
+        """Lanes above their tolerance whose error may be too large, also of those that stalled."""
+        error = _relative_error(x, stats, first, limits)
+        return _unsettled(stats, limits) & ~(error <= settings.max_error)
 
     def go_on() -> tuple[PyTree, Stats, jax.Array, jax.Array]:
-        y, stats, rescued = _rescue(affine, x, first, limits, settings.rescue, sizes)
-        error = _relative_error(y, stats, first, limits)
-        return y, stats, rescued, _failed(stats) & ~(error <= settings.max_error)
+        if settings.rescue is None:
+            return x, first, nobody, poor(x, first)
+        run = _failed(first) | poor(x, first)
+        y, stats, rescued = _rescue(linear, x, unit, first, run, limits, settings.rescue, sizes)
+        return y, stats, rescued, poor(y, stats)
 
-    nobody = failed & (peak < 0)
+    unsettled = _unsettled(first, limits)
+    nobody = unsettled & (peak < 0)
     y, stats, rescued, given_up = jax.lax.cond(
-        jnp.any(failed), go_on, lambda: (x, first, nobody, nobody)
+        jnp.any(unsettled), go_on, lambda: (x, first, nobody, nobody)
     )
     # Only a probe reads it; without one XLA removes it.
     error = _relative_error(y, stats, first, limits)
@@ -117,29 +124,47 @@ def _solve(
 
 
 def _rescue(
-    affine: loop.Bind,
+    linear: loop.Bind,
     x: PyTree,
+    b: PyTree,
     first: Stats,
+    run: jax.Array,
     limits: loop.Limits,
-    solver: Solver | None,
+    solver: Solver,
     sizes: Sequence[int],
 ) -> tuple[PyTree, Stats, jax.Array]:
-    """Lanes that failed go on from x: the better x, its stats, and whether it is new, bool [B]."""
-    failed = _failed(first)
-    if solver is None:
-        return x, first, failed & (limits.tol < 0)
+    """Lanes `run` go on from x: the better x, its stats, and whether it is new, bool [B].
+
+    The solve is that of the correction d = A d + r to x, with the residual r = A x + b − x: next to
+    a long x, rounding would hide a short r.
+    """
+    r = per_sample.difference(jax.tree.map(jnp.add, b, linear(0, None)(x)), x)
+    # A diverged lane begins anew: d = A d + b.
+    usable = jnp.isfinite(per_sample.square_norm(r))
+    x = per_sample.select(usable | ~run, x, per_sample.fill(x, 0))
+    r = per_sample.select(usable, r, b)
     # Two buckets, full and smallest: each costs compile time, and few lanes need a rescue.
     ends = tuple(dict.fromkeys((sizes[0], sizes[-1])))
-    bind = lambda level, ids: affine(level and len(sizes) - 1, ids)
-    y, then = loop.solve(bind, x, solver, limits._replace(mask=failed), ends)
-    rescued = failed & (then.residual < first.residual)
+
+    def affine(level: int, ids: jax.Array | None) -> loop.Map:
+        apply, shift = linear(level and len(sizes) - 1, ids), buckets.gather(r, ids)
+        return lambda d: jax.tree.map(jnp.add, shift, apply(d))
+
+    d, then = loop.solve(affine, r, solver, limits._replace(mask=run), ends)
+    rescued = run & (then.residual < first.residual)
     stats = jax.tree.map(lambda a, b: jnp.where(rescued, a, b), then, first)
-    stats = stats._replace(steps=first.steps + then.steps)
-    return per_sample.select(rescued, y, x), stats, rescued
+    stats = stats._replace(steps=first.steps + then.steps + run.astype(jnp.int32))
+    d = per_sample.select(rescued, d, per_sample.fill(d, 0))
+    return jax.tree.map(jnp.add, x, d), stats, rescued
 
 
 def _failed(stats: Stats) -> jax.Array:
     return (stats.status == Status.MAX_STEPS) | (stats.status == Status.DIVERGED)
+
+
+def _unsettled(stats: Stats, limits: loop.Limits) -> jax.Array:
+    """Lanes that failed, or stalled above their tolerance."""
+    return _failed(stats) | (limits.mask & (stats.residual > limits.tol.astype(jnp.float32)))
 
 
 def _relative_error(x: PyTree, stats: Stats, first: Stats, limits: loop.Limits) -> jax.Array:

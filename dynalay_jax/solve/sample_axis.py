@@ -1,7 +1,8 @@
 """Follows the sample axis of z through the operations of a jaxpr.
 
 Each primitive has a rule: where are the samples in its outputs, if they are there in its inputs? A
-primitive without a rule, or one whose effect depends on values, loses the axis.
+primitive without a rule, or one whose effect depends on values, loses the axis. A value that mixes
+samples is no error by itself: the value of a loss, whose gradient alone is used, sums over samples.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,11 +19,12 @@ class Axis(NamedTuple):
     """
 
     axis: int
+    size: int  # the number of samples
     shift: int = 0
 
 
 # What is known of an array: None if it does not depend on z, "lost" if it could not be followed.
-Trace = Any  # Axis | None | "lost"
+Trace = Any  # Axis | Mixing | None | "lost"
 _LOST = "lost"
 
 # fmt: off
@@ -38,20 +40,27 @@ _ELEMENTWISE = {
 }
 # fmt: on
 _REDUCTIONS = {"argmax", "argmin", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum"}
+# The largest entry of a batch is let through: it decides something, or scales and cancels again.
+_EXTREMES = {"argmax", "argmin", "reduce_max", "reduce_min"}
+# These can put samples back where they were.
+_MOVES = {"concatenate", "dot_general", "dynamic_slice", "gather", "rev", "slice"}
 _CUMULATIVE = {"cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum"}
 _WINDOWS = {"reduce_window_max", "reduce_window_min", "reduce_window_sum"}
 _CALLS = {"checkpoint", "closed_call", "core_call", "custom_jvp_call", "jit", "pjit", "remat2"}
 
 
 class Mixing(Exception):
-    """An operation that mixes samples, and the line of the user's code where it stands."""
+    """What a value is that depends on several samples: the operation that mixed them, and its line.
 
-    def __init__(self, what: str, where: str = "") -> None:
-        self.what, self.where = what, where
+    `moved` says that samples may only have changed places.
+    """
+
+    def __init__(self, what: str, where: str, moved: bool = False) -> None:
+        self.what, self.where, self.moved = what, where, moved
 
 
-def _error(eqn: Any, what: str) -> Mixing:
-    return Mixing(f"`{eqn.primitive.name}` {what}", _line(eqn))
+def _error(eqn: Any, what: str, moved: bool = False) -> Mixing:
+    return Mixing(f"`{eqn.primitive.name}` {what}", _line(eqn), moved)
 
 
 def _line(eqn: Any) -> str:
@@ -65,11 +74,7 @@ def _line(eqn: Any) -> str:
 
 
 def follow(jaxpr: jex.Jaxpr, traces: Sequence[Trace]) -> list[Trace]:
-    """The traces of a jaxpr's outputs, from those of its inputs.
-
-    Raises:
-        Mixing: an operation certainly mixes samples.
-    """
+    """The traces of a jaxpr's outputs, from those of its inputs."""
     known = dict(zip(jaxpr.invars, traces, strict=True))
     look = lambda atom: known.get(atom) if isinstance(atom, jex.Var) else None
     for eqn in jaxpr.eqns:
@@ -84,22 +89,35 @@ def _through(eqn: Any, traces: list[Trace]) -> list[Trace]:
         return [None] * many
     if name in _CALLS:
         inner = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
-        try:
-            return follow(getattr(inner, "jaxpr", inner), traces)
-        except Mixing as error:
-            # What JAX itself jits, such as jnp.sort, has no line of the user's inside.
-            error.where = error.where or _line(eqn)
-            raise
+        ends = follow(getattr(inner, "jaxpr", inner), traces)
+        for end in ends:
+            if isinstance(end, Mixing):
+                # What JAX itself jits, such as jnp.sort, has no line of the user's inside.
+                end.where = end.where or _line(eqn)
+        return ends
     if name in _CONTROL:
         return _CONTROL[name](eqn, traces)
-    if _LOST in traces:
-        return [_LOST] * many
     if name == "optimization_barrier":
         return traces
-    if name in _ELEMENTWISE:
-        return [_elementwise(eqn, traces)] * many
-    rule = _RULES.get(name)
-    return [_LOST if rule is None else rule(eqn, traces)] * many
+    return [_apply(eqn, traces)] * many
+
+
+def _apply(eqn: Any, traces: list[Trace]) -> Trace:
+    """The trace of the outputs of an equation without equations inside."""
+    name = eqn.primitive.name
+    mixed = [trace for trace in traces if isinstance(trace, Mixing)]
+    if mixed:
+        moved = all(trace is None or getattr(trace, "moved", False) for trace in traces)
+        if moved and name in _MOVES:
+            return _LOST
+        return Mixing(mixed[0].what, mixed[0].where, moved)
+    rule = _elementwise if name in _ELEMENTWISE else _RULES.get(name)
+    if rule is None or _LOST in traces:
+        return _LOST
+    try:
+        return rule(eqn, traces)
+    except Mixing as error:
+        return error
 
 
 def _together(eqn: Any, traces: Sequence[Trace]) -> Trace:
@@ -125,6 +143,9 @@ def _elementwise(eqn: Any, traces: Sequence[Trace]) -> Trace:
 
 def _join(a: Trace, b: Trace) -> Trace:
     """The trace of a value that may be either."""
+    for trace in (a, b):
+        if isinstance(trace, Mixing):
+            return trace
     return a if b is None or a == b else b if a is None else _LOST
 
 
@@ -132,6 +153,8 @@ def _reduce(eqn: Any, traces: list[Trace]) -> Trace:
     place = _together(eqn, traces)
     axes = eqn.params["axes"]
     if place.axis in axes:
+        if eqn.primitive.name in _EXTREMES:
+            return None
         raise _error(eqn, f"reduces over the sample axis, axis {place.axis}")
     return place._replace(axis=place.axis - sum(0 <= axis < place.axis for axis in axes))
 
@@ -142,7 +165,9 @@ def _along(param: str, does: str) -> Callable:
     def rule(eqn: Any, traces: list[Trace]) -> Trace:
         place, axes = _together(eqn, traces), eqn.params[param]
         if place.axis in (axes if isinstance(axes, tuple) else (axes,)):
-            raise _error(eqn, f"{does} the sample axis, axis {place.axis}")
+            raise _error(
+                eqn, f"{does} the sample axis, axis {place.axis}", moved=does == "reverses"
+            )
         return place
 
     return rule
@@ -178,7 +203,7 @@ def _reshape(eqn: Any, traces: list[Trace]) -> Trace:
         return place
     size, before = old[place.axis], int(np.prod(old[: place.axis]))
     if size == 1:
-        return Axis(-1, place.shift)
+        return place._replace(axis=-1)
     for axis, length in enumerate(new):
         if length == size and int(np.prod(new[:axis])) == before:
             return place._replace(axis=axis)
@@ -188,7 +213,7 @@ def _reshape(eqn: Any, traces: list[Trace]) -> Trace:
 def _squeeze(eqn: Any, traces: list[Trace]) -> Trace:
     (place,), gone = traces, eqn.params["dimensions"]
     if place.axis in gone:
-        return Axis(-1, place.shift)
+        return place._replace(axis=-1)
     return place._replace(axis=place.axis - sum(0 <= axis < place.axis for axis in gone))
 
 
@@ -198,7 +223,10 @@ def _slice(eqn: Any, traces: list[Trace]) -> Trace:
         return place
     if strides is not None and strides[place.axis] != 1:
         return _LOST
-    return place._replace(shift=place.shift + eqn.params["start_indices"][place.axis])
+    start, limit = (eqn.params[name][place.axis] for name in ("start_indices", "limit_indices"))
+    if start + place.shift >= place.size or limit + place.shift <= 0:
+        return None  # what a concatenation put beside the samples
+    return place._replace(shift=place.shift + start)
 
 
 def _concatenate(eqn: Any, traces: list[Trace]) -> Trace:
@@ -209,7 +237,12 @@ def _concatenate(eqn: Any, traces: list[Trace]) -> Trace:
         along = trace is not None and trace.axis == dimension
         moved.append(trace._replace(shift=trace.shift - offset) if along else trace)
         offset += atom.aval.shape[dimension]
-    return _together(eqn, moved)
+    if len(places := {trace for trace in moved if trace is not None}) > 1:
+        # More entries than samples: several batches in one.
+        if offset > next(iter(places)).size:
+            return _LOST
+        raise _error(eqn, "combines different samples", moved=True)
+    return places.pop()
 
 
 def _pad(eqn: Any, traces: list[Trace]) -> Trace:
@@ -231,7 +264,8 @@ def _dot(eqn: Any, traces: list[Trace]) -> Trace:
         if trace.axis < 0:
             return _LOST
         if trace.axis in contracting[side]:
-            raise _error(eqn, f"contracts the sample axis, axis {trace.axis}")
+            alone = traces[1 - side] is None
+            raise _error(eqn, f"contracts the sample axis, axis {trace.axis}", moved=alone)
         if trace.axis in batch[side]:
             ends.append(trace._replace(axis=batch[side].index(trace.axis)))
             continue
@@ -250,6 +284,12 @@ def _convolve(eqn: Any, traces: list[Trace]) -> Trace:
     if traces[1] is not None or place.axis < 0 or eqn.params["batch_group_count"] != 1:
         return _LOST
     if place.axis != numbers.lhs_spec[0]:
+        feature, *spatial = numbers.lhs_spec[1:]
+        if place.axis == feature and eqn.params["feature_group_count"] > 1:
+            return _LOST  # vmap makes such convolutions of one kernel a sample
+        kernel = eqn.invars[1].aval.shape
+        if place.axis in spatial and kernel[numbers.rhs_spec[2 + spatial.index(place.axis)]] == 1:
+            return _LOST
         raise _error(eqn, f"contracts the sample axis, axis {place.axis}")
     return place._replace(axis=numbers.out_spec[0])
 

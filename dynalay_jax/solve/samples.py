@@ -30,13 +30,11 @@ def check_trace(jaxpr: jex.Jaxpr, state: Sequence[Any]) -> None:
     batch = state[0].aval.shape[0]
     if isinstance(batch, int) and batch < 2:
         return
-    traces = [Axis(0) if var in state else None for var in jaxpr.invars]
-    try:
-        ends = follow(jaxpr, traces)
-    except Mixing as error:
-        raise _mixed(error.what + error.where) from None
-    for trace in ends:
-        if isinstance(trace, Axis) and trace != Axis(0):
+    start = Axis(0, batch)
+    for trace in follow(jaxpr, [start if var in state else None for var in jaxpr.invars]):
+        if isinstance(trace, Mixing):
+            raise _mixed(trace.what + trace.where)
+        if isinstance(trace, Axis) and trace != start:
             raise _mixed("the result has the samples in another place than z")
 
 
@@ -65,6 +63,8 @@ def check_samples(
         raise ValueError(f"z: expected at least 2 samples, got {batch}.")
     run = jax.jit(f)
     before = run(z, *args)
+    if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(before)):
+        raise ValueError("z: expected a state where f(z) is finite, got one where it is not.")
     keys = jax.random.split(jax.random.key(0) if key is None else key, len(leaves))
     # A change of the size of the state, as a small one may hide behind rounding.
     noise = [
@@ -89,5 +89,6 @@ def _mixed(what: str) -> ValueError:
     return ValueError(
         f"f: expected sample i of f(z) to depend on sample i of z alone, but {what}. Gradients "
         "would be wrong. Compute statistics of the batch outside of f and pass them through *args, "
-        "normalise within each sample, or solve all samples as one state with batched=False."
+        "normalise within each sample, or solve all samples as one state with batched=False. If "
+        "they do stay apart, write f for one sample and pass jax.vmap(f)."
     )

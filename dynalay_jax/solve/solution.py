@@ -55,10 +55,12 @@ class BackwardStats(NamedTuple):
         residual: ‖v + Jᵀw − w‖ relative to ‖v‖ + c·‖w‖ with a small c, see `Implicit`; `inf` if
             nothing was measured.
         status: `Status`.
-        error: estimate of the relative error of w, and so of the sample's gradient; `inf` if
-            nothing was measured, 0 if there was nothing to solve.
+        error: estimate of the relative error of w, and so of the sample's gradient, from the
+            residual. `inf` if nothing was measured, 0 if there was nothing to solve. Often too
+            large where J is far from normal; the rounding of f itself is not in it.
         rescued: 1 where the first solve failed and w is that of the rescue.
-        given_up: 1 where `error` exceeds `max_error`: the gradient is what `on_failure` says.
+        given_up: 1 where the residual is above the tolerance and `error` above `max_error`: the
+            gradient is what `on_failure` says.
     """
 
     steps: jax.Array

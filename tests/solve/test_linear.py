@@ -210,3 +210,18 @@ def test_float16_gradient_of_a_mean():
 
     grad = jax.grad(loss)(jnp.full(2, 0.1, jnp.float16))
     assert np.all(np.isfinite(grad)) and np.all(grad > 1e-4)
+
+
+@pytest.mark.parametrize("rate", [0.999, 0.9999, 0.99999])
+def test_the_rescue_of_a_long_solution_does_not_drown_in_its_rounding(rate):
+    """Plain steps stop short at a long w, where f(w) − w has few digits left."""
+    f = lambda z, x: rate * z + x
+    adjoint = Implicit(Picard(), max_steps=200)
+
+    def loss(x, probe):
+        z0 = jnp.full_like(x, 1 / (1 - rate))
+        return jnp.sum(fixed_point(f, z0, x, adjoint=adjoint, probe=probe).value)
+
+    dx, account = jax.grad(loss, argnums=(0, 1))(jnp.ones((2, 1)), backward_probe(2))
+    np.testing.assert_allclose(dx, 1 / (1 - rate), rtol=1e-2)
+    assert np.all(account.rescued == 1) and not np.any(account.given_up)

@@ -24,7 +24,7 @@ def batch_statistics(z):
 
 SEEN = {
     "`reduce_sum` reduces over the sample axis, axis 0": batch_statistics,
-    "`reduce_max` reduces over": lambda z: jax.nn.softmax(z, axis=0),
+    "`reduce_prod` reduces over": lambda z: 0.1 * z + 0.1 * jnp.prod(z, axis=0, keepdims=True),
     "`cumsum` accumulates over the sample axis": lambda z: 0.1 * jnp.cumsum(z, axis=0),
     "`sort` sorts": lambda z: half(jnp.sort(z, axis=0)),
     "`rev` reverses": lambda z: half(z[::-1]),
@@ -113,6 +113,22 @@ APART = {
     ),
     "cond": lambda z: jax.lax.cond(True, half, jnp.sin, z),
     "all finite": lambda z: jnp.where(jnp.all(jnp.isfinite(z)), half(z), 0),
+    "gradient of an energy": lambda z: z - 0.3 * jax.grad(lambda z: jnp.sum(jnp.cosh(z)))(z),
+    "gradient in a loop": lambda z: jax.lax.fori_loop(
+        0, 2, lambda _, z: z - 0.3 * jax.jit(jax.grad(lambda z: jnp.mean(jnp.cosh(z))))(z), z
+    ),
+    "statistics that are not used": lambda z: (half(z), jnp.mean(z, axis=0))[0],
+    "two batches in one": lambda z: half(jnp.split(jnp.tanh(jnp.concatenate([z, -z])), 2)[0]),
+    "stacked beside an input": lambda z: (
+        0.1 * (jnp.concatenate([z, Z])[:6] + jnp.concatenate([z, Z])[6:])
+    ),
+    "there and back": lambda z: jnp.roll(half(jnp.roll(z, 1, axis=0)), -1, axis=0),
+    "softmax less the largest of all": lambda z: half(
+        jnp.exp(z - jnp.max(z)) / jnp.sum(jnp.exp(z - jnp.max(z)), axis=2, keepdims=True)
+    ),
+    "a kernel for each sample": lambda z: jax.vmap(
+        lambda z, k: 0.1 * jnp.convolve(z[:, 0], k, mode="same")[:, None] + 0.1 * z
+    )(z, Z[:, 0]),
     "nested": nested(Implicit()),
     "nested, compact": nested(Implicit(), Compaction(2)),
     "nested, forward mode": nested(ImplicitJVP()),
@@ -131,3 +147,5 @@ def test_one_sample_or_one_state_may_do_anything():
     jax.eval_shape(lambda z: fixed_point(batch_statistics, z, batched=False), Z)
     with pytest.raises(ValueError, match="at least 2 samples, got 1"):
         check_samples(half, Z[:1])
+    with pytest.raises(ValueError, match=r"where f\(z\) is finite"):
+        check_samples(lambda z: z - jnp.nan * jnp.mean(z, axis=0, keepdims=True), Z)
