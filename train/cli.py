@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable, Iterator
 import contextlib
 import os
+from pathlib import Path
 import signal
 import sys
 import threading
@@ -26,6 +27,10 @@ def friendly() -> Iterator[None]:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:
+        # The reader, such as `head`, has gone. Python would say so once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except Interrupted as stopped:
         print(stopped, flush=True)
         sys.exit(stopped.code)
@@ -36,6 +41,22 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see --help.")
+
+
+def folder(text: str) -> Path:
+    """The `type` of an option that names a folder, which need not exist.
+
+    Raises:
+        ArgumentTypeError: the name is empty or too long, or that of a file.
+    """
+    path = Path(text)
+    try:
+        wrong = "an empty name" if not text else f"the file {text}" if path.is_file() else ""
+    except OSError as error:
+        wrong = f"a name that the system refuses ({error.strerror})"
+    if wrong:
+        raise argparse.ArgumentTypeError(f"expected a folder, got {wrong}")
+    return path
 
 
 class Interrupted(Exception):

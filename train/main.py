@@ -8,6 +8,12 @@
 wrong with them.
 """
 
+import signal
+
+if __name__ == "__main__":
+    # Importing takes seconds; a signal in that time ends the process without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 from collections.abc import Sequence
 import difflib
 from pathlib import Path
@@ -21,7 +27,7 @@ from ml_collections import ConfigDict, FrozenConfigDict, config_flags
 from configs import _variants
 from train import loop, usage
 from train import workdir as workdirs
-from train.cli import Parser, friendly
+from train.cli import Parser, folder, friendly
 from train.config import check, expect, no_field
 from train.errors import UserError
 from train.run import EVALUATED
@@ -36,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command; exits 2 with one line for what the user can cure."""
     parser = Parser("python -m train.main", add_help=False, allow_abbrev=False)
     parser.add_argument("--config")
-    parser.add_argument("--workdir", type=Path)
+    parser.add_argument("--workdir", type=folder)
     parser.add_argument("--mode", choices=["train", "eval"], default="train")
     parser.add_argument("-h", "--help", action="store_true")
     options, overrides = parser.parse_known_args(arguments)
@@ -50,8 +56,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _refuse_unknown(overrides)
         raise UserError("--config is missing; for example --config=configs/digits.py.")
     workdir = options.workdir or Path("workdir") / label(options.config)
-    if workdir.is_file():
-        raise UserError(f"--workdir: expected a folder, got the file {workdir}.")
     if options.mode == "train":
         loop.train_and_evaluate(config, workdir)
     else:

@@ -20,7 +20,7 @@ from typing import Any
 
 from train import workdir
 from train.analysis import seeds
-from train.cli import Interrupted, Parser, Stop, friendly
+from train.cli import Interrupted, Parser, Stop, folder, friendly
 from train.console import percent, print_table
 from train.errors import UserError
 from train.main import find, label, load
@@ -146,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add = parser.add_argument
     add("--configs", type=names, required=True, metavar="A,B", help="as digits or digits:model_0")
     add("--seeds", type=names, default="0,1,2", metavar="0,1,2", help="default: 0,1,2")
-    add("--out", type=Path, default="workdir/sweep", help="default: workdir/sweep")
+    add("--out", type=folder, default="workdir/sweep", help="default: workdir/sweep")
     add("--jobs", type=int, default=1, metavar="N", help="runs at a time; default: 1")
     more: Any = dict(nargs="+", action="extend", default=[], metavar="config.x=y")
     add("--set", **more, help="fields that change in all runs")

@@ -212,7 +212,7 @@ def read_record(workdir: Path, name: str) -> Any:
         record, kind = json.loads(path.read_text()), list if name == "versions" else dict
         if not isinstance(record, kind):
             raise ValueError(f"expected a {kind.__name__}, got {type(record).__name__}")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"Cannot read {path}: {error}. Put back a copy of the file, or remove it and measure "
             "again."

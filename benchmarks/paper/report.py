@@ -20,7 +20,7 @@ from benchmarks.paper import figures, published, sections, verdicts
 from benchmarks.paper.results import Records, collect, frame
 from train.analysis import seeds
 from train.analysis.seeds import spread
-from train.cli import Parser, friendly
+from train.cli import Parser, folder, friendly
 from train.errors import UserError
 from train.workdir import read_record, write_text
 
@@ -169,7 +169,7 @@ def main() -> None:
     """The command."""
     parser = Parser("python -m benchmarks.paper.report", description=__doc__.split("\n")[0])
     parser.add_argument("workdirs", nargs="+", type=Path, help="of finished runs")
-    parser.add_argument("--out", type=Path, default=Path("report"), help="folder for report.html")
+    parser.add_argument("--out", type=folder, default=Path("report"), help="folder for report.html")
     options = parser.parse_args()
     groups = seeds.groups(finished(options.workdirs))
     records = {group.name: [collect(group)] for group in groups}

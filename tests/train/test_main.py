@@ -67,6 +67,8 @@ def stopped_once_it_trains(workdir, environment, stop="SIGTERM"):
         ("--config=digits:deep_1000x", "at most 100 times the MACs, got deep_1000x"),
         ("--config=digits:deep_0.01x", "the nearest has"),
         ("--config=digits --workdir=setup.cfg", "--workdir: expected a folder, got the file"),
+        ("--config=digits --workdir=", "--workdir: expected a folder, got an empty name"),
+        (f"--config=digits --workdir={300 * 'a'}", "a name that the system refuses"),
         ("--config=cifar10 --config.data.data_dir=/no/such", "'/no/such' does not exist"),
     ],
 )

@@ -140,9 +140,12 @@ def test_a_signal_is_passed_on_and_nothing_more_starts(tmp_path, capsys, run_is,
 
 
 def test_what_cannot_be_written_is_said(tmp_path, capsys):
+    (tmp_path / "digits-0.log").mkdir()
+    code, out = carry_out(capsys, tmp_path, "--seeds=0")
+    assert code == 1 and "digits-0 failed to start: Is a directory" in out
     (tmp_path / "file").touch()
-    code, out = carry_out(capsys, tmp_path / "file", "--seeds=0")
-    assert code == 1 and "digits-0 failed to start: File exists" in out
+    with pytest.raises(UserError, match="--out: expected a folder, got the file"):
+        carry_out(capsys, tmp_path / "file", "--seeds=0")
 
 
 @pytest.mark.parametrize(
