@@ -134,7 +134,12 @@ def norm_groups(features: int) -> int:
 
 
 def reinject(
-    layer: Cell, below: jax.Array, changed: jax.Array, u: PyTree, min_bucket: int
+    layer: Cell,
+    below: jax.Array,
+    changed: jax.Array,
+    u: PyTree,
+    min_bucket: int,
+    *inputs: jax.Array,
 ) -> PyTree:
     """The injection of a layer, recomputed for the samples whose layer below changed.
 
@@ -145,18 +150,19 @@ def reinject(
         u: the injection before, leaves [B, ...].
         min_bucket: size of the smallest bucket that the changed samples are gathered into; 0
             computes all samples and keeps the changed ones.
+        *inputs: further arguments of the layer's call, [B, ...], such as each sample's route.
 
     Returns:
         u, with new values where `changed`.
     """
     if not min_bucket:
-        return per_sample.select(changed, layer(below)[1], u)
+        return per_sample.select(changed, layer(below, *inputs)[1], u)
     module, variables = layer.unbind()
     variables, u = per_sample.vary_like((variables, u), below, changed)
 
     def inject(level: int, ids: jax.Array | None, operands: tuple, fixed: tuple) -> PyTree:
-        variables, below = operands
-        return module.apply(variables, buckets.gather(below, ids))[1]
+        variables, *inputs = operands
+        return module.apply(variables, *buckets.gather(inputs, ids))[1]
 
     sizes = buckets.bucket_sizes(len(changed), min_bucket, between=True)
-    return buckets.update(inject, changed, u, (variables, below), sizes)
+    return buckets.update(inject, changed, u, (variables, below, *inputs), sizes)
