@@ -62,12 +62,13 @@ def fast_convolution(
     return jax.lax.conv_general_dilated(x, kernel, strides, padding, **rest)
 
 
-def _convolution(
+def convolution(
     z: jax.Array,
     kernel: jax.Array,
     padding: Any,
     groups: int = 1,
     strides: tuple[int, ...] = (1, 1),
+    out: Any = None,
 ) -> jax.Array:
     return jax.lax.conv_general_dilated(
         z,
@@ -76,6 +77,7 @@ def _convolution(
         padding=padding,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups,
+        preferred_element_type=out,
     )
 
 
@@ -85,7 +87,7 @@ def _strided(x: jax.Array, kernel: jax.Array, strides: tuple[int, ...]) -> jax.A
 
     XLA's own gradients take ten times as long in a branch or loop on CPU (jaxlib 0.10.2).
     """
-    return _convolution(x, kernel, "SAME", strides=strides)
+    return convolution(x, kernel, "SAME", strides=strides)
 
 
 def _strided_forward(x: jax.Array, kernel: jax.Array, strides: tuple[int, ...]) -> tuple:
@@ -97,7 +99,7 @@ def _strided_backward(strides: tuple[int, ...], saved: tuple, v: jax.Array) -> t
         return lambda x, kernel, v: jax.vjp(f, x, kernel)[1](v)
 
     laid_out = functools.partial(_windows_product, strides=strides)
-    default = functools.partial(_convolution, padding="SAME", strides=strides)
+    default = functools.partial(convolution, padding="SAME", strides=strides)
     return jax.lax.platform_dependent(*saved, v, cpu=pull(laid_out), default=pull(default))
 
 
@@ -139,7 +141,7 @@ _depthwise.defjvps(
 
 
 def _depthwise_product(z: jax.Array, kernel: jax.Array) -> jax.Array:
-    whole = functools.partial(_convolution, padding="SAME", groups=z.shape[-1])
+    whole = functools.partial(convolution, padding="SAME", groups=z.shape[-1])
     return jax.lax.platform_dependent(z, kernel, cpu=_shifted, default=whole)
 
 
@@ -159,7 +161,7 @@ def _convolve(z: jax.Array, kernel: jax.Array) -> jax.Array:
     JAX's own transposes have other layouts, for which XLA's CPU backend has only slow code inside
     loops: the backward solve took 20 times as long (jaxlib 0.10.2).
     """
-    return _convolution(z, kernel, "SAME")
+    return convolution(z, kernel, "SAME")
 
 
 def _convolve_forward(z: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple]:
@@ -172,7 +174,7 @@ def _convolve_backward(saved: tuple, v: jax.Array) -> tuple[jax.Array, jax.Array
     padding = jax.lax.padtype_to_pads(image, window, (1, 1), "SAME")
     # With even kernels, the gradient pads the other side.
     swapped = [(after, before) for before, after in padding]
-    dz = _convolution(v, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), swapped)
+    dz = convolution(v, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), swapped)
     whole = functools.partial(_kernel_cotangent, padding)
     size = max(_CHUNK, _CHUNK_PIXELS // math.prod(z.shape[1:3]))
     if len(z) <= size:
@@ -182,7 +184,7 @@ def _convolve_backward(saved: tuple, v: jax.Array) -> tuple[jax.Array, jax.Array
 
 
 def _kernel_cotangent(padding: Any, z: jax.Array, v: jax.Array) -> jax.Array:
-    d_kernel = _convolution(z.transpose(3, 1, 2, 0), v.transpose(1, 2, 0, 3), padding)
+    d_kernel = convolution(z.transpose(3, 1, 2, 0), v.transpose(1, 2, 0, 3), padding)
     return d_kernel.transpose(1, 2, 0, 3)
 
 
