@@ -6,18 +6,23 @@ Only the products round. Activations stay in float32, because XLA's CPU backend 
 elementwise operations and reductions in bfloat16 (jaxlib 0.10.2).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import math
+import os
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from dynalay_jax.layers.convolution import convolution
+from dynalay_jax.solve.per_sample import vary_like
 
 # Channels are padded to a multiple of this, a vector of 512 bits: windows of 24 channels take 2.5
 # times as long as those of 32.
 _LANES = 32
+# Pixels whose windows are in memory at a time: as many as the caches of all cores hold. Windows of
+# the whole batch take 1.5 times (256 channels) to 3 times (32 channels) as long.
+_PIXELS = 512 * (os.cpu_count() or 1)
 
 
 @jax.custom_vjp
@@ -39,7 +44,10 @@ def _forward(z: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple]:
     rounded, padding = kernel.astype(jnp.bfloat16), _padding(z, kernel)
 
     def in_windows(z: jax.Array, kernel: jax.Array) -> jax.Array:
-        return _product(_windows(z, kernel.shape[:2], padding), kernel, z.shape)
+        def chunk(z: jax.Array) -> tuple[jax.Array, tuple]:
+            return _product(_windows(z, kernel.shape[:2], padding), kernel, z.shape), ()
+
+        return _in_chunks(chunk, z)[0]
 
     def whole(z: jax.Array, kernel: jax.Array) -> jax.Array:
         return convolution(z, kernel, padding, out=jnp.float32)
@@ -57,16 +65,21 @@ def _backward(saved: tuple, v: jax.Array) -> tuple[jax.Array, jax.Array]:
 
     def in_windows(z: jax.Array, turned: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
         height, width, features, channels = turned.shape
-        windows = _windows(v, (height, width), swapped)
-        dz = _product(windows, turned, z.shape)
         # A first layer: nothing needs dz, and the images have the smaller windows.
-        if channels < _LANES <= features:
-            product = _matmul(_transposed(v), _windows(z, (height, width), padding))
-            product = product.reshape(features, height, width, -1)[..., :channels]
-            return dz, product.transpose(1, 2, 3, 0)
-        product = _matmul(_transposed(z), windows)
-        product = product.reshape(channels, height, width, -1)[..., :features]
-        return dz, jnp.flip(product.transpose(1, 2, 0, 3), (0, 1))
+        first = channels < _LANES <= features
+
+        def chunk(z: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+            windows = _windows(v, (height, width), swapped)
+            dz = _product(windows, turned, z.shape)
+            if first:
+                return dz, _matmul(_transposed(v), _windows(z, (height, width), padding))
+            return dz, _matmul(_transposed(z), windows)
+
+        dz, product = _in_chunks(chunk, z, v)
+        product = product.reshape(len(product), height, width, -1)
+        if first:
+            return dz, product[..., :channels].transpose(1, 2, 3, 0)
+        return dz, jnp.flip(product[..., :features].transpose(1, 2, 0, 3), (0, 1))
 
     def whole(z: jax.Array, turned: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
         dz = convolution(v, turned, swapped, out=jnp.float32)
@@ -84,6 +97,31 @@ def _padding(z: jax.Array, kernel: jax.Array) -> list[tuple[int, int]]:
     return jax.lax.padtype_to_pads(z.shape[1:3], kernel.shape[:2], (1, 1), "SAME")
 
 
+def _in_chunks(function: Callable, *batches: jax.Array) -> tuple[jax.Array, Any]:
+    """The images of all chunks, and the sum of what else `function(*chunk)` returns.
+
+    Chunks have about `_PIXELS` pixels. The last one is padded with samples of zeros.
+    """
+    batch, rows, columns = batches[0].shape[:3]
+    count = min(-(-batch * rows * columns // _PIXELS), batch)
+    size = -(-batch // max(count, 1)) or 1
+
+    def cut(x: jax.Array) -> jax.Array:
+        x = jnp.pad(x, ((0, -batch % size), *[(0, 0)] * 3))
+        return x.reshape(-1, size, *x.shape[1:])
+
+    def step(total: Any, chunk: Sequence[jax.Array]) -> tuple[Any, jax.Array]:
+        images, more = function(*chunk)
+        return jax.tree.map(jnp.add, total, more), images
+
+    chunks = tuple(map(cut, batches))
+    shapes = [jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for x in chunks]
+    _, total = jax.eval_shape(function, *shapes)
+    start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), total)
+    total, images = jax.lax.scan(step, vary_like(start, batches), chunks)
+    return images.reshape(-1, *images.shape[2:])[:batch], total
+
+
 def _product(windows: jax.Array, kernel: jax.Array, shape: Sequence[int]) -> jax.Array:
     """windows · kernel [h, w, C, C'] as images [B, H, W, C'] with (B, H, W) of `shape`."""
     *window, channels, features = kernel.shape
@@ -95,12 +133,13 @@ def _product(windows: jax.Array, kernel: jax.Array, shape: Sequence[int]) -> jax
 def _windows(x: jax.Array, window: Sequence[int], padding: Any) -> jax.Array:
     """All windows of x [B, H, W, C], [B · H · W, h · w · C], with padded channels.
 
-    They are gathered pixel by pixel, and reshaped only after they are in memory. XLA's CPU backend
-    takes 7 times as long if it computes the reshaped array directly, and 15 times as long for a
-    concatenation of slices (jaxlib 0.10.2).
+    They are gathered pixel by pixel from padded images in memory, and reshaped only after they are
+    in memory. XLA's CPU backend takes 6 times as long if it pads while it gathers, 7 times as long
+    if it computes the reshaped array directly, and 15 times as long for a concatenation of slices
+    (jaxlib 0.10.2).
     """
     batch, rows, columns, channels = x.shape
-    x = jnp.pad(x, ((0, 0), *padding, (0, -channels % _LANES)))
+    x = _materialised(jnp.pad(x, ((0, 0), *padding, (0, -channels % _LANES))))
     height, width, channels = x.shape[1:]
     image = jnp.arange(batch)[:, None, None] * (height * width)
     corner = jnp.arange(rows)[:, None] * width + jnp.arange(columns)[None]

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from dynalay_jax.layers import bfloat16
 from dynalay_jax.layers.bfloat16 import convolve_bfloat16
 from dynalay_jax.layers.convolution import convolve
 
@@ -43,6 +44,21 @@ def test_factors_that_are_exact_in_bfloat16_give_exact_results():
     ours, exact = convolve_bfloat16, convolve
     for f, g in ((ours, exact), (slope(ours), slope(exact))):
         assert jnp.array_equal(jax.jit(f)(z, kernel), jax.jit(g)(z, kernel))
+
+
+@pytest.mark.parametrize("pixels", [1, 80, 10**9])
+@pytest.mark.parametrize(("channels", "features"), [(4, 5), (3, 32)])
+def test_chunks_of_the_batch_add_up(monkeypatch, pixels, channels, features):
+    monkeypatch.setattr(bfloat16, "_PIXELS", pixels)
+    z = jax.random.randint(jax.random.key(0), (7, 6, 5, channels), -8, 8).astype(jnp.float32)
+    kernel = jax.random.randint(jax.random.key(1), (3, 3, channels, features), -8, 8)
+    v = jax.random.randint(jax.random.key(2), (7, 6, 5, features), -8, 8).astype(jnp.float32)
+    pulled = lambda f: lambda z, kernel, v: (f(z, kernel), *jax.vjp(f, z, kernel)[1](v))
+    ours, exact = (
+        jax.jit(pulled(f))(z, kernel.astype(jnp.float32), v) for f in (convolve_bfloat16, convolve)
+    )
+    for a, b in zip(ours, exact, strict=True):
+        assert jnp.array_equal(a, b)
 
 
 @pytest.mark.parametrize("bad", [jnp.inf, -jnp.inf, jnp.nan])
