@@ -42,3 +42,20 @@ def test_signals(name, waits, ends, said):
     shown = "Ctrl-C" if name == "SIGINT" else name
     for line, words in zip(done.stdout.splitlines(), said, strict=True):
         assert line.startswith(words.format(shown))
+
+
+@pytest.mark.parametrize(
+    "command", ["train.main", "train.sweep", "train.studies.calibrate", "benchmarks.paper.report"]
+)
+def test_ctrl_c_during_the_imports_ends_a_command_without_a_traceback(command):
+    """As Python imports it: the package of the command comes first."""
+    hook = (
+        "import builtins, signal, sys; kept = builtins.__import__\n"
+        "def wait(name, *args, **kwargs):\n"
+        "    if name == 'jax': signal.raise_signal(signal.SIGINT)\n"
+        "    return kept(name, *args, **kwargs)\n"
+        "builtins.__import__ = wait\n"
+        f"import runpy; sys.argv = ['-m']; runpy.run_module({command!r}, run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", hook], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
