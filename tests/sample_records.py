@@ -23,7 +23,7 @@ START = {
 
 def run(folder, seed, summary=(), **config):
     folder.mkdir(parents=True)
-    values = {"seed": seed, "router": "agent", "starts": [START], **dict(summary)}
+    values = SUMMARY | dict(summary) | {"seed": seed}
     settings = {"seed": seed, "data": {"name": "digits", "data_dir": str(folder)}, **config}
     (folder / "summary.json").write_text(json.dumps(values))
     (folder / "config.json").write_text(json.dumps(settings))
@@ -32,6 +32,9 @@ def run(folder, seed, summary=(), **config):
 
 SUMMARY = {
     "router": "agent",
+    "seed": 0,
+    "starts": [START],
+    "train_seconds": 60.0,
     "test_examples": 1000,
     "test_accuracy": 0.93,
     "straight_accuracy": 0.9,

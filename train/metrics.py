@@ -111,5 +111,8 @@ def _records(path: Path) -> Iterator[dict]:
     for line in path.read_text(errors="replace").splitlines():
         with contextlib.suppress(json.JSONDecodeError):
             record = json.loads(line)
-            if isinstance(record, dict) and {"step", "split"} <= record.keys():
+            kinds = {"step": int, "split": str}
+            if isinstance(record, dict) and all(
+                isinstance(record.get(key), kind) for key, kind in kinds.items()
+            ):
                 yield record

@@ -22,8 +22,9 @@ import jax
 import ml_collections
 import numpy as np
 
-from configs import _schema
 import dynalay_jax
+from train import records
+from train.config import check
 from train.data.types import Dataset
 from train.errors import UserError
 
@@ -141,7 +142,7 @@ def in_words(different: Mapping[str, tuple[Any, Any]]) -> str:
     return ", ".join(said[:4]) + more
 
 
-def _flat(config: ml_collections.FrozenConfigDict) -> dict[str, Any]:
+def _flat(config: ml_collections.ConfigDict | ml_collections.FrozenConfigDict) -> dict[str, Any]:
     """Values by dotted name."""
     leaves = jax.tree.leaves_with_path(config.to_dict(), is_leaf=lambda v: not isinstance(v, dict))
     return {jax.tree_util.keystr(path, simple=True, separator="."): v for path, v in leaves}
@@ -158,15 +159,24 @@ def read_config(workdir: Path) -> dict[str, Any] | None:
     saved = read_record(workdir, "config")
     if saved is None:
         return None
-    groups = [name for name, value in _schema.Config().model_dump().items() if type(value) is dict]
-    whole = all(isinstance(saved.get(name, {}), dict) for name in groups)
-    if not whole or not isinstance(saved.get("data", {}).get("name"), str):
-        raise UserError(
-            f"Cannot read {workdir}/config.json: expected the config of a run, with the groups "
-            f"{', '.join(groups)} and data.name. Put back a copy of the file."
+    try:
+        # Through JSON, as what is saved: tuples become lists.
+        return json.loads(check(ml_collections.ConfigDict(saved)).to_json_best_effort())
+    except UserError as error:
+        cure = records.cure("config")
+        raise UserError(f"Cannot read {workdir}/config.json: {error} {cure}") from error
+
+
+def print_defaults(workdir: Path) -> None:
+    """Says which fields the config of the run lacks, as one of an older version does."""
+    saved, whole = read_record(workdir, "config"), _flat(trained_config(workdir))
+    lacking = whole.keys() - _flat(ml_collections.ConfigDict(saved))
+    if said := [f"config.{name} is {whole[name]}" for name in sorted(lacking)]:
+        more = f", and {len(said) - 4} more" if said[4:] else ""
+        print(
+            f"{workdir}/config.json lacks {len(said)} of today's fields; their defaults are used: "
+            f"{', '.join(said[:4])}{more}."
         )
-    # Through JSON, as what is saved: tuples become lists.
-    return json.loads(json.dumps(_schema.completed(saved)))
 
 
 def trained_config(workdir: Path) -> ml_collections.ConfigDict:
@@ -188,14 +198,12 @@ def trained_config(workdir: Path) -> ml_collections.ConfigDict:
 def with_trained_statistics(dataset: Dataset, workdir: Path) -> Dataset:
     """The data set with the mean and std that the run in the folder was trained with."""
     saved = read_record(workdir, "data")
-    try:
-        mean, std = (np.asarray(saved[key], np.float32).reshape(-1) for key in ("mean", "std"))
-        np.broadcast_shapes(mean.shape, std.shape, dataset.mean.shape)
-    except (KeyError, TypeError, ValueError) as error:
+    mean, std = (np.asarray(saved[key], np.float32) for key in ("mean", "std"))
+    if not mean.shape == std.shape == dataset.mean.shape:
         raise UserError(
-            f"{workdir}/data.json: expected mean and std of {len(dataset.mean)} channels, got "
-            f"{saved}. Put back a copy of the file."
-        ) from error
+            f"Cannot read {workdir}/data.json: expected mean and std of {len(dataset.mean)} "
+            f"channels, got {saved}. {records.cure('data')}"
+        )
     return dataclasses.replace(dataset, mean=mean, std=std)
 
 
@@ -203,20 +211,17 @@ def read_record(workdir: Path, name: str) -> Any:
     """Content of NAME.json, None if there is no such file.
 
     Raises:
-        UserError: the file cannot be read, or is not a JSON object (versions.json: a list).
+        UserError: the file cannot be read, or does not hold what `records` says.
     """
     path = workdir / f"{name}.json"
     if not path.exists():
         return None
     try:
-        record, kind = json.loads(path.read_text()), list if name == "versions" else dict
-        if not isinstance(record, kind):
-            raise ValueError(f"expected a {kind.__name__}, got {type(record).__name__}")
+        record = json.loads(path.read_text())
+        records.check(name, record)
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(
-            f"Cannot read {path}: {error}. Put back a copy of the file, or remove it and measure "
-            "again."
-        ) from error
+        said = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"Cannot read {path}: {said}. {records.cure(name)}") from error
     return record
 
 

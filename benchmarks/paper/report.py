@@ -22,6 +22,8 @@ from train.analysis import seeds
 from train.analysis.seeds import spread
 from train.cli import Parser, folder, friendly
 from train.errors import UserError
+from train.metrics import read_metrics
+from train.records import as_written, known
 from train.workdir import read_record, write_text
 
 Timed = Sequence[Mapping[str, Any]]
@@ -156,12 +158,16 @@ def finished(workdirs: Sequence[Path]) -> list[Path]:
     for workdir in workdirs:
         try:
             seeds.groups([*found, workdir])
+            read_metrics(workdir)
+            for path in sorted(workdir.glob("*.json")):
+                if known(path.stem):
+                    read_record(workdir, path.stem)
         except UserError as error:
             print(f"{workdir} is left out. {error}", flush=True)
         else:
             found.append(workdir)
     if not found:
-        raise UserError("expected the workdir of a finished run, got none; train one first.")
+        raise UserError("expected the workdir of a finished run whose files are whole, got none.")
     return found
 
 
@@ -183,14 +189,16 @@ def main() -> None:
         for kind in ("train_step", "routed_pass")
     )
     images = options.out / "images"
-    try:
-        images.mkdir(parents=True, exist_ok=True)
-        figures.of_workdirs(groups, images)
-        for name, figure in figures.of_records(records, passes).items():
-            figures.save(figure, images / f"{name}.png")
-    except OSError as error:
-        raise UserError(f"Cannot write to {options.out}: {error.strerror}.") from error
-    write_text(options.out / "report.html", page(records, answers(records, steps, passes), images))
+    with as_written(", ".join(records)):
+        found = answers(records, steps, passes)
+        try:
+            images.mkdir(parents=True, exist_ok=True)
+            figures.of_workdirs(groups, images)
+            for name, figure in figures.of_records(records, passes).items():
+                figures.save(figure, images / f"{name}.png")
+        except OSError as error:
+            raise UserError(f"Cannot write to {options.out}: {error.strerror}.") from error
+        write_text(options.out / "report.html", page(records, found, images))
     print(f"wrote {options.out / 'report.html'} and its pictures in {images}")
 
 

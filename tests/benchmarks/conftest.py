@@ -12,7 +12,7 @@ def record():
         made = []
         for seed, run in enumerate(runs):
             changes, studies = run if isinstance(run, tuple) else (run, {})
-            summary = {"seed": seed, "train_seconds": 60.0, **SUMMARY, **changes}
+            summary = {**SUMMARY, "seed": seed, **changes}
             made.append({"summary": summary, "curve": CURVE, **studies})
         config = {"model": {"cell": cell}}
         return [{"config": config, "ran": f"P, 2 cores, {date}", "runs": made}]

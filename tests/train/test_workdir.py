@@ -1,10 +1,12 @@
 """The files of a run: whose a workdir is, and what stays in it."""
 
 import json
+import shutil
 import subprocess
 import sys
 
 import pytest
+from sample_records import SUMMARY
 from short_run import begun, tiny
 
 from train import loop
@@ -54,7 +56,7 @@ def test_another_run_is_refused_with_both_values(trained):
 def test_a_finished_run_is_never_changed_by_training(tmp_path, capsys, changes, said):
     begun(tiny(), tmp_path)
     for name in ("summary", "corruption", "eval_agent_0.1"):
-        workdirs.write_record(tmp_path, name, {"of": name})
+        workdirs.write_record(tmp_path, name, SUMMARY)
     content = lambda: {p: p.read_text() for p in tmp_path.glob("*.json")}
     before = content()
     if said:
@@ -62,18 +64,25 @@ def test_a_finished_run_is_never_changed_by_training(tmp_path, capsys, changes, 
             loop.train_and_evaluate(tiny(**changes), tmp_path)
         assert ("Did you mean --mode=eval?" in str(error.value)) == ("seed" not in said)
     else:
-        assert loop.train_and_evaluate(tiny(**changes), tmp_path) == {"of": "summary"}
+        assert loop.train_and_evaluate(tiny(**changes), tmp_path) == SUMMARY
         assert "is finished: nothing to train. --mode=eval" in capsys.readouterr().out
     assert content() == before
 
 
-def test_runs_of_versions_with_fewer_fields_have_the_defaults(trained, tmp_path):
+def test_runs_of_versions_with_fewer_fields_have_the_defaults(trained, tmp_path, capsys):
     for name in ("config", "data"):
         (tmp_path / f"{name}.json").write_text((trained / f"{name}.json").read_text())
     old = json.loads((tmp_path / "config.json").read_text())
     del old["model"]["own"], old["exploration"]
     (tmp_path / "config.json").write_text(json.dumps(old))
     assert workdirs.differences(tmp_path, workdirs.trained_config(trained)) == {}
+    workdirs.print_defaults(trained)
+    workdirs.print_defaults(tmp_path)
+    assert capsys.readouterr().out == (
+        f"{tmp_path}/config.json lacks 5 of today's fields; their defaults are used: "
+        "config.exploration.entropy is (0.01, 0.0), config.exploration.epsilon is (0.3, 0.02), "
+        "config.exploration.floor is 0.02, config.exploration.share is 0.3, and 1 more.\n"
+    )
 
 
 HOLD = """
@@ -105,16 +114,32 @@ def test_a_workdir_that_cannot_be_written(tmp_path, monkeypatch):
             loop.train_and_evaluate(tiny(), workdir)
 
 
+@pytest.mark.parametrize("changed", [{"test_accuracy": float("nan")}, {"mean_cost": None}, None])
+def test_a_damaged_summary_is_no_finished_run_and_nothing_is_measured_again(
+    trained, tmp_path, changed
+):
+    workdir = shutil.copytree(trained, tmp_path / "run")
+    workdirs.write_record(workdir, "summary", SUMMARY | changed if changed else {})
+    before = {path: path.read_bytes() for path in workdir.rglob("*.json")}
+    with pytest.raises(UserError, match=r"Cannot read .*summary.json: .* move summary.json away"):
+        loop.train_and_evaluate(tiny(), workdir)
+    assert {path: path.read_bytes() for path in workdir.rglob("*.json")} == before
+
+
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("config", "[]", "Cannot read .*config.json: expected a dict, got list"),
+        ("config", "[]", r"Cannot read .*config.json: expected a dictionary, got \[\]"),
         ("config", "{", r"Cannot read .*config.json: Expecting .*\. Put back a copy"),
-        ("data", "{}", "data.json: expected mean and std of 1 channels, got {}"),
-        ("data", '{"mean": [1, 2], "std": "x"}', "data.json: expected mean and std"),
+        ("data", "{}", "data.json: mean is missing. Put back a copy of the file; only a new"),
+        ("data", '{"mean": [1], "std": [0]}', "data.json: std.0: expected greater than 0, got 0"),
+        ("data", '{"mean": [1], "std": [NaN]}', "data.json: std.0: expected a finite number"),
+        ("data", '{"mean": [1, 2], "std": [1, 2]}', "data.json: expected mean and std of 1 chan"),
         ("data", None, "config.json or data.json is missing. Train first"),
-        ("config", '{"model": 3}', "expected the config of a run, with the groups"),
-        ("config", "{}", "and data.name. Put back a copy"),
+        ("config", '{"model": 3}', "config.json: config.data.name: expected one of digits, "),
+        ("config", '{"data": 3}', "config.json: config.data: expected a group of fields, got 3"),
+        ("config", '{"data": {"name": "digits"}, "model": 3}', "config.model: expected a group"),
+        ("config", '{"data": {"name": ["digits"]}}', "config.data.name: expected one of digits"),
     ],
 )
 def test_a_damaged_record_is_named(trained, tmp_path, name, text, said):

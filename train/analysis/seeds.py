@@ -62,7 +62,7 @@ def groups(workdirs: Iterable[Path]) -> list[Group]:
     found: dict[str, dict[Path, tuple[dict, dict]]] = {}
     for workdir in workdirs:
         config, summary = read_config(workdir), read_record(workdir, "summary")
-        if not config or not {"seed", "router", "starts"} <= (summary or {}).keys():
+        if not config or not summary:
             raise UserError(
                 f"{workdir}: expected the workdir of a finished run, with config.json and "
                 "summary.json."

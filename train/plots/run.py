@@ -1,16 +1,15 @@
 """The figures of one run, from the files in its workdir."""
 
-from collections.abc import Callable, Iterator
-import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
 
-from train.errors import UserError
 from train.metrics import read_metrics
 from train.plots import cost_curves, records, style, training
 from train.plots.style import painted
+from train.records import as_written
 from train.workdir import read_config, read_record
 
 # Figures of one record each, by the record's name.
@@ -51,7 +50,7 @@ def figures(workdir: Path) -> dict[str, Figure]:
         read_record(workdir, name) or {} for name in ("curve", "summary", "early_exit")
     )
     choices, by_price = "The agent's choices", cost_curves.actions_by_price
-    with _as_written(workdir, "metrics.jsonl"):
+    with as_written(f"{workdir}"):
         found = {
             "loss": painted("Loss", training.loss, metrics),
             "accuracy": painted(
@@ -61,31 +60,14 @@ def figures(workdir: Path) -> dict[str, Figure]:
             "selection": painted(
                 f"{choices} in training, at random prices", training.selection, metrics
             ),
-        }
-    with _as_written(workdir, "curve.json, summary.json and early_exit.json"):
-        found |= {
             "price_actions": painted(f"{choices} by price", by_price, curve, summary),
             "price_curve": painted("Accuracy against cost", cost_curves.by_cost, curve, summary),
             "halting": painted(
                 "Accuracy against cost: halting rules", cost_curves.halting, exits, curve, summary
             ),
         }
-    with matplotlib.rc_context(style.STYLE):
-        for name, figure in _OF_RECORDS.items():
-            for path in sorted(workdir.glob(f"{name}.json")):
-                record = read_record(workdir, path.stem)
-                with _as_written(workdir, path.name):
-                    found[path.stem] = figure(record)
+        with matplotlib.rc_context(style.STYLE):
+            for name, figure in _OF_RECORDS.items():
+                for path in sorted(workdir.glob(f"{name}.json")):
+                    found[path.stem] = figure(read_record(workdir, path.stem))
     return {name: figure for name, figure in found.items() if figure}
-
-
-@contextlib.contextmanager
-def _as_written(workdir: Path, name: str) -> Iterator[None]:
-    """An error at values that no run writes becomes a `UserError`."""
-    try:
-        yield
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{workdir}: expected {name} as a run writes it, got values that cannot be drawn "
-            f"({type(error).__name__}: {error}). Put back a copy, or remove it and measure again."
-        ) from error

@@ -28,7 +28,7 @@ from train.console import Progress, percent, print_table
 from train.errors import UserError
 from train.plots.run import draw
 from train.run import Run, reopen
-from train.workdir import read_record, write_record
+from train.workdir import print_defaults, read_record, write_record
 
 Record = dict[str, Any]
 # A remark below tables with a mean cost.
@@ -148,6 +148,8 @@ def finished(
             f"{workdir}: expected a finished run, but summary.json is missing. Finish the run "
             "first, with the command that began it."
         )
+    if begun:
+        print_defaults(Path(workdir))
     return reopen(workdir, data_dir, changes, without_agent)
 
 

@@ -8,7 +8,6 @@ from sample_records import (
     CURVE,
     GALLERY,
     RESIDUALS,
-    START,
     SUMMARY,
     run,
     training_record,
@@ -20,7 +19,7 @@ from train.errors import UserError
 
 
 def finished(folder, seed=0, **changes):
-    summary = SUMMARY | {"test_examples": 5000, "starts": [START], "train_seconds": 60.0}
+    summary = SUMMARY | {"test_examples": 5000}
     run(folder, seed, summary | {"seed": seed} | changes, model={"cell": "concave"})
     return write(folder, curve=CURVE)
 
@@ -89,19 +88,26 @@ def test_pictures_stand_with_their_questions(text):
 def test_what_is_no_finished_run_is_left_out_and_no_workdir_is_touched(tmp_path, capsys):
     names = ("my", "my-run", "a$b$c #1", "my-0", "cut")
     runs = [finished(tmp_path / "w" / name) for name in names]
-    (runs[-1] / "summary.json").write_text('{"seed": 0}')
+    damaged = {"cut": "summary", "worn": "curve", "torn": "early_exit"}
+    runs += [finished(tmp_path / "w" / name) for name in damaged if name != "cut"]
+    for name, record in damaged.items():
+        (tmp_path / "w" / name / f"{record}.json").write_text('{"seed": 0}')
     (tmp_path / "w" / "sweep" / "my-1").mkdir(parents=True)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "w").rglob("*")}
     page = made([*runs, tmp_path / "w" / "sweep"], tmp_path / "out")
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "w").rglob("*")} == before
     said = capsys.readouterr().out
-    for name in ("cut", "sweep"):
-        assert f"{name} is left out. {tmp_path / 'w' / name}: expected the workdir of a" in said
+    assert f"sweep is left out. {tmp_path / 'w' / 'sweep'}: expected the workdir of a" in said
+    for name, record in damaged.items():
+        file = tmp_path / "w" / name / f"{record}.json"
+        assert re.search(
+            rf"/{name} is left out. Cannot read {file}: \w+ is missing. Put back", said
+        )
     assert "my-0 is left out. my: expected runs of one config with different seeds" in said
     assert page.count("P, 2 cores, cpu: cpu") == 3, "my-run is not a seed of my"
     assert 'src="images/a%24b%24c%20%231_loss.png"' in page
     assert "The claims of the ledger are about other configs." in page
-    with pytest.raises(UserError, match="expected the workdir of a finished run, got none"):
+    with pytest.raises(UserError, match=r"finished run whose files are whole, got none"):
         made([tmp_path], tmp_path / "out")
 
 

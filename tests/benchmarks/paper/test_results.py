@@ -4,12 +4,12 @@ import json
 
 import pandas as pd
 import pytest
-from sample_records import SUMMARY, run
+from sample_records import CURVE, DIFFICULTY, EXTRAPOLATE, GALLERY, SUMMARY, run
 
 from benchmarks.paper import results
 from train.analysis import seeds
 
-BINS = [{"first": 1}]
+BINS = DIFFICULTY["bins"]
 
 
 @pytest.fixture
@@ -20,10 +20,12 @@ def workdirs(tmp_path):
         summary = SUMMARY | {"test_accuracy": accuracy}
         folder = run(tmp_path / f"connectivity-{seed}", seed, summary, model={"cell": "concave"})
         (folder / "curve.json").write_text('{"agent": []}')
-        (folder / "difficulty.json").write_text(json.dumps({"bins": BINS, "examples": ["large"]}))
+        (folder / "difficulty.json").write_text(json.dumps(DIFFICULTY))
         folders.append(folder)
-    for name in ("early_exit", "extrapolate_grid", "gallery"):
-        (folders[1] / f"{name}.json").write_text(json.dumps({"of": name}))
+    early_exit = {"at_agent_cost": {"agent": CURVE["routers"]["none"]}}
+    studies = {"early_exit": early_exit, "extrapolate_grid": EXTRAPOLATE, "gallery": GALLERY}
+    for name, record in studies.items():
+        (folders[1] / f"{name}.json").write_text(json.dumps(record))
     return folders
 
 
@@ -76,7 +78,10 @@ def test_static_nets_have_the_agents_macs_and_the_best_is_first(record):
 def test_command_adds_to_what_is_there(workdirs, tmp_path, monkeypatch):
     monkeypatch.setattr(results.timing, "RESULTS", tmp_path / "out")
     monkeypatch.setattr(results, "IMAGES", tmp_path)
-    (workdirs[0] / "routed_pass_connectivity.json").write_text('{"rows": []}')
+    row = dict.fromkeys(("macs", "median_ms", "p10_ms", "p90_ms"), 1.0)
+    row |= {"router": "all", "kind": "all layers", "accuracy": 0.9, "price": None}
+    timed = {"config": "connectivity", "rows": [row]}
+    (workdirs[0] / "routed_pass_connectivity.json").write_text(json.dumps(timed))
     (workdirs[0] / "figures").mkdir()
     for name in ("loss", "reward"):
         (workdirs[0] / "figures" / f"{name}.png").write_text("new")
@@ -88,6 +93,6 @@ def test_command_adds_to_what_is_there(workdirs, tmp_path, monkeypatch):
     found = results.committed()
     assert [*found] == ["connectivity", "connectivity_deep_2x"]
     assert len(found["connectivity"]) == 1 and len(found["connectivity"][0]["runs"]) == 2
-    assert results.read("routed_pass_connectivity") == {"rows": []}
+    assert results.read("routed_pass_connectivity") == timed
     assert (tmp_path / "connectivity_loss.png").read_text() == "new"
     assert not (tmp_path / "connectivity_reward.png").exists(), "no page shows it"

@@ -29,7 +29,7 @@ def test_another_ending_of_the_name_is_no_seed(tmp_path):
 
 
 def test_other_settings_are_another_config(tmp_path):
-    folders = [run(tmp_path / f"digits-{seed}", seed, price=0.1 * seed) for seed in range(2)]
+    folders = [run(tmp_path / f"digits-{seed}", seed, price=0.1 + seed) for seed in range(2)]
     with pytest.raises(UserError, match=r"digits: expected runs of one config"):
         seeds.groups(folders)
 
