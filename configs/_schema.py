@@ -9,6 +9,7 @@ a name with its type, a default and a docstring.
 """
 
 from collections.abc import Mapping
+import math
 from typing import Annotated, Any
 
 import pydantic
@@ -60,6 +61,10 @@ class Config(Group):
         return self
 
 
+# Routes of several layers, all of which an evaluation compiles.
+_MOST_ROUTES = 200
+
+
 def _refuse(field: str, expected: str, got: Any) -> None:
     raise ValueError(f"config.{field}: expected {expected}, got {got}.")
 
@@ -70,7 +75,10 @@ def _check_layers(config: Config) -> None:
     for name, values in {"strides": model.strides, "windows": model.windows}.items():
         if len(values) != layers and not (name == "windows" and values == ()):
             many = "1 number" if layers == 1 else f"{layers} numbers"
-            _refuse(f"model.{name}", f"{many}, one for each of model.widths", values)
+            _refuse(f"model.{name}", f"{many}, as many as model.widths={model.widths} has", values)
+    sizes = range(2, min(model.rounds + 1, layers))
+    if sum(math.comb(layers, size) for size in sizes) > _MOST_ROUTES:
+        _refuse("model.rounds", f"fewer rounds with {layers} layers", model.rounds)
     if config.train.everything_layers > layers:
         expected = f"at most the {layers} layers of model.widths"
         _refuse("train.everything_layers", expected, config.train.everything_layers)
@@ -120,10 +128,11 @@ def completed(fields: Mapping[str, Any]) -> dict[str, Any]:
     A config written by an older version may lack fields, and its data may have a `seed` and a
     `data_dir` that this data set does not read: these are left out.
     """
-    kind = DATA.get(fields.get("data", {}).get("name"))
+    data = fields.get("data")
+    kind = DATA.get(str(data.get("name"))) if isinstance(data, Mapping) else None
     defaults = Config().model_dump() | {"data": kind().model_dump() if kind else {}}
     found = _filled(fields, defaults)
-    for name in {"seed", "data_dir"} - set(kind.model_fields if kind else found["data"]):
+    for name in {"seed", "data_dir"} - set(kind.model_fields) if kind else ():
         found["data"].pop(name, None)
     return found
 

@@ -17,6 +17,7 @@ import pydantic
 from configs import _schema
 from configs._datasets import DATA
 from configs._groups import Group, OneOf
+from dynalay_jax.adaptive import routers
 from train.errors import UserError, expect_one_of
 
 
@@ -38,6 +39,7 @@ def check(
         _schema.Config.model_validate(fields)
     except pydantic.ValidationError as error:
         _explain(error.errors()[0], fields)
+    parse_router(fields["router"], len(fields["model"]["widths"]), fields["model"]["rounds"])
     batch = fields["train"]["batch_size"]
     if batch % devices:
         raise UserError(
@@ -45,6 +47,29 @@ def check(
             f"the nearest is {max(1, round(batch / devices)) * devices}."
         )
     return ml_collections.FrozenConfigDict(fields)
+
+
+def parse_router(router: str, layers: int, rounds: int) -> tuple[str, float]:
+    """Name and setting of a router as config.router names it; the setting is 0 if it has none.
+
+    Raises:
+        UserError: no such router of a model with these layers and rounds, or a wrong setting.
+    """
+    name, _, setting = router.partition(":")
+    low, high = (routers.by_name(number, layers, rounds) for number in (0.0, 1.0))
+    expect_one_of("config.router", low, name)
+    needs = low[name] != high[name]
+    try:
+        number = float(setting) if setting or needs else 0.0
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= (layers if name == "random" else 1) or bool(setting) != needs:
+        raise UserError(
+            f"config.router: random takes a mean number of layers up to {layers}, confidence a "
+            'threshold up to 1, as "random:0.5" or "confidence:0.9"; other routers take no '
+            f"setting; got {router!r}."
+        )
+    return name, number
 
 
 def _explain(error: Any, fields: Mapping[str, Any]) -> NoReturn:
@@ -59,8 +84,8 @@ def _explain(error: Any, fields: Mapping[str, Any]) -> NoReturn:
         case "extra_forbidden":
             raise no_field(path, fields["data"]["name"])
         case "union_tag_invalid" | "union_tag_not_found":
-            expect_one_of("config.data.name", DATA, fields["data"].get("name"))
-        case "model_type":
+            expect_one_of("config.data.name", DATA, str(fields["data"].get("name")))
+        case "model_type" | "model_attributes_type":
             raise UserError(f"config.{path}: expected a group of fields, got {error['input']!r}.")
         case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
             expect(path, fields, error["input"] if isinstance(error["loc"][-1], str) else None)
@@ -79,13 +104,16 @@ def expect(
         number: the value, if only its range is wrong.
         text: the value as it was written, if it could not be read.
     """
-    annotation, metadata = _annotation(path, fields)
+    info = _field(path, fields)
+    metadata = info.metadata
     value: Any = functools.reduce(lambda node, key: node[key], path.split("."), fields)
     value = value if text is None else text
     for names in (part.names for part in metadata if isinstance(part, OneOf)):
         expect_one_of(f"config.{path}", names, value)
     limits = _limits(metadata)
-    kind = limits if number is not None else _joined(*_kind(annotation, metadata))
+    kind = limits if number is not None else _joined(*_kind(info.annotation, metadata))
+    if isinstance(info.default, tuple) and info.default:
+        kind += f", as --config.{path}='{info.default}'"
     raise UserError(f"config.{path}: expected {kind}, got {value!r}.")
 
 
@@ -113,13 +141,13 @@ def no_field(path: str, data: str) -> UserError:
     return UserError(f"{said} {where} has {', '.join(dict.fromkeys(keys))}.")
 
 
-def _annotation(path: str, fields: Mapping[str, Any]) -> tuple[Any, list[Any]]:
-    """Type and constraints of a field."""
+def _field(path: str, fields: Mapping[str, Any]) -> pydantic.fields.FieldInfo:
+    """Type, constraints and default of a field."""
     kind: Any = _schema.Config
     for key in path.split("."):
         info = kind.model_fields[key]
         kind = DATA[fields["data"]["name"]] if key == "data" else info.annotation
-    return info.annotation, info.metadata
+    return info
 
 
 def _kind(annotation: Any, metadata: list[Any]) -> tuple[str, str]:

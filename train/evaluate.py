@@ -10,9 +10,9 @@ import jax
 import numpy as np
 
 from dynalay_jax.adaptive import routers
+from train.config import parse_router
 from train.data.batches import evaluation_batches
 from train.data.types import Dataset
-from train.errors import UserError, expect_one_of
 from train.parallel import Resident, evaluation
 from train.step import Task
 
@@ -75,12 +75,7 @@ class Evaluator:
             for name in ("validation", "test")
             if len((split := getattr(dataset, name)).labels)
         }
-        named = lambda setting: routers.by_name(setting, len(task.model.widths), task.model.rounds)
-        self._kinds = list(named(0.0))
-        self._with_setting = {
-            name for name, router in named(0.0).items() if router != named(1.0)[name]
-        }
-        self._parse(task.config.router)  # finds a mistake before training
+        self._kinds = list(routers.by_name(0.0, len(task.model.widths), task.model.rounds))
 
     def __call__(
         self,
@@ -102,7 +97,8 @@ class Evaluator:
         """
         config = self._task.config
         data = self._resident[split] if isinstance(split, str) else split
-        name, setting = self._parse(router)
+        model = self._task.model
+        name, setting = parse_router(router, len(model.widths), model.rounds)
         price = config.price if price is None else price
         batch = _divisible(min(config.eval_batch, data.count), jax.local_device_count())
         start, parts = time.monotonic(), []
@@ -115,23 +111,6 @@ class Evaluator:
         decisions = each["decisions"] if name == "agent" else 0
         each["cost"] = (each["macs"].astype(float) + decisions * costs.agent) / costs.straight
         return Report(each, time.monotonic() - start)
-
-    def _parse(self, router: str) -> tuple[str, float]:
-        name, _, setting = router.partition(":")
-        expect_one_of("config.router", self._kinds, name)
-        needs = name in self._with_setting
-        try:
-            number = float(setting) if setting or needs else 0.0
-        except ValueError:
-            number = -1.0
-        layers = len(self._task.model.widths)
-        if not 0 <= number <= (layers if name == "random" else 1) or bool(setting) != needs:
-            raise UserError(
-                f"config.router: random takes a mean number of layers up to {layers}, confidence a "
-                'threshold up to 1, as "random:0.5" or "confidence:0.9"; other routers take no '
-                f"setting; got {router!r}."
-            )
-        return name, number
 
 
 def _divisible(batch: int, devices: int) -> int:

@@ -8,12 +8,6 @@
 wrong with them.
 """
 
-import signal
-
-if __name__ == "__main__":
-    # Importing takes seconds; a signal in that time ends the process without a traceback.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
 from collections.abc import Sequence
 import difflib
 from pathlib import Path
@@ -25,12 +19,12 @@ from absl import flags
 from ml_collections import ConfigDict, FrozenConfigDict, config_flags
 
 from configs import _variants
+from configs._datasets import DATA
 from train import loop, usage
 from train import workdir as workdirs
 from train.cli import Parser, folder, friendly
 from train.config import check, expect, no_field
-from train.errors import UserError
-from train.run import EVALUATED
+from train.errors import UserError, expect_one_of
 from train.workdir import in_words
 
 _OPTIONS = ("--config", "--workdir", "--mode", "--help")
@@ -65,8 +59,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _evaluate(named: ConfigDict | None, overrides: Sequence[str], workdir: Path) -> None:
     """Evaluates a run as it was trained, not as its config's file is `named` now."""
     config = changed(workdirs.trained_config(workdir), overrides)
-    if named and (others := workdirs.differences(workdir, named, EVALUATED)):
-        print(f"The run in {workdir} is evaluated as it was trained: {in_words(others)}.")
+    workdirs.print_defaults(workdir)
+    given = tuple(option.partition("=")[0].partition(".")[2] for option in overrides)
+    if named and (others := workdirs.differences(workdir, named, given)):
+        print(
+            f"The run in {workdir} is evaluated as it was trained, not as --config says: "
+            f"{in_words(others)}."
+        )
     loop.evaluate_only(config, workdir)
 
 
@@ -103,6 +102,7 @@ def load(path: str, overrides: Sequence[str] = ()) -> FrozenConfigDict:
 
 def changed(config: ConfigDict, overrides: Sequence[str]) -> FrozenConfigDict:
     """The config, changed by options "--config.x=y", and checked. Raises as `load`."""
+    name = config.data.name
     for option in overrides:
         if option.startswith(_FIELD):
             _check_field(option.partition("=")[0].partition(".")[2], config)
@@ -118,6 +118,12 @@ def changed(config: ConfigDict, overrides: Sequence[str]) -> FrozenConfigDict:
         expect(wrong[1], config, text=wrong[2])
     if rest[1:]:
         raise UserError(f"Unknown argument {rest[1]!r}; options start with --.")
+    if config.data.name != name:
+        expect_one_of("config.data.name", DATA, config.data.name)
+        raise UserError(
+            f"config.data.name: expected {name}, the data set that this config is made for, got "
+            f"{config.data.name!r}. Choose the --config of the other data set."
+        )
     return check(config)
 
 

@@ -7,6 +7,7 @@ runs that are done and resumes the others from their newest checkpoints. It exit
 are done, else 1. `python -m benchmarks.paper.results OUT/*/` then collects the results.
 """
 
+import argparse
 from collections.abc import Sequence
 import contextlib
 import itertools
@@ -139,13 +140,21 @@ def _cells(summaries: Sequence[Any]) -> list[str]:
     ]
 
 
+def _seeds(text: str) -> list[str]:
+    """The `type` of --seeds, each once: 00 is 0."""
+    try:
+        return list(dict.fromkeys(str(int(number)) for number in text.split(",")))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected whole numbers, as 0,1,2, got {text}") from error
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a sweep; exits 1 unless every run is done."""
     parser = Parser("python -m train.sweep", description=__doc__.split("\n")[0])
     names = lambda text: list(dict.fromkeys(text.split(",")))
     add = parser.add_argument
     add("--configs", type=names, required=True, metavar="A,B", help="as digits or digits:model_0")
-    add("--seeds", type=names, default="0,1,2", metavar="0,1,2", help="default: 0,1,2")
+    add("--seeds", type=_seeds, default="0,1,2", metavar="0,1,2", help="default: 0,1,2")
     add("--out", type=folder, default="workdir/sweep", help="default: workdir/sweep")
     add("--jobs", type=int, default=1, metavar="N", help="runs at a time; default: 1")
     more: Any = dict(nargs="+", action="extend", default=[], metavar="config.x=y")

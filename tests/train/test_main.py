@@ -69,7 +69,16 @@ def stopped_once_it_trains(workdir, environment, stop="SIGTERM"):
         ("--config=digits --workdir=setup.cfg", "--workdir: expected a folder, got the file"),
         ("--config=digits --workdir=", "--workdir: expected a folder, got an empty name"),
         (f"--config=digits --workdir={300 * 'a'}", "a name that the system refuses"),
-        ("--config=cifar10 --config.data.data_dir=/no/such", "'/no/such' does not exist"),
+        ("--config=cifar10 --config.data.data_dir=/no/such", "no folder '/no/such'"),
+        ("--config=imdb --config.data.data_dir=setup.cfg", "no folder 'setup.cfg'"),
+        ("--config=digits --config.data.name=mazes", "data.name: expected digits, the data set"),
+        ("--config=digits --config.router=zzz", "config.router: expected one of agent, none, all"),
+        ("--config=digits --config.router=random:4", "mean number of layers up to 3"),
+        ("--config=digits --config.model.widths=32", "1 number, as many as model.widths=(32,) has"),
+        (
+            "--config=digits --config.exploration.epsilon=0.3",
+            "two numbers, 0 to 1 each, as --config.exploration.epsilon='(0.3, 0.02)', got (0.3,)",
+        ),
     ],
 )
 def test_mistakes_are_answered_in_one_line(options, said):
@@ -111,14 +120,17 @@ def test_options_say_what_runs_and_where(monkeypatch):
 def test_a_run_is_evaluated_as_it_was_trained(tmp_path, monkeypatch, capsys):
     trained = main.load("configs/digits.py", ["--config.seed=7", "--config.price=0.3"])
     write_record(tmp_path, "config", json.loads(trained.to_json_best_effort()))
-    write_record(tmp_path, "data", {})
+    write_record(tmp_path, "data", {"mean": [0.0], "std": [1.0]})
     calls = []
     monkeypatch.setattr(main.loop, "evaluate_only", lambda *args: calls.append(args))
     options = ["--mode=eval", f"--workdir={tmp_path}", "--config.prices=(1,2)"]
     main.main(options)
     assert capsys.readouterr().out == ""
     main.main([*options, "--config=digits", "--config.train.batch_size=64"])
-    assert "is evaluated as it was trained: config.seed is 7, not 0." in capsys.readouterr().out
+    assert capsys.readouterr().out == (
+        f"The run in {tmp_path} is evaluated as it was trained, not as --config says: "
+        "config.price is 0.3, not 0.03, config.seed is 7, not 0.\n"
+    )
     for own, workdir in calls:
         assert workdir == tmp_path
         assert (own.seed, own.price, own.prices) == (7, 0.3, (1, 2))

@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+import sample_records
 from short_run import TINY
 
 from train import main, sweep
@@ -18,12 +19,9 @@ from train.workdir import write_record
 # Of ml_collections, which loads the configs.
 pytestmark = pytest.mark.filterwarnings(r"ignore:the load_module\(\) method:DeprecationWarning")
 
-SUMMARY = {
-    "router": "agent",
+SUMMARY = sample_records.SUMMARY | {
     "test_accuracy": 0.95,
-    "straight_accuracy": 0.9,
     "all_layers_accuracy": 0.96,
-    "random_accuracy": 0.91,
     "mean_cost": 1.5,
     "train_seconds": 90.0,
 }
@@ -51,7 +49,7 @@ def run_is(tmp_path, monkeypatch):
 
 def finished(out, config, seed, **changes):
     """The workdir of a run that is done."""
-    records = {"summary": SUMMARY | changes, "data": {}}
+    records = {"summary": SUMMARY | changes, "data": {"mean": [0.0], "std": [1.0]}}
     fields = main.load(f"configs/{config}.py", [f"--config.seed={seed}"])
     records["config"] = json.loads(fields.to_json_best_effort())
     for name, record in records.items():
@@ -137,6 +135,25 @@ def test_a_signal_is_passed_on_and_nothing_more_starts(tmp_path, capsys, run_is,
     assert "digits-0 stopped" in capsys.readouterr().out
     assert (tmp_path / "digits-0.log").read_text() == "saved\n"
     assert not (tmp_path / "digits-1.log").exists()
+
+
+def test_mistakes_are_found_before_anything_runs(tmp_path, capsys):
+    for options, said in {
+        ("--seeds=0,x",): "--seeds: expected whole numbers, as 0,1,2, got 0,x",
+        ("--set", "config.router=zzz"): "config.router: expected one of agent, none",
+    }.items():
+        with pytest.raises(UserError, match=said):
+            carry_out(capsys, tmp_path, *options)
+    finished(tmp_path, "digits", 1, mean_cost=None)
+    with pytest.raises(UserError, match=r"Cannot read .*digits-1/summary.json: mean_cost: "):
+        carry_out(capsys, tmp_path, "--seeds=0,1")
+    assert not (tmp_path / "digits-0.log").exists()
+
+
+def test_a_seed_is_run_once(tmp_path, capsys, run_is):
+    run_is("finish")
+    assert carry_out(capsys, tmp_path, "--seeds=00,0,+0")[0] == 0
+    assert [path.name for path in tmp_path.glob("digits-*.log")] == ["digits-0.log"]
 
 
 def test_what_cannot_be_written_is_said(tmp_path, capsys):

@@ -53,8 +53,8 @@ def prepared_builder(name: str, data_dir: str) -> Any:
     """The TFDS builder of a data set as ArrayRecord, downloaded if it is not there."""
     if data_dir and not epath.Path(data_dir).expanduser().is_dir():
         raise UserError(
-            f"config.data.data_dir: expected a folder of TFDS data sets, but {data_dir!r} does not "
-            "exist. Correct the path, or create the folder and the data are downloaded to it."
+            f"config.data.data_dir: expected a folder of TFDS data sets, but there is no folder "
+            f"{data_dir!r}. Correct the path, or create the folder: the data are downloaded to it."
         )
     folder = data_dir or None
     if not tfds.builder(name, data_dir=folder).is_prepared():
