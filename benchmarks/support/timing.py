@@ -18,7 +18,9 @@ from scipy import stats
 from train.workdir import provenance
 
 RESULTS = Path(__file__).parent.parent / "results"
-PACKAGES = ("dynalay_jax", "jax", "jaxlib", "numpy", "jaxopt", "optimistix", "equinox", "banax")
+PACKAGES = (
+    "dynalay_jax", "jax", "jaxlib", "numpy", "jaxopt", "optimistix", "equinox", "banax", "torch"
+)  # fmt: skip
 
 
 def compile_function(function: Callable, *args: Any) -> tuple[Callable, dict[str, float]]:
