@@ -214,9 +214,9 @@ def read_record(workdir: Path, name: str) -> Any:
         UserError: the file cannot be read, or does not hold what `records` says.
     """
     path = workdir / f"{name}.json"
-    if not path.exists():
-        return None
     try:
+        if not path.exists():
+            return None
         record = json.loads(path.read_text())
         records.check(name, record)
     except (OSError, ValueError, RecursionError) as error:

@@ -9,7 +9,6 @@ of two with equally many seeds the newer one. A picture that docs/images shows i
 new run's.
 """
 
-import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 import shutil
@@ -20,6 +19,7 @@ import pandas as pd
 from benchmarks.support import timing
 from configs import _variants
 from train.analysis import seeds
+from train.cli import Parser, friendly
 from train.workdir import read_record
 
 Record = dict[str, Any]
@@ -128,7 +128,7 @@ def _refresh_pictures(workdir: Path, config: str) -> None:
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = Parser("python -m benchmarks.paper.results", description=__doc__.split("\n")[0])
     parser.add_argument("workdirs", nargs="+", type=Path, help="of finished runs")
     for group in seeds.groups(parser.parse_args().workdirs):
         config, variant = _variants.split(group.name)
@@ -144,4 +144,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with friendly():
+        main()

@@ -21,6 +21,7 @@ import os
 from pathlib import Path
 import queue
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -275,6 +276,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="configs at a time")
     parser.add_argument("--dry_run", action="store_true", help="only print the commands")
     options = parser.parse_args()
+    # `train` lets a Ctrl-C end the imports at once; from here on, what runs may save first.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     plans = SCALES[options.scale]
     if options.seeds:
         plans = tuple(plan.with_seeds(options.seeds) for plan in plans)

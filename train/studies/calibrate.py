@@ -108,14 +108,22 @@ def _expect_enough(examples: int, risk: float, delta: float, count: int) -> None
     )
 
 
+def _number(text: str) -> float:
+    """Of a text, NaN if it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 def _risk(text: str) -> float:
-    if not 0 < (number := float(text)) <= 0.5:
+    if not 0 < (number := _number(text)) <= 0.5:
         raise argparse.ArgumentTypeError(f"expected more than 0, at most 0.5, got {text}")
     return number
 
 
 def _delta(text: str) -> float:
-    if not 0 < (number := float(text)) < 1:
+    if not 0 < (number := _number(text)) < 1:
         raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, got {text}")
     return number
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from train import evaluate
 from train.analysis.difficulty import correlation
+from train.cli import folder
 from train.console import percent
 from train.errors import UserError
 from train.evaluate import COMPARED, LABELS
@@ -96,7 +97,7 @@ STUDY = Study(
     __doc__,
     measure,
     table,
-    {"judge": dict(type=Path, help="workdir of another run on the same data")},
+    {"judge": dict(type=folder, help="workdir of another run on the same data")},
 )
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def _values(text: str) -> tuple[str, list[Any]]:
         found = literal_eval(f"[{values}]")
     except (SyntaxError, TypeError, ValueError, MemoryError, RecursionError):
         found = []
-    if not found:
+    if not found or not field:
         raise argparse.ArgumentTypeError(f"expected FIELD=VALUE,VALUE,..., got {text}")
     return field, found
 

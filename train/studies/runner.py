@@ -23,7 +23,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from train.cli import Parser, friendly
+from train.cli import Parser, folder, friendly
 from train.console import Progress, percent, print_table
 from train.errors import UserError
 from train.plots.run import draw
@@ -123,7 +123,7 @@ class Study:
         """The command."""
         description = (self.doc or "").partition("\n")[0]
         parser = Parser(f"python -m train.studies.{self.name}", description=description)
-        parser.add_argument("workdir", help="of a finished run")
+        parser.add_argument("workdir", type=folder, help="of a finished run")
         parser.add_argument("--data_dir", help="folder of TFDS data sets, if they have moved")
         for name, settings in self.options.items():
             parser.add_argument(name, **settings)
@@ -142,7 +142,7 @@ def finished(
     Raises:
         UserError: workdir is not a run's, or the run is not finished.
     """
-    begun = (Path(workdir) / "config.json").exists()
+    begun = read_record(Path(workdir), "config")
     if begun and read_record(Path(workdir), "summary") is None:
         raise UserError(
             f"{workdir}: expected a finished run, but summary.json is missing. Finish the run "

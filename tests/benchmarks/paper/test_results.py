@@ -1,6 +1,8 @@
 """Collected runs: one record a config and variant, the best record first."""
 
 import json
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -96,3 +98,10 @@ def test_command_adds_to_what_is_there(workdirs, tmp_path, monkeypatch):
     assert results.read("routed_pass_connectivity") == timed
     assert (tmp_path / "connectivity_loss.png").read_text() == "new"
     assert not (tmp_path / "connectivity_reward.png").exists(), "no page shows it"
+
+
+def test_what_is_no_run_is_answered_in_one_line(tmp_path):
+    command = [sys.executable, "-m", "benchmarks.paper.results", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"error: {tmp_path}: expected the workdir of a finished run")

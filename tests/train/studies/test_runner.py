@@ -111,11 +111,11 @@ def test_the_table_is_printed_before_anything_is_written(workdir, monkeypatch, c
         ("calibrate", ["--risk=0.99"], "--risk: expected more than 0, at most 0.5, got 0.99"),
         ("calibrate", ["--delta=1.5"], "--delta: expected a number between 0 and 1, got 1.5"),
         ("calibrate", ["--risk=nan"], "--risk: expected more than 0, at most 0.5, got nan"),
-        ("calibrate", ["--risk=some"], "--risk: invalid"),
+        ("calibrate", ["--risk=0,1"], "--risk: expected more than 0, at most 0.5, got 0,1"),
         ("calibrate", ["--rsk=0.1"], "unrecognized arguments: --rsk=0.1"),
         *(
             ("extrapolate", [text], f"expected FIELD=VALUE,VALUE,..., got {text}")
-            for text in ("grid=8,,", "grid", "grid=", "grid={[]:1}")
+            for text in ("grid=8,,", "grid", "grid=", "=8", "grid={[]:1}")
         ),
         ("difficulty_judge", [], "required: judge"),
     ],
@@ -128,6 +128,13 @@ def test_mistakes_are_answered_in_one_line(tmp_path, monkeypatch, capsys, name, 
     error = capsys.readouterr().err
     assert exit.value.code == 2 and error.startswith("error: ") and error.count("\n") == 1
     assert said in error
+
+
+def test_a_name_that_no_folder_can_have(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["calibrate", 300 * "a"])
+    with pytest.raises(SystemExit):
+        STUDIES["calibrate"].main()
+    assert "workdir: expected a folder, got a name that the system" in capsys.readouterr().err
 
 
 def test_only_finished_runs_with_an_agent_are_studied(workdir, monkeypatch):
