@@ -39,7 +39,7 @@ from benchmarks.support import timing
 from benchmarks.support.trained import Trained, trained
 from configs import _variants
 from dynalay_jax import Status
-from dynalay_jax.adaptive import inspect, objective, routers
+from dynalay_jax.adaptive import inspect, losses, routers
 from dynalay_jax.adaptive import model as model_lib
 from train import state as state_lib
 from train import step
@@ -96,7 +96,7 @@ def routed_loss(
     """The main model's loss on a router's routes, at a price λ."""
     prices, smoothing = jnp.full(labels.shape, price, jnp.float32), task.config.train.smoothing
     about = x, labels, router, prices, key, task.costs, smoothing, probe
-    return objective.main_loss(task.model, state_lib.join(params), *about)
+    return losses.main_loss(task.model, state_lib.join(params), *about)
 
 
 def phase_arm(task: step.Task, name: str) -> Arm:
@@ -104,7 +104,8 @@ def phase_arm(task: step.Task, name: str) -> Arm:
     (phase,) = (phase for phase in task.phases if phase.name == name)
 
     def loss(task: step.Task, *args: Any) -> Any:
-        return step.phase_loss(task, phase, *args, jnp.int32(phase.last - 1))
+        value, (means, _) = step.phase_loss(task, phase, *args, jnp.int32(phase.last - 1))
+        return value, means
 
     task = dataclasses.replace(task, model=step.trained_model(task, phase))
     return Arm(task, loss, phase.trains)

@@ -38,6 +38,9 @@ def costs(model: DynaLay, input_shape: tuple[int, ...]) -> Costs:
 
     Work that is done once for a whole batch, such as an orthogonal factor, counts nothing.
     """
+    check_model(model)
+    # Rounding factors changes no count, but the program that rounds them pads channels.
+    model = model.clone(factors=jnp.float32)
     params = shapes(model, input_shape)
     one, two = (_costs(model, params, (batch, *input_shape)) for batch in (1, 2))
     return jax.tree.map(lambda a, b: b - a, one, two)
@@ -76,6 +79,9 @@ def shapes(model: DynaLay, input_shape: tuple[int, ...]) -> Any:
 def init(model: DynaLay, key: jax.Array, input_shape: tuple[int, ...]) -> Any:
     """Parameters of main model and agent, {"params": {...}}; the agent's are under "agent".
 
+    Models with a `Whitening` stem or `stage` cells also have {"statistics": {...}}, which are
+    measured, not trained.
+
     Args:
         model: a DynaLay.
         key: typed PRNG key.
@@ -102,7 +108,7 @@ def probes(model: DynaLay, batch: int) -> BackwardStats | None:
     """
     check_model(model)
     validate.integer("batch", batch, 0)
-    if not isinstance(model.adjoint, Implicit):
+    if not isinstance(model.adjoint, Implicit) or model.by_route():
         return None
     solves = (model.rounds, len(model.widths))
     each = lambda leaf: jnp.broadcast_to(leaf, (*solves, *leaf.shape))

@@ -7,11 +7,15 @@
 `observe` and `sweep` repeat for `rounds` rounds. Action 0 (no layer) ends the rounds of a sample.
 All samples of a batch run through the same program: a mask selects the samples to iterate, and
 compaction saves the time of the others.
+
+With `stage` cells an action iterates its layer and all layers above. So there is a route for each
+action, with statistics and a classifier of its own:
+
+    every_action   logits of each action for the whole batch, to train all routes at once
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 import contextlib
-import functools
 from typing import Any
 
 from flax import errors
@@ -19,14 +23,13 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from dynalay_jax.adaptive import architecture
 from dynalay_jax.adaptive.agent import AgentNet, features, pool
 from dynalay_jax.adaptive.routers import Observation, Router, check_mask, decide
 from dynalay_jax.adaptive.state import State, Sweep, Trace, no_sweep
 from dynalay_jax.layers import validate
-from dynalay_jax.layers.base import Cell, reinject
-from dynalay_jax.layers.concave import ConcaveConv
-from dynalay_jax.layers.convolution import fast_convolution
-from dynalay_jax.layers.registry import CELLS, STATIC
+from dynalay_jax.layers.base import Cell, evaluate_once, reinject
+from dynalay_jax.layers.registry import STATIC
 from dynalay_jax.solve import per_sample, precision
 from dynalay_jax.solve.adjoints import Implicit, Unrolled
 from dynalay_jax.solve.api import fixed_point
@@ -36,7 +39,6 @@ from dynalay_jax.solve.solution import BackwardStats, Solution
 from dynalay_jax.solve.solvers import Picard, Solver
 
 PyTree = Any
-_CELLS = CELLS | STATIC
 _UNLIKE_PARAMS = (
     errors.ScopeParamShapeError,
     errors.ScopeParamNotFoundError,
@@ -54,7 +56,12 @@ class DynaLay(nn.Module):
         windows: sides of the injections' kernels; same length, or () for 3 everywhere.
         cell: name in `CELLS` or `STATIC` of `layers.registry`.
         gain, own, offset, hard_gates: of `ConcaveConv`; other cells ignore them.
+        blocks: of `stage` cells, residual blocks of each layer; () for 1 everywhere.
+        pool_first: of `stage` cells, whether pooling comes before the injection's convolution, for
+            each layer; () for all but the first.
+        factors: of `stage` cells, see `StageConv`.
         stem: channels of a 3×3 convolution before the layers; 0 for no stem.
+        whitening: side of the patches of a `Whitening` stem; 0 for none.
         vocabulary: 0, or the number of tokens for inputs [B, height, width, 1] of tokens; the stem
             is then an embedding.
         last: whether head and agent read only the last position, see `agent.pool`.
@@ -75,7 +82,11 @@ class DynaLay(nn.Module):
     strides: tuple[int, ...] = (1, 2, 2)
     windows: tuple[int, ...] = ()
     cell: str = "concave"
+    blocks: tuple[int, ...] = ()
+    pool_first: tuple[bool, ...] = ()
+    factors: Any = jnp.float32
     stem: int = 0
+    whitening: int = 0
     vocabulary: int = 0
     last: bool = False
     gain: float = 1.5
@@ -94,25 +105,7 @@ class DynaLay(nn.Module):
     dtype: Any = jnp.float32
 
     def __post_init__(self) -> None:
-        for name in ("classes", "rounds", "max_steps", "agent_hidden"):
-            validate.integer(name, getattr(self, name), 1)
-        for name in ("stem", "vocabulary", "compact"):
-            validate.integer(name, getattr(self, name), 0)
-        for name in ("last", "hard_gates", "norm", "residual_features"):
-            if not isinstance(value := getattr(self, name), bool):
-                raise TypeError(f"{name}: expected True or False, got {value!r}.")
-        validate.one_of("cell", self.cell, _CELLS)
-        validate.floating("dtype", self.dtype)
-        validate.integers("widths", self.widths)
-        layers = len(self.widths)
-        for name, values in {"strides": self.strides, "windows": self._windows()}.items():
-            validate.integers(name, values)
-            if len(values) != layers:
-                raise ValueError(
-                    f"{name}: expected one for each of the {layers} widths, got {len(values)}."
-                )
-        if self.vocabulary and not self.stem:
-            raise ValueError("stem: expected 1 or more, the width of the embedding, got 0.")
+        architecture.check(self)
         super().__post_init__()
 
     @nn.nowrap
@@ -121,30 +114,25 @@ class DynaLay(nn.Module):
         return self.cell == "dense" and not self.stem
 
     @nn.nowrap
-    def _windows(self) -> tuple[int, ...]:
-        return self.windows or (3,) * len(self.widths)
+    def by_route(self) -> bool:
+        """Whether an action iterates all layers from its own up, as with `stage` cells.
+
+        Each action then has statistics and a classifier of its own.
+        """
+        return architecture.by_route(self)
+
+    @nn.nowrap
+    def most_steps(self) -> int:
+        """The highest number of evaluations of a solve."""
+        return 1 if architecture.CLASSES[self.cell].exact else self.max_steps
 
     def setup(self) -> None:
-        cell = functools.partial(_CELLS[self.cell], norm=self.norm, dtype=self.dtype)
-        if issubclass(_CELLS[self.cell], ConcaveConv):
-            names = ("gain", "own", "offset", "hard_gates")
-            cell = functools.partial(cell, **{name: getattr(self, name) for name in names})
-        self.first: Any = None
-        if self.vocabulary:
-            self.first = nn.Embed(self.vocabulary, self.stem, dtype=self.dtype)
-        elif self.stem:
-            self.first = nn.Conv(
-                self.stem, (3, 3), dtype=self.dtype, conv_general_dilated=fast_convolution
-            )
-        self.layers = [
-            cell(features=width, stride=stride, window=window)
-            for width, stride, window in zip(
-                self.widths, self.strides, self._windows(), strict=True
-            )
-        ]
-        # Straight and iterated activations differ in scale, and one classifier reads both.
-        self.scale = nn.LayerNorm(dtype=jnp.float32)
-        self.classifier = nn.Dense(self.classes, dtype=jnp.float32)
+        self.first = architecture.stem(self)
+        self.layers = architecture.layers(self)
+        if not self.by_route():
+            # Straight and iterated activations differ in scale, and one classifier reads both.
+            self.scale = nn.LayerNorm(dtype=jnp.float32)
+        self.classifier = architecture.classifier(self)
         self.agent = AgentNet(len(self.widths) + 1, self.agent_hidden)
 
     def __call__(
@@ -197,7 +185,29 @@ class DynaLay(nn.Module):
                 hs.append(layer.straight(w, u))
                 us.append(u)
             none = jnp.zeros((x.shape[0],), jnp.int32)
-            return State(tuple(hs), tuple(us), self.head(hs[-1]), none, none)
+            return State(tuple(hs), tuple(us), self.head(hs[-1], none), none, none)
+
+    def every_action(self, x: jax.Array, actions: Sequence[int]) -> jax.Array:
+        """Logits of each of the actions for all samples, float32 [len(actions), B, classes].
+
+        For training models with statistics of each route. They are measured on this batch and kept
+        with `mutable=["statistics"]`. What the actions have in common is computed once.
+        """
+        if not self.by_route():
+            raise ValueError(f"cell: expected stage for every_action, got {self.cell}.")
+        # The straight pass, as far as an action needs it.
+        straight = [self.stem_output(x)]
+        for layer in self.layers if 0 in actions else self.layers[: max(actions)]:
+            straight.append(layer.measured_injection(straight[-1]))
+        logits = []
+        for action in actions:
+            h = straight[action or -1]
+            if action:
+                h = self.layers[action - 1].measured_blocks(h)
+                for layer in self.layers[action:]:
+                    h = layer.measured_blocks(layer.measured_injection(h, action), action)
+            logits.append(self.head(h, action))
+        return jnp.stack(logits)
 
     def stem_output(self, x: jax.Array) -> jax.Array:
         """h_0 of the input [B, ...]."""
@@ -207,10 +217,19 @@ class DynaLay(nn.Module):
                 raise ValueError(f"x: expected tokens [B, height, width, 1], got shape {x.shape}.")
             return self.first(x[..., 0].astype(jnp.int32))
         x = x.astype(self.dtype)
-        return x if self.first is None else nn.relu(self.first(x))
+        if self.first is None or self.whitening:
+            return x if self.first is None else self.first(x)
+        return nn.relu(self.first(x))
 
-    def head(self, h: jax.Array) -> jax.Array:
-        """Logits float32 [B, classes] of the last layer's activation."""
+    def head(self, h: jax.Array, route: jax.Array | int = 0) -> jax.Array:
+        """Logits float32 [B, classes] of the last layer's activation.
+
+        Args:
+            h: [B, ..., channels].
+            route: lowest iterated layer from 1, or 0, int32 [B] or one for all samples.
+        """
+        if self.by_route():
+            return self.classifier(h, route)
         return self.classifier(self.scale(pool(h, self.last)))
 
     def observe(self, state: State, price: jax.Array | float, i: int) -> Observation:
@@ -253,23 +272,26 @@ class DynaLay(nn.Module):
         check_mask("iterate", iterate, (len(state.logits), len(self.widths)))
         if self.cell in STATIC:  # every layer is at its fixed point already
             return state, no_sweep(iterate)
+        if self.by_route():
+            iterate = jnp.cumsum(iterate, axis=-1) > 0
+        lowest = jnp.where(jnp.any(iterate, -1), jnp.argmax(iterate, -1) + 1, 0).astype(jnp.int32)
         hs, us, stats = [state.hs[0]], [], []
         changed = jnp.zeros(iterate.shape[:1], bool)
         for j, layer in enumerate(self.layers):
             # The injection that comes with w is not used, and under `jit` it costs nothing.
             (w, _), u, start = layer(state.hs[j]), state.us[j], state.hs[j + 1]
             if j:
-                u = reinject(layer, hs[-1], changed, u, self.compact)
+                route = (jnp.where(changed, lowest, 0),) if self.by_route() else ()
+                u = reinject(layer, hs[-1], changed, u, self.compact, *route)
                 start = per_sample.select(changed, layer.straight(w, u), start)
             solution = self._solve(layer, start, w, u, iterate[:, j], _part(probe, j))
             hs.append(solution.value)
             us.append(u)
             stats.append(solution.stats)
             changed |= iterate[:, j]
-        lowest = jnp.where(jnp.any(iterate, -1), jnp.argmax(iterate, -1) + 1, 0).astype(jnp.int32)
         streak = jnp.where(lowest == state.action, state.streak + 1, 1)
         streak = jnp.where(lowest > 0, streak, 0)
-        new = State(tuple(hs), tuple(us), self.head(hs[-1]), lowest, streak)
+        new = State(tuple(hs), tuple(us), self.head(hs[-1], lowest), lowest, streak)
         steps, residual, status = (jnp.stack(part, -1) for part in zip(*stats, strict=True))
         return new, Sweep(iterate, steps, jnp.where(iterate, residual, 0.0), status)
 
@@ -282,6 +304,8 @@ class DynaLay(nn.Module):
         mask: jax.Array,
         probe: BackwardStats | None,
     ) -> Solution:
+        if layer.exact:
+            return evaluate_once(layer, start, w, u, mask, self.compact)
         compact = Compaction(self.compact, arg_axes=(None, 0)) if self.compact else False
         # Unrolling is of the paper's steps; a map that converges in one step would leave none.
         return fixed_point(

@@ -1,4 +1,4 @@
-"""Reward and loss (Eqs. 2–3).
+"""Reward, and loss of the agent (Eqs. 2–3).
 
     R_i = α·[correct_i] − β·C_i − λ·n_i·C_i        L = CE − γ·E_p[R]
 
@@ -9,23 +9,21 @@ iterates. With several rounds R is the return: α if the final answer is correct
 all decisions.
 """
 
-from collections.abc import Callable
 import dataclasses
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from dynalay_jax.adaptive.agent import prices
 from dynalay_jax.adaptive.estimators import ESTIMATORS, Policy
 from dynalay_jax.adaptive.inspect import call, check_model
+from dynalay_jax.adaptive.losses import check_labels
 from dynalay_jax.adaptive.macs import Costs, budget, check_costs, spent
 from dynalay_jax.adaptive.model import DynaLay
 from dynalay_jax.adaptive.routers import as_mask
 from dynalay_jax.adaptive.state import State
 from dynalay_jax.layers import validate
-from dynalay_jax.solve.solution import BackwardStats
 
 PyTree = Any
 
@@ -138,7 +136,7 @@ def agent_loss(
     validate.not_negative("entropy", entropy)
     setup = _Setup(model, params, settings, costs, epsilon, floor, entropy)
     state = call(model, setup.frozen, DynaLay.begin, x)
-    _check_labels(labels, state.logits)
+    check_labels(labels, state.logits)
     price = prices(price, len(labels))
     expected, metrics = _expect(setup, state, labels, price, key, 0)
     for name in Reward._fields:
@@ -224,67 +222,6 @@ def _apply_actions(
     """States after the actions [b], and the rewards [b] for their costs."""
     iterate = as_mask(actions, len(setup.model.widths))
     swept, sweep = call(setup.model, setup.frozen, DynaLay.sweep, state, iterate)
-    macs = spent(setup.costs, iterate[None], sweep.steps[None])
-    share = macs / budget(setup.costs, setup.model.max_steps)
+    macs = spent(setup.costs, sweep.iterate[None], sweep.steps[None])
+    share = macs / budget(setup.costs, setup.model.most_steps())
     return swept, setup.settings.reward(jnp.zeros_like(iterate[:, 0]), share, swept.streak, price)
-
-
-def _check_labels(labels: jax.Array, logits: jax.Array) -> None:
-    """Raises TypeError or ValueError unless `labels` [b] fits the logits [b, classes]."""
-    batch, classes = logits.shape
-    validate.array("labels", labels, "[B]", jnp.integer)
-    if len(labels) != batch:
-        raise ValueError(f"labels: expected one for each of {batch} samples, got {len(labels)}.")
-    fits = lambda labels: (labels >= 0) & (labels < classes)
-    validate.number("labels", labels, f"classes from 0 to {classes - 1}", fits)
-
-
-def main_loss(
-    model: DynaLay,
-    params: PyTree,
-    x: jax.Array,
-    labels: jax.Array,
-    router: Callable,
-    price: jax.Array | float,
-    key: jax.Array,
-    costs: Costs,
-    label_smoothing: float = 0.0,
-    probe: BackwardStats | None = None,
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Cross-entropy of the routed pass; FPI gradients reach only the iterated layers (Eq. 4).
-
-    Args:
-        model: the model.
-        params: of `init`.
-        x: inputs [b, ...].
-        labels: int32 [b].
-        router: chooses the layers to iterate.
-        price: λ, positive, scalar or [b].
-        key: for routers that draw at random.
-        costs: of the model.
-        label_smoothing: in [0, 1).
-        probe: see `inspect.probes`.
-
-    Returns:
-        Scalar loss, and a dict of scalar means: `cross_entropy`, `accuracy`, `macs` (of the whole
-        pass, for each sample), `steps` (for each solve), `unconverged` (share of the solves).
-    """
-    check_model(model)
-    check_costs(costs, len(model.widths))
-    fits = lambda smoothing: (smoothing >= 0) & (smoothing < 1)
-    validate.number("label_smoothing", label_smoothing, "a number from 0 to below 1", fits)
-    logits, trace = call(model, params, DynaLay.__call__, x, router, price, key, probe)
-    _check_labels(labels, logits)
-    targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), label_smoothing)
-    loss = jnp.mean(optax.softmax_cross_entropy(logits, targets))
-    sweeps = trace.sweeps
-    solves = jnp.maximum(jnp.sum(sweeps.iterate), 1).astype(jnp.float32)
-    over = lambda value: jnp.sum(value).astype(jnp.float32) / solves
-    macs = spent(costs, sweeps.iterate, sweeps.steps)
-    return loss, {
-        "cross_entropy": loss,
-        "accuracy": jnp.mean((jnp.argmax(logits, -1) == labels).astype(jnp.float32)),
-        "macs": jnp.mean(macs) + costs.straight,
-        "steps": over(jnp.where(sweeps.iterate, sweeps.steps, 0)),
-        "unconverged": over(sweeps.iterate & (sweeps.status != 0)),
-    }

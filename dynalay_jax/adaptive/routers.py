@@ -184,6 +184,11 @@ class Warmup:
     all_layers: float = 0.1
     layers: int = 0
 
+    def weights(self, layers: int) -> tuple[float, ...]:
+        """Shares of the actions 0 … `layers` where action 1 iterates all layers."""
+        each = (1 - self.straight - self.all_layers) / layers
+        return (self.straight, each + self.all_layers, *(each,) * (layers - 1))
+
     def __call__(self, key: jax.Array, seen: Observation) -> jax.Array:
         # A place in [0, 1) for each sample, evenly spread. The shares of each batch are then exact:
         # less noise than independent draws, and a good fit for the buckets of compaction.

@@ -14,7 +14,9 @@ from dynalay_jax.layers.norm_bounds import (
 )
 from dynalay_jax.layers.recurrent import LSTM, ScanConv
 from dynalay_jax.layers.registry import CELLS, STATIC
+from dynalay_jax.layers.stage import RouteHead, RouteNorm, StageConv
 from dynalay_jax.layers.static import GatedConv, PlainConv, ResidualConv
+from dynalay_jax.layers.whitening import Whitening, whiten
 
 __all__ = [
     "CELLS",
@@ -30,11 +32,16 @@ __all__ = [
     "OrthogonalDense",
     "PlainConv",
     "ResidualConv",
+    "RouteHead",
+    "RouteNorm",
     "ScanConv",
     "SeparableConcaveConv",
+    "StageConv",
+    "Whitening",
     "contractive",
     "conv_bound",
     "dense_bound",
     "depthwise_bound",
     "orthogonal",
+    "whiten",
 ]

@@ -16,7 +16,7 @@ The docstring and the `contraction_factor` of a cell state what is known about i
 """
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from flax import linen as nn
 import jax
@@ -25,8 +25,11 @@ import jax.numpy as jnp
 from dynalay_jax.layers import validate
 from dynalay_jax.layers.convolution import fast_convolution
 from dynalay_jax.solve import buckets, per_sample
+from dynalay_jax.solve.solution import Solution, Stats, Status
 
 PyTree = Any
+# The collection of what is measured on data and not trained.
+STATISTICS = "statistics"
 
 
 class Cell(nn.Module):
@@ -40,6 +43,7 @@ class Cell(nn.Module):
         norm: whether the injected offset is group-normalised. Certified cells never normalise
             inside the iteration, because that would break the bound.
         dtype: of the computation; parameters are float32.
+        exact: of a class: whether one call of `iterate` gives the fixed point, from any start.
     """
 
     features: int
@@ -47,6 +51,7 @@ class Cell(nn.Module):
     window: int = 3
     norm: bool = True
     dtype: Any = jnp.float32
+    exact: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         for name in ("features", "stride", "window"):
@@ -166,3 +171,27 @@ def reinject(
 
     sizes = buckets.bucket_sizes(len(changed), min_bucket, between=True)
     return buckets.update(inject, changed, u, (variables, below, *inputs), sizes)
+
+
+def evaluate_once(
+    layer: Cell, start: jax.Array, w: PyTree, u: PyTree, mask: jax.Array, min_bucket: int
+) -> Solution:
+    """The solve of an exact layer: one evaluation of `iterate` for the masked samples.
+
+    Autodiff of it is Eq. 5. Arguments as of `reinject`; `mask` is bool [B].
+    """
+
+    def compute(level: int, ids: jax.Array | None, operands: tuple, fixed: tuple) -> jax.Array:
+        w, gathered = operands[0], buckets.gather(operands[1:], ids)
+        return layer.iterate(gathered[0], w, gathered[1])
+
+    sizes = buckets.bucket_sizes(len(mask), min_bucket, between=True) if min_bucket else [len(mask)]
+    value = buckets.update(compute, mask, start, (w, start, u), sizes)
+    finite = jnp.isfinite(per_sample.square_norm(value))
+    status = jnp.where(finite, Status.CONVERGED, Status.DIVERGED)
+    stats = Stats(
+        mask.astype(jnp.int32),
+        jnp.zeros(len(mask), jnp.float32),
+        jnp.where(mask, status, Status.SKIPPED).astype(jnp.int32),
+    )
+    return Solution(value, stats)

@@ -9,6 +9,7 @@ from dynalay_jax.layers.certified import BoundedConv, OrthogonalConv, Orthogonal
 from dynalay_jax.layers.concave import ConcaveConv, SeparableConcaveConv
 from dynalay_jax.layers.free import FreeConv
 from dynalay_jax.layers.recurrent import LSTM, ScanConv
+from dynalay_jax.layers.stage import StageConv
 from dynalay_jax.layers.static import GatedConv, PlainConv, ResidualConv
 
 CELLS = {
@@ -18,6 +19,7 @@ CELLS = {
     "bounded": BoundedConv,
     "free": FreeConv,
     "cascade": CascadeConv,
+    "stage": StageConv,
     "scan": ScanConv,
     "lstm": LSTM,
     "dense": OrthogonalDense,

@@ -7,18 +7,18 @@ The normalisation is that of a batch. Each route has its own statistics and offs
 routes differ in the distribution of their activations.
 """
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax.layers.base import Cell
+from dynalay_jax.layers import validate
+from dynalay_jax.layers.base import STATISTICS, Cell
+from dynalay_jax.layers.bfloat16 import convolve_bfloat16
 from dynalay_jax.layers.convolution import convolve
 
 PyTree = Any
-STATISTICS = "statistics"
 
 
 class RouteNorm(nn.Module):
@@ -53,13 +53,10 @@ class RouteNorm(nn.Module):
         mean, var = (jax.lax.stop_gradient(table.value[route]) for table in (self.mean, self.var))
         return self._affine(mean, var, route)
 
-    def measure(
-        self, x: jax.Array, route: jax.Array, axis_name: str | None = None
-    ) -> tuple[jax.Array, jax.Array]:
+    def measure(self, x: jax.Array, route: int) -> tuple[jax.Array, jax.Array]:
         """Scale and shift [C] from x itself [B, H, W, C], all of whose samples take one route.
 
-        Gradients flow through the statistics. With `axis_name`, the stored ones are averaged over
-        the devices of this mapped axis.
+        Gradients flow through the statistics.
         """
         wide, axes = x.astype(jnp.float32), (0, 1, 2)
         mean, square = jnp.mean(wide, axes), jnp.mean(jnp.square(wide), axes)
@@ -67,15 +64,13 @@ class RouteNorm(nn.Module):
         var = jnp.maximum(square - jnp.square(mean), 0.0)
         if self.is_mutable_collection(STATISTICS) and not self.is_initializing():
             new = jax.lax.stop_gradient((mean, var))
-            if axis_name is not None:
-                new = jax.lax.pmean(new, axis_name)
             for table, value in zip((self.mean, self.var), new, strict=True):
                 kept = self.memory * table.value[route] + (1 - self.memory) * value
                 table.value = table.value.at[route].set(kept)
         return self._affine(mean, var, route)
 
     def _affine(
-        self, mean: jax.Array, var: jax.Array, route: jax.Array
+        self, mean: jax.Array, var: jax.Array, route: jax.Array | int
     ) -> tuple[jax.Array, jax.Array]:
         scale = jax.lax.rsqrt(var + self.epsilon)
         return scale, self.bias[route] - mean * scale
@@ -94,7 +89,8 @@ class StageConv(Cell):
 
     The straight output is that of the state 0: h = u, the injection alone.
 
-    Training measures statistics on the batch (`measured`); solves use the stored ones.
+    Training measures statistics on the batch (`measured_injection`, `measured_blocks`); solves use
+    the stored ones.
 
     Attributes:
         blocks: G.
@@ -102,7 +98,8 @@ class StageConv(Cell):
             them were iterated.
         pool_first: whether the maximum over windows of the stride's size comes before the
             convolution of the injection (cheap) or after it.
-        axis_name: of the devices over which running statistics are averaged, or None.
+        factors: dtype to which the factors of convolutions are rounded, float32 or bfloat16. Sums
+            and activations are of `dtype`. bfloat16 is fast on CPUs with matrix units.
 
     References:
         He et al., Deep Residual Learning for Image Recognition, CVPR 2016.
@@ -111,13 +108,18 @@ class StageConv(Cell):
     blocks: int = 1
     routes: int = 1
     pool_first: bool = True
-    axis_name: str | None = None
+    factors: Any = jnp.float32
+    exact: ClassVar[bool] = True
 
-    def setup(self) -> None:
-        if self.blocks < 1:
-            raise ValueError(f"blocks: expected 1 or more, got {self.blocks}.")
+    def __post_init__(self) -> None:
+        for name in ("blocks", "routes"):
+            validate.integer(name, getattr(self, name), 1)
+        validate.floating("factors", self.factors)
         if not self.norm:
             raise ValueError("norm: expected True, because a stage's blocks are normalised.")
+        super().__post_init__()
+
+    def setup(self) -> None:
         window = (self.window, self.window)
         self.inject = nn.Conv(
             self.features,
@@ -125,7 +127,7 @@ class StageConv(Cell):
             use_bias=False,
             kernel_init=partial_identity,
             dtype=self.dtype,
-            conv_general_dilated=_same,
+            conv_general_dilated=lambda x, kernel, *_, **__: self._convolve(x, kernel),
         )
         shape = (3, 3, self.features, self.features)
         self.kernels = [
@@ -148,29 +150,31 @@ class StageConv(Cell):
             features]}. Everything that depends on the sample is in u, so that compaction gathers
             it.
         """
-        route = jnp.broadcast_to(jnp.asarray(route, jnp.int32), below.shape[:1])
         raw = self._injected(below)
+        route = jnp.broadcast_to(jnp.asarray(route, jnp.int32), below.shape[:1])
         offset = _normalised(raw, *self.inject_norm.stored(route))
         affine = [norm.stored(route) for norm in self.norms]
         scale, shift = (jnp.stack(part, 1) for part in zip(*affine, strict=True))
         return tuple(self.kernels), {"offset": offset, "scale": scale, "shift": shift}
 
-    def measured(self, below: jax.Array, route: jax.Array | int, blocks: int) -> jax.Array:
-        """h after the first `blocks` blocks, normalised by the batch's own statistics.
+    def measured_injection(self, below: jax.Array, route: int = 0) -> jax.Array:
+        """u, normalised by the batch's own statistics, which `statistics` keeps.
 
-        For training, with all samples on one route and `mutable=["statistics"]`. As the solve is
-        one sweep, this is the solve, and autodiff is Eq. 5.
+        For training, with all samples on one route and `mutable=["statistics"]`.
         """
-        route = jnp.asarray(route, jnp.int32)
-        measure: Callable = lambda norm, x: norm.measure(x, route, self.axis_name)
         raw = self._injected(below)
-        h = _normalised(raw, *measure(self.inject_norm, raw))
-        for kernel, norm in list(zip(self.kernels, self.norms, strict=True))[:blocks]:
-            raw = convolve(h, kernel)
-            h = h + _normalised(raw, *measure(norm, raw))
+        return _normalised(raw, *self.inject_norm.measure(raw, route))
+
+    def measured_blocks(self, u: jax.Array, route: int = 0) -> jax.Array:
+        """h of u, like `measured_injection`. This is the solve, so autodiff is Eq. 5."""
+        h = u
+        for kernel, norm in zip(self.kernels, self.norms, strict=True):
+            raw = self._convolve(h, kernel)
+            h = h + _normalised(raw, *norm.measure(raw, route))
         return h
 
     def _injected(self, below: jax.Array) -> jax.Array:
+        validate.array("below", below, "[B, height, width, channels]")
         below = below.astype(self.dtype)
         if self.pool_first:
             return self.inject(_max_pool(below, self.stride))
@@ -211,7 +215,12 @@ class StageConv(Cell):
 
     @nn.nowrap
     def _block(self, k: int, s: jax.Array, kernel: jax.Array, u: dict[str, jax.Array]) -> jax.Array:
-        return _normalised(convolve(s, kernel), u["scale"][:, k], u["shift"][:, k])
+        return _normalised(self._convolve(s, kernel), u["scale"][:, k], u["shift"][:, k])
+
+    @nn.nowrap
+    def _convolve(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
+        rounded = jnp.dtype(self.factors) == jnp.bfloat16 and x.dtype == jnp.float32
+        return convolve_bfloat16(x, kernel) if rounded else convolve(x, kernel)
 
 
 def partial_identity(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
@@ -228,9 +237,28 @@ def partial_identity(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.fl
     return kernel.at[height // 2, width // 2, channels, channels].set(1)
 
 
-def _same(x: jax.Array, kernel: jax.Array, *_: Any, **__: Any) -> jax.Array:
-    """`convolve`, as `nn.Conv(conv_general_dilated=…)` calls it without strides."""
-    return convolve(x, kernel)
+class RouteHead(nn.Module):
+    """A linear classifier of each route, on the maximum over all positions.
+
+    Attributes:
+        classes: of the output.
+        routes: number of routes.
+        scale: of the logits; a small one keeps the first predictions unsure.
+    """
+
+    classes: int
+    routes: int = 1
+    scale: float = 1 / 9
+
+    @nn.compact
+    def __call__(self, h: jax.Array, route: jax.Array | int) -> jax.Array:
+        """Logits float32 [B, classes] of h [B, H, W, C], for the routes int32 [B] or one route."""
+        top = jnp.max(h, (1, 2)).astype(jnp.float32)
+        init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform", batch_axis=0)
+        shape = (self.routes, top.shape[-1], self.classes)
+        kernel = self.param("kernel", init, shape)[jnp.asarray(route, jnp.int32)]
+        product = "bc,bck->bk" if kernel.ndim == 3 else "bc,ck->bk"
+        return self.scale * jnp.einsum(product, top, kernel)
 
 
 def _normalised(x: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dynalay_jax.adaptive import losses, objective, routers
 from dynalay_jax.adaptive import macs as cost
-from dynalay_jax.adaptive import objective, routers
 from dynalay_jax.adaptive.estimators import ESTIMATORS
 from dynalay_jax.adaptive.inspect import costs, init
 from dynalay_jax.adaptive.model import DynaLay
@@ -179,7 +179,7 @@ def test_main_loss_is_the_routed_cross_entropy():
     router = routers.Constant((0,))
     logits, _ = jax.jit(lambda params: model.apply(params, X, router, PRICE, KEY))(params)
     loss, metrics = jax.jit(
-        lambda params: objective.main_loss(model, params, X, LABELS, router, PRICE, KEY, counted)
+        lambda params: losses.main_loss(model, params, X, LABELS, router, PRICE, KEY, counted)
     )(params)
     log_p = jax.nn.log_softmax(logits)[jnp.arange(32), LABELS]
     assert loss == pytest.approx(-float(log_p.mean()), rel=1e-5)

@@ -15,7 +15,7 @@ import problems
 pytestmark = pytest.mark.usefixtures("flax_promotion")
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", [name for name, cell in CELLS.items() if not cell.exact])
 def test_straight_output_is_the_step_from_zero_and_stride_divides_the_resolution(name):
     cell, _, _, (w, u) = problems.built_cell(name, **({} if name == "dense" else {"stride": 2}))
     straight = jax.jit(cell.straight)(w, u)
@@ -34,7 +34,8 @@ def test_gradients_reach_every_parameter(name):
         solution = fixed_point(cell.step, cell.straight(w, u), w, u, tol=1e-5, max_steps=300)
         return jnp.sum(jnp.sin(solution.value))
 
-    for path, grad in jax.tree.leaves_with_path(jax.jit(jax.grad(loss))(params)):
+    gradients = jax.jit(jax.grad(loss))(params)["params"]
+    for path, grad in jax.tree.leaves_with_path(gradients):
         assert bool(jnp.isfinite(grad).all()), path
         assert float(jnp.abs(grad).max()) > 0, path
 
