@@ -64,6 +64,8 @@ class Augment(Group):
     """Pixels of padding for a random crop; smaller than the image; 0 for none."""
     flip: bool = False
     """Flips half of the images left to right."""
+    reflect: bool = False
+    """Fills what a crop lacks with the image's reflection instead of its mean."""
     cutout: int = Field(0, ge=0)
     """Side in pixels of a random square that is blanked; of text, a run of words; 0 for none."""
     symmetries: bool = False
@@ -81,6 +83,12 @@ class Model(Group):
     """Stride of each layer, at most the side of the image; one per layer."""
     windows: tuple[_Side, ...] = ()
     """Side of each layer's input kernel, at most that of the image; () for 3 everywhere."""
+    blocks: tuple[Annotated[int, Field(ge=1, le=1_000)], ...] = ()
+    """Of stage cells: residual blocks of each layer; () for 1 everywhere."""
+    pool_first: tuple[bool, ...] = ()
+    """Of stage cells: pooling comes before a layer's convolution; () for all but the first."""
+    factors: Annotated[str, OneOf(tuple(DTYPES))] = "float32"
+    """Of stage cells: precision of the factors in convolutions; sums are float32."""
     gain: float = Field(1.5, gt=0, le=100)
     """Of concave cells: above 1, activity spreads at the start of training."""
     own: _Share = 0.3
@@ -91,6 +99,8 @@ class Model(Group):
     """Of concave cells: gates can close completely."""
     stem: int = Field(0, ge=0, le=16_384)
     """Channels of a 3×3 convolution before the layers; 0 for none. Of text: embedding size."""
+    whitening: int = Field(0, ge=0, le=16)
+    """Side of the patches of a stem that whitens them and is not trained; 0 for none."""
     last: bool = False
     """Classifier and agent read the last position alone, as in language models."""
     norm: bool = True
@@ -162,8 +172,14 @@ class Train(Group):
     batch_size: int = Field(64, ge=1)
     """Examples of a step, over all devices; a multiple of their number."""
     epochs: Epochs = Epochs()
+    optimizer: Annotated[str, OneOf(("adamw", "sgd"))] = "adamw"
+    """Of the main model; `sgd` has Nesterov's momentum. The agent is trained by AdamW."""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """Of sgd."""
+    bias_rate: float = Field(1.0, gt=0, le=1_000)
+    """Of sgd: the learning rate of biases, as a multiple of the others'."""
     learning_rate: float = Field(1e-3, gt=0, le=10)
-    """Peak learning rate of the main model (AdamW, cosine decay)."""
+    """Peak learning rate of the main model (linear warm-up, cosine decay)."""
     agent_learning_rate: float = Field(1e-3, gt=0, le=10)
     """Peak learning rate of the agent."""
     warmup: _Share = 0.05
@@ -174,6 +190,8 @@ class Train(Group):
     """Largest norm of the gradient; inf for no limit."""
     smoothing: float = Field(0.0, ge=0, lt=1)
     """Label smoothing."""
+    distillation: _Share = 0.0
+    """Of stage cells: share of all layers' prediction in the other routes' targets."""
     ema: float = Field(0.0, ge=0, lt=1)
     """Decay of the moving average of the parameters, which is then evaluated; 0 for none."""
     accumulate: int = Field(1, ge=1)
@@ -181,7 +199,8 @@ class Train(Group):
     steps_per_call: int = Field(20, ge=1, le=10_000)
     """Steps between two returns to Python; phases are rounded to whole calls."""
     straight: _Share = 0.5
-    """On random routes: share of the samples that take the straight pass."""
+    """On random routes: share of the samples that take the straight pass; of stage cells, weight of
+    this route in the loss."""
     everything: _Share = 0.1
     """On random routes: share that iterates all layers. The rest iterates one random layer."""
     everything_layers: int = Field(0, ge=0)

@@ -72,13 +72,19 @@ def _refuse(field: str, expected: str, got: Any) -> None:
 def _check_layers(config: Config) -> None:
     """What has to fit the number of layers."""
     model, layers = config.model, len(config.model.widths)
-    for name, values in {"strides": model.strides, "windows": model.windows}.items():
-        if len(values) != layers and not (name == "windows" and values == ()):
+    for name in ("strides", "windows", "blocks", "pool_first"):
+        values = getattr(model, name)
+        if len(values) != layers and (values or name == "strides"):
             many = "1 number" if layers == 1 else f"{layers} numbers"
             _refuse(f"model.{name}", f"{many}, as many as model.widths={model.widths} has", values)
     sizes = range(2, min(model.rounds + 1, layers))
     if sum(math.comb(layers, size) for size in sizes) > _MOST_ROUTES:
         _refuse("model.rounds", f"fewer rounds with {layers} layers", model.rounds)
+    if model.cell == "stage" and model.rounds > 1:
+        _refuse("model.rounds", "1 for stage cells", model.rounds)
+    if model.cell == "stage" and config.train.everything_layers:
+        expected = "0 for stage cells, which iterate all layers above an iterated one"
+        _refuse("train.everything_layers", expected, config.train.everything_layers)
     if config.train.everything_layers > layers:
         expected = f"at most the {layers} layers of model.widths"
         _refuse("train.everything_layers", expected, config.train.everything_layers)
@@ -101,6 +107,10 @@ def _check_images(config: Config) -> None:
         _refuse("augment.cutout", f"at most {max(height, width)} for {size}", config.augment.cutout)
     if config.augment.symmetries and height != width:
         _refuse("augment.symmetries", f"False, as images of {height}×{width} are not square", True)
+    if (side := config.model.whitening) > min(height, width):
+        _refuse("model.whitening", f"at most {min(height, width)} for {size}", side)
+    if side and config.model.stem:
+        _refuse("model.stem", f"0 with model.whitening={side}, another stem", config.model.stem)
     if isinstance(config.data, Imdb | Wikitext2):
         if not config.model.stem:
             _refuse("model.stem", "1 or more for text, the size of its embedding", 0)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import copy
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +37,11 @@ def parameters(config: ConfigDict) -> int:
 def macs(config: ConfigDict) -> float:
     """MACs of the straight pass of the config's model, for one example."""
     return _macs(*_model(config))
+
+
+def all_macs(config: ConfigDict) -> float:
+    """MACs of the config's model with all layers iterated, known for cells of one evaluation."""
+    return _macs(*_model(config), all_layers=True)
 
 
 def widen(config: ConfigDict, measure: Measure, target: float) -> None:
@@ -105,7 +111,8 @@ def _model(config: ConfigDict) -> tuple[DynaLay, tuple[int, ...]]:
     """The model, as far as its straight pass needs, and the shape of an example."""
     data = _datasets.DATA[config.data.name].model_validate(config.data.to_dict())
     shape, classes = data.sizes()
-    fields = ("widths", "strides", "windows", "cell", "stem", "norm")
+    sizes = ("widths", "strides", "windows", "blocks", "pool_first", "stem", "whitening")
+    fields = (*sizes, "cell", "norm")
     text = {"vocabulary": config.data.get("vocabulary", 0)}
     return DynaLay(classes=classes, **text, **{name: config.model[name] for name in fields}), shape
 
@@ -117,12 +124,15 @@ def _parameters(model: DynaLay, shape: tuple[int, ...]) -> int:
 
 
 @functools.cache
-def _macs(model: DynaLay, shape: tuple[int, ...]) -> float:
-    # `costs(model, shape).straight`, five times as fast.
+def _macs(model: DynaLay, shape: tuple[int, ...], all_layers: bool = False) -> float:
+    # `costs(model, shape)`, five times as fast.
     params = shapes(model, shape)
-    straight = lambda params, x: call(model, params, DynaLay.begin, x)
-    count = lambda batch: cost.macs(
-        straight, params, jax.ShapeDtypeStruct((batch, *shape), jnp.float32)
-    )
+
+    def run(params: Any, x: jax.Array) -> Any:
+        if not all_layers:
+            return call(model, params, DynaLay.begin, x)
+        return model.apply(params, x, (1,), method=DynaLay.every_action, mutable=True)
+
+    count = lambda batch: cost.macs(run, params, jax.ShapeDtypeStruct((batch, *shape), jnp.float32))
     # The difference leaves out what is computed once for a whole batch.
     return count(2) - count(1)

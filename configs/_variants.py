@@ -50,8 +50,9 @@ def vary(config: ConfigDict, name: str) -> ConfigDict:
         WITH_AGENT[name].change(config)
         return config
     model, matched = re.fullmatch(r"model_(\d+)", name), re.fullmatch(_MATCHED, name)
+    stages = re.fullmatch(_STAGES, name) if config.model.cell == "stage" else None
     known = described(config)
-    if not matched and name not in known:
+    if not (matched or stages) and name not in known:
         near = difflib.get_close_matches(name, known, 1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(
@@ -63,6 +64,8 @@ def vary(config: ConfigDict, name: str) -> ConfigDict:
         _iterate(config, int(model[1]))
     elif matched:
         _match(config, matched[1], matched[2])
+    elif stages:
+        _match_stages(config, stages[1])
     else:
         WITHOUT_AGENT[name].change(config)
     return config
@@ -70,9 +73,9 @@ def vary(config: ConfigDict, name: str) -> ConfigDict:
 
 def described(config: ConfigDict) -> dict[str, str]:
     """Meaning of each variant of this config, by name."""
-    layers = len(config.model.widths)
+    layers, stages = len(config.model.widths), config.model.cell == "stage"
     models = {"model_0": "Straight pass alone: the paper's plain CNN."}
-    for layer in range(1, layers + 1):
+    for layer in [layers] if stages else range(1, layers + 1):
         some = "Layer 1" if layer == 1 else f"Layers 1 to {layer}"
         models[f"model_{layer}"] = f"{some} iterated for every sample (Fig. 6)."
     hows = {
@@ -85,13 +88,15 @@ def described(config: ConfigDict) -> dict[str, str]:
         how, _, size = name.partition("_")
         same = "as many parameters as the config" if size == "parameters" else "2.5 times its MACs"
         matched[name] = f"{hows[how]}; {same}."
+    if stages:
+        matched["all_2.5x"] = f"model_{layers}, wider or narrower; 2.5 times the config's MACs."
     singles = {name: one.meaning for name, one in (WITHOUT_AGENT | WITH_AGENT).items()}
     return {**models, **matched, **singles}
 
 
 def split(label: str) -> tuple[str, str]:
     """NAME and VARIANT of a run called NAME_VARIANT; VARIANT is "" for a config as it is."""
-    ends = "|".join([r"model_\d+", _MATCHED, *WITHOUT_AGENT, *WITH_AGENT])
+    ends = "|".join([r"model_\d+", _MATCHED, _STAGES, *WITHOUT_AGENT, *WITH_AGENT])
     found = re.fullmatch(rf"(?P<name>.+)_(?P<variant>{ends})", label)
     return (found["name"], found["variant"]) if found else (label, "")
 
@@ -106,9 +111,14 @@ def _without_agent(config: ConfigDict) -> None:
 def _iterate(config: ConfigDict, layers: int) -> None:
     """Every sample iterates the first so many layers."""
     every = len(config.model.widths)
+    if config.model.cell == "stage":
+        # An action iterates all layers from its own up.
+        layers = every if layers else 0
     config.router = {0: "none", every: "all"}.get(layers, f"first_{layers}")
     config.train.update(
-        straight=float(layers == 0), everything=float(layers > 0), everything_layers=layers
+        straight=float(layers == 0),
+        everything=float(layers > 0),
+        everything_layers=0 if config.model.cell == "stage" else layers,
     )
     if layers == 0:
         static = _STATIC.get(config.model.cell, config.model.cell)
@@ -119,11 +129,8 @@ def _iterate(config: ConfigDict, layers: int) -> None:
 
 def _match(config: ConfigDict, how: str, times: str | None) -> None:
     """To so many times the MACs of the straight pass; None: to the config's parameters."""
-    if times and not 0 < float(times) <= _LARGEST:
-        raise ValueError(
-            f"--config: expected a variant of more than 0 and at most {_LARGEST} times the MACs, "
-            f"got {how}_{times}x."
-        )
+    if times:
+        _check_times(how, times)
     measure: _sizing.Measure = _sizing.macs if times else _sizing.parameters
     target = float(times or 1) * measure(config)
     _iterate(config, 0)
@@ -133,10 +140,26 @@ def _match(config: ConfigDict, how: str, times: str | None) -> None:
     match(config, measure, target)
 
 
+def _match_stages(config: ConfigDict, times: str) -> None:
+    """All layers iterated, for so many times the MACs of the config's straight pass."""
+    _check_times("all", times)
+    target = float(times) * _sizing.macs(config)
+    _iterate(config, len(config.model.widths))
+    _sizing.widen(config, _sizing.all_macs, target)
+
+
+def _check_times(how: str, times: str) -> None:
+    if not 0 < float(times) <= _LARGEST:
+        raise ValueError(
+            f"--config: expected a variant of more than 0 and at most {_LARGEST} times the MACs, "
+            f"got {how}_{times}x."
+        )
+
+
 def _resnet20(config: ConfigDict) -> None:
     widths, strides = (16,) * 3 + (32,) * 3 + (64,) * 3, (1, 1, 1, 2, 1, 1, 2, 1, 1)
     config.model.update(cell="residual", stem=16, widths=widths, strides=strides)
-    config.model.update(windows=(), norm=True)
+    config.model.update(windows=(), norm=True, whitening=0, blocks=(), pool_first=())
     _iterate(config, 0)
 
 
@@ -176,6 +199,7 @@ def _deq_of(solver: str) -> Variant:
 
 
 _MATCHED = r"(wide|deep|residual)_(?:parameters|(\d+(?:\.\d+)?)x)"
+_STAGES = r"all_(\d+(?:\.\d+)?)x"
 # Examples: any number may stand before the x.
 MATCHED = tuple(
     f"{how}_{size}" for size in ("parameters", "2.5x") for how in ("wide", "deep", "residual")

@@ -159,13 +159,13 @@ def _kind(annotation: Any, metadata: list[Any]) -> tuple[str, str]:
         nouns = {int: "a whole number", float: "a number", bool: "True or False", str: "text"}
         return nouns[annotation], _limits(metadata)
     item, *others = get_args(annotation)
-    inner, limits = (item, []) if item in (int, float) else get_args(item)[:2]
+    inner, limits = (item, []) if item in (int, float, bool) else get_args(item)[:2]
     limits = limits.metadata if isinstance(limits, pydantic.fields.FieldInfo) else limits
-    nouns = {int: "whole numbers", float: "numbers"}
+    nouns = {int: "whole numbers", float: "numbers", bool: "True or False"}
     count = "" if others == [...] else "two "
     if any(isinstance(part, annotated_types.MinLen) for part in metadata):
         count = "one or more "
-    return f"{count}{nouns[inner]}", f"{_limits(limits)} each"
+    return f"{count}{nouns[inner]}", f"{_limits(limits)} each".strip()
 
 
 def _joined(kind: str, limits: str) -> str:

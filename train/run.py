@@ -17,6 +17,8 @@ import optax
 from configs._groups import ADJOINTS, DTYPES, SOLVERS
 from dynalay_jax.adaptive import inspect, objective, routers
 from dynalay_jax.adaptive.model import DynaLay
+from dynalay_jax.layers.base import STATISTICS
+from dynalay_jax.layers.whitening import whiten
 from train import schedule
 from train import workdir as workdirs
 from train.checkpoint import Checkpoints
@@ -31,6 +33,8 @@ from train.state import TrainState, create, optimizers, split
 from train.step import Task
 
 PyTree = Any
+# Training images that a whitening stem is measured on.
+_WHITENED = 5_000
 # Fields of the config that may differ when a trained run is evaluated.
 EVALUATED = (*workdirs.FREE, *(f"data.{name}" for name in loading.TEST_FIELDS))
 
@@ -76,6 +80,9 @@ class Run:
         """The state before the first step."""
         shape = self.dataset.train.images.shape[1:]
         variables = inspect.init(self.task.model, jax.random.key(self.config.seed), shape)
+        if side := self.task.model.whitening:
+            some = self.task.normalise(jnp.asarray(self.dataset.train.images[:_WHITENED]))
+            variables[STATISTICS]["first"]["kernel"] = whiten(some, side)
         return create(variables, self.transforms, bool(self.config.train.ema))
 
     def template(self) -> TrainState:
@@ -115,7 +122,8 @@ def build_task(config: ml_collections.FrozenConfigDict, dataset: Dataset) -> Tas
     plan = schedule.plan(config, len(dataset.train.labels))
     settings = objective.Objective(**config.objective)
     fields = dict(config.model)
-    for name, known in (("dtype", DTYPES), ("adjoint", ADJOINTS), ("solver", SOLVERS)):
+    named = {"dtype": DTYPES, "factors": DTYPES, "adjoint": ADJOINTS, "solver": SOLVERS}
+    for name, known in named.items():
         fields[name] = known[fields[name]]
     try:
         model = DynaLay(classes=len(dataset.classes), vocabulary=dataset.vocabulary, **fields)
@@ -151,7 +159,7 @@ def describe(task: Task, dataset: Dataset) -> None:
     for j in range(len(task.model.widths)):
         layer = size(main[f"layers_{j}"])
         rows.append([f"layer {j + 1}", layer, human(costs.inject[j]), human(costs.step[j])])
-    rows.append(["head", size([main["scale"], main["classifier"]]), human(costs.head), ""])
+    rows.append(["head", size([main.get("scale"), main["classifier"]]), human(costs.head), ""])
     rows.append(["straight pass", size(main), human(costs.straight), ""])
     rows.append(["agent", size(params["agent"]), human(costs.agent), ""])
     counts = [len(getattr(dataset, name).labels) for name in ("train", "validation", "test")]

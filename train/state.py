@@ -1,6 +1,7 @@
 """The state that a training step changes, and its optimisers."""
 
 import hashlib
+import operator
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +21,8 @@ class TrainState(NamedTuple):
 
     Attributes:
         step: int32, training steps done.
-        params: {"main": ..., "agent": ...}, the parameters of the two networks.
+        params: {"main": ..., "agent": ...}, the parameters of the two networks, and "statistics",
+            measured and without gradient, of models that have them.
         average: exponential moving average of params, or None if off.
         optimizers: {"main": ..., "agent": ...}, optax states.
     """
@@ -37,29 +39,30 @@ class TrainState(NamedTuple):
 
 
 def split(variables: PyTree) -> PyTree:
-    """Flax variables {"params": {..., "agent": ...}} as {"main": ..., "agent": ...}."""
+    """Flax variables {"params": {..., "agent": ...}, ...} as {"main": ..., "agent": ..., ...}."""
     params = dict(variables["params"])
-    return {"agent": params.pop("agent"), "main": params}
+    measured = {name: tree for name, tree in variables.items() if name != "params"}
+    return {"agent": params.pop("agent"), "main": params, **measured}
 
 
 def join(params: PyTree) -> PyTree:
     """Undoes `split`."""
-    return {"params": {**params["main"], "agent": params["agent"]}}
+    measured = {name: tree for name, tree in params.items() if name not in GROUPS}
+    return {"params": {**params["main"], "agent": params["agent"]}, **measured}
 
 
 def optimizers(
     config: ml_collections.ConfigDict, phases: list[Phase]
 ) -> dict[str, optax.GradientTransformation]:
-    """AdamW with clipping, linear warm-up and cosine decay for each of the two networks.
+    """Clipping, linear warm-up and cosine decay for each of the two networks.
 
+    The agent is trained by AdamW, the main model by `config.train.optimizer`.
     Each network's schedule counts the updates of the phases that train it. With
     `config.train.accumulate` = k > 1, an update is made every k steps from the mean gradient.
     """
     train = config.train
     peaks = {"main": train.learning_rate, "agent": train.agent_learning_rate}
     transforms = {}
-    # Scales and biases get no weight decay.
-    kernels = lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params)
     for group in GROUPS:
         steps = sum(phase.steps for phase in phases if group in phase.trains)
         updates = max(steps // train.accumulate, 1)
@@ -69,14 +72,36 @@ def optimizers(
             warmup_steps=min(int(train.warmup * updates) + 1, updates - 1) if updates > 1 else 0,
             decay_steps=updates,
         )
-        transform = optax.chain(
-            optax.clip_by_global_norm(train.clip),
-            optax.adamw(schedule, weight_decay=train.weight_decay, mask=kernels),
-        )
+        if group == "main" and train.optimizer == "sgd":
+            method = _sgd(schedule, train)
+        else:
+            method = optax.adamw(schedule, weight_decay=train.weight_decay, mask=_kernels)
+        transform = optax.chain(optax.clip_by_global_norm(train.clip), method)
         if train.accumulate > 1:
             transform = optax.MultiSteps(transform, train.accumulate)
         transforms[group] = transform
     return transforms
+
+
+def _sgd(
+    schedule: optax.Schedule, train: ml_collections.ConfigDict
+) -> optax.GradientTransformation:
+    """Nesterov's momentum; biases learn `train.bias_rate` times as fast."""
+    biases = lambda params: jax.tree.map(operator.not_, _kernels(params))
+    return optax.chain(
+        optax.add_decayed_weights(train.weight_decay, _kernels),
+        optax.sgd(schedule, train.momentum, nesterov=True),
+        optax.masked(optax.scale(train.bias_rate), biases),
+    )
+
+
+def _kernels(params: PyTree) -> PyTree:
+    """Which leaves get weight decay: all but scales and biases."""
+
+    def kernel(path: Any, leaf: jax.Array) -> bool:
+        return leaf.ndim > 1 and path[-1].key != "bias"
+
+    return jax.tree.map_with_path(kernel, params)
 
 
 def create(

@@ -10,9 +10,10 @@ import ml_collections
 import numpy as np
 import optax
 
-from dynalay_jax.adaptive import macs, objective, routers
+from dynalay_jax.adaptive import losses, macs, objective, routers
 from dynalay_jax.adaptive.inspect import call, probes
 from dynalay_jax.adaptive.model import DynaLay
+from dynalay_jax.layers.base import STATISTICS
 from dynalay_jax.solve.solution import BackwardStats, Status
 from train.data.augment import augment
 from train.schedule import Phase
@@ -71,7 +72,7 @@ def train_step(
     x = augment(augment_key, task.normalise(images), task.config.augment)
     loss = functools.partial(phase_loss, task, phase)
     probe = probes(trained_model(task, phase), len(labels)) if phase.trains_main else None
-    (_, metrics), (grads, backward) = jax.value_and_grad(loss, (0, 1), has_aux=True)(
+    (_, (metrics, measured)), (grads, backward) = jax.value_and_grad(loss, (0, 1), has_aux=True)(
         state.params, probe, x, labels, loss_key, state.step
     )
     if backward is not None:
@@ -80,9 +81,9 @@ def train_step(
         solved = backward.status != Status.SKIPPED
         failed = jnp.sum(backward.given_up)
         metrics["backward_unconverged"] = failed / jnp.maximum(jnp.sum(solved), 1)
-    grads, metrics = jax.lax.pmean((grads, metrics), AXIS)
+    grads, metrics, measured = jax.lax.pmean((grads, metrics, measured), AXIS)
 
-    params, opt_states = dict(state.params), dict(state.optimizers)
+    params, opt_states = {**state.params, **measured}, dict(state.optimizers)
     for group in phase.trains:
         updates, opt_states[group] = transforms[group].update(
             grads[group], opt_states[group], params[group]
@@ -112,22 +113,31 @@ def phase_loss(
     labels: jax.Array,
     key: jax.Array,
     step: jax.Array,
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Eq. 3 for the networks that the phase trains: loss and scalar means; x is augmented."""
+) -> tuple[jax.Array, tuple[dict[str, jax.Array], PyTree]]:
+    """Eq. 3 for the networks that the phase trains; x is augmented.
+
+    Returns:
+        The loss; scalar means; {"statistics": ...} as newly measured, or {}.
+    """
     train = task.config.train
     price_key, main_key, agent_key = jax.random.split(key, 3)
     low, high = task.config.price_range
     draw = jax.random.uniform(price_key, labels.shape, jnp.float32, np.log(low), np.log(high))
     price = jnp.exp(draw)
     variables = join(params)
-    loss, metrics = jnp.float32(0), dict[str, jax.Array]()
+    loss, metrics, measured = jnp.float32(0), dict[str, jax.Array](), {}
     explore = exploration(task, step) if phase.trains_agent else {}
-    if phase.trains_main:
+    if phase.trains_main and task.model.by_route():
+        weights = routers.Warmup(train.straight, train.everything).weights(len(task.model.widths))
+        about = x, labels, weights, train.smoothing, train.distillation
+        loss, (metrics, new) = losses.all_routes_loss(task.model, variables, *about)
+        measured = {STATISTICS: new}
+    elif phase.trains_main:
         shares = train.straight, train.everything, train.everything_layers
         router: routers.Router = routers.Warmup(*shares)
         if phase.trains_agent:
             router = routers.Mixture(train.exploring, router, routers.Agent(explore["epsilon"]))
-        loss, metrics = objective.main_loss(
+        loss, metrics = losses.main_loss(
             trained_model(task, phase),
             variables,
             x,
@@ -153,7 +163,7 @@ def phase_loss(
             **explore,
         )
         loss, metrics = loss + agent_loss, {**metrics, **agent_metrics}
-    return loss, {**metrics, "loss": loss}
+    return loss, ({**metrics, "loss": loss}, measured)
 
 
 def exploration(task: Task, step: jax.Array) -> dict[str, jax.Array]:

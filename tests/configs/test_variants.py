@@ -132,3 +132,14 @@ def test_summary_is_about_the_route_that_was_trained(tmp_path):
     leaves = jax.tree.leaves(Run.prepare(config, None).initial().params["main"])
     assert summary["parameters"] == sum(np.size(leaf) for leaf in leaves)
     assert summary["mean_macs"] > 0
+
+
+@pytest.mark.parametrize("name", ["", "model_0", "model_3", "all_1.5x"])
+def test_the_variants_of_a_config_with_stages_are_the_networks_that_they_say(name):
+    config = cifar10.get_config(name)
+    weights = {"": (0.3, 0.4), "model_0": (1, 0)}.get(name, (0, 1))
+    assert (config.train.straight, config.train.everything) == weights
+    assert config.router == {"": "agent", "model_0": "none"}.get(name, "all")
+    if name == "all_1.5x":
+        straight = _sizing.macs(cifar10.get_config())
+        assert _sizing.all_macs(config) == pytest.approx(1.5 * straight, rel=0.05)

@@ -19,7 +19,8 @@ class Outcomes(NamedTuple):
     """Outcomes of the R routes on the test split, arrays [n, R].
 
     Attributes:
-        routes: layers of each route, indices from 0; routes with fewer layers come first.
+        routes: layers of each route, indices from 0. The first is the straight pass; those of one
+            action 1 … L follow.
         correct: bool.
         cost: float64, in multiples of the straight pass, beyond it.
         confidence: largest class probability.
@@ -41,8 +42,10 @@ def outcomes(report: Reports, rounds: int) -> Outcomes:
     """The outcomes of every route of this number of rounds."""
     layers = count_layers(report)
     sizes = range(min(rounds, layers) + 1)
-    routes = [route for size in sizes for route in itertools.combinations(range(layers), size)]
-    each = [report("test", routers.constant_name(route, layers)).each for route in routes]
+    chosen = [some for size in sizes for some in itertools.combinations(range(layers), size)]
+    each = [report("test", routers.constant_name(some, layers)).each for some in chosen]
+    # An action may iterate the layers above as well.
+    routes = [tuple(np.flatnonzero(one["standing"][0]).tolist()) for one in each]
     stacked = (np.stack([one[key] for one in each], axis=1) for key in Outcomes._fields[1:])
     return Outcomes(routes, *stacked)
 
@@ -91,10 +94,10 @@ def compare(every: Outcomes, own: Report, all_layers: Report, agent: bool) -> di
 def random(every: Outcomes, all_layers: Report, budget: float) -> dict[str, float]:
     """The point of routing at random, in expectation, at a mean cost.
 
-    Up to the mean cost of a single layer each sample iterates a random layer or none. Beyond that
-    cost each sample iterates a random layer or all.
+    Up to the mean cost of an action each sample takes a random action or none. Beyond that cost
+    each sample takes a random action or iterates all layers.
     """
-    one = [i for i, route in enumerate(every.routes) if len(route) == 1]
+    one = slice(1, 1 + all_layers.each["standing"].shape[1])
     costs = np.array([0.0, every.cost[:, one].mean(), all_layers.mean_cost])
     right = [every.correct[:, 0].mean(), every.correct[:, one].mean(), all_layers.accuracy]
     return point(budget, costs, np.array(right))

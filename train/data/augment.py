@@ -37,7 +37,8 @@ def _augment_image(
     crop_key, flip_key, cutout_key, symmetry_key = jax.random.split(key, 4)
     if config.crop:
         padding = (config.crop, config.crop)
-        padded = jnp.pad(image, (padding, padding, (0, 0)))
+        mode = "reflect" if config.reflect else "constant"
+        padded = jnp.pad(image, (padding, padding, (0, 0)), mode)
         image = dm_pix.random_crop(crop_key, padded, image.shape)
     if config.flip:
         image = dm_pix.random_flip_left_right(flip_key, image)

@@ -16,7 +16,8 @@ IMAGES = np.random.default_rng(0).normal(size=(BATCH, SIZE, SIZE, 3)).astype(np.
 
 
 def config(**changes):
-    return ConfigDict({"crop": 0, "flip": False, "cutout": 0, "symmetries": False, **changes})
+    fields = {"crop": 0, "reflect": False, "flip": False, "cutout": 0, "symmetries": False}
+    return ConfigDict({**fields, **changes})
 
 
 @functools.cache
@@ -45,6 +46,12 @@ def test_crop_shifts_and_fills_with_zeros():
     padded = np.pad(IMAGES, ((0, 0), (2, 2), (2, 2), (0, 0)))
     shifts = [padded[:, i : i + SIZE, j : j + SIZE] for i in range(5) for j in range(5)]
     assert how_often(run(crop=2), shifts).min() > 0
+
+
+def test_crop_fills_with_the_reflection_if_asked():
+    padded = np.pad(IMAGES, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
+    shifts = [padded[:, i : i + SIZE, j : j + SIZE] for i in range(5) for j in range(5)]
+    assert how_often(run(crop=2, reflect=True), shifts).min() > 0
 
 
 def test_flip_turns_half_of_the_images():
