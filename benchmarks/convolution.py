@@ -23,7 +23,7 @@ from benchmarks.support import timing
 from dynalay_jax.layers.bfloat16 import convolve_bfloat16
 from dynalay_jax.layers.convolution import convolution, convolve
 
-SHAPES = ((32, 32, 256), (64, 16, 512), (128, 16, 256), (256, 8, 512), (256, 7, 512))
+SHAPES = ((32, 32, 128), (64, 16, 256), (128, 16, 128), (256, 8, 256), (256, 7, 256))
 EXACT = "XLA, float32"
 JAX = {
     "`convolve`, float32": convolve,
