@@ -13,7 +13,7 @@ import re
 import textwrap
 from typing import Any
 
-from benchmarks import backward, fixed_point, harness, routed_pass, train_step
+from benchmarks import backward, convolution, fixed_point, harness, routed_pass, train_step
 from benchmarks.paper import figures, report, results, tables
 from benchmarks.paper.results import IMAGES, Record, Records
 from benchmarks.support.timing import markdown, provenance_line
@@ -35,7 +35,8 @@ def render(records: Records, answers: Mapping[str, Any]) -> dict[str, str]:
         records: of finished runs.
         answers: of `report.answers`.
     """
-    solved, gradients, bare = map(results.read, ("fixed_point", "backward", "harness_digits"))
+    names = ("fixed_point", "backward", "convolution", "harness_digits")
+    solved, gradients, convolved, bare = map(results.read, names)
     passes = timed("routed_pass")
     shown = [row for row in gradients["rows"] if row["steps"] in (10, 50, 200)]
     ledger = answers["ledger"].assign(verdict=lambda t: t.verdict.str.removeprefix("holds in "))
@@ -64,6 +65,7 @@ def render(records: Records, answers: Mapping[str, Any]) -> dict[str, str]:
         "harness": noted(bare, harness.sentence(bare)),
         "fixed_point": noted(solved, fixed_point.table(solved["results"])),
         "backward": noted(gradients, backward.table(shown)),
+        "convolution": noted(convolved, convolution.table(convolved["rows"])),
         "ran": "\n".join(f"- `{name}`: {best['ran']}" for name, (best, *_) in records.items()),
     }
 
