@@ -1,7 +1,10 @@
 """The data sets: type, range, meaning and default of the fields of each, and its sizes."""
 
+from pathlib import Path
 from typing import Annotated, Literal
+import zipfile
 
+import numpy as np
 import pydantic
 from pydantic import Field
 
@@ -173,5 +176,68 @@ class Wikitext2(Data):
         return (1, self.length, 1), self.vocabulary
 
 
-Named = Digits | Cifar10 | Cifar100 | Connectivity | Mazes | Parity | Imdb | Wikitext2
+class Images(Data):
+    """Images of your own, resized to squares: a folder of classes, or an .npz file."""
+
+    name: Literal["images"] = "images"
+    path: str = ""
+    """A folder of classes, or of `train` and `test` with such folders; or an .npz file."""
+    side: _Side = 32
+    """Height and width of the images in pixels, after resizing."""
+    grey: bool = False
+    """One channel instead of three."""
+    validation_share: float = Field(0.1, gt=0, lt=0.9)
+    """Share of the training images held out for validation."""
+    test_share: float = Field(0.1, gt=0, lt=0.9)
+    """Share of the images held out as test images, if the data have none."""
+
+    def sizes(self) -> tuple[tuple[int, int, int], int]:
+        # Without a path there is help on the fields, and nothing to train on.
+        classes = len(image_classes(self.path)) if self.path else 2
+        return (self.side, self.side, 1 if self.grey else 3), classes
+
+
+def image_classes(path: str) -> tuple[str, ...]:
+    """The class names of a folder of images or an .npz file, in order.
+
+    Raises:
+        ValueError: it is neither, or has fewer than two classes.
+    """
+    refuse = lambda expected, got: ValueError(f"config.data.path: expected {expected}, got {got}.")
+    place = Path(path)
+    if not path or not place.exists():
+        raise refuse("a folder of images or an .npz file that exists", repr(path))
+    if place.is_dir():
+        inside = place / "train" if (place / "train").is_dir() else place
+        names = sorted(folder.name for folder in inside.iterdir() if folder.is_dir())
+        names = [name for name in names if not name.startswith(".")]
+        where = f"{len(names)} in {inside}"
+    else:
+        try:
+            with np.load(place, allow_pickle=False) as file:
+                names = [str(name) for name in np.unique(file["labels"])]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise refuse("an .npz file with the arrays images and labels", path) from error
+        where = f"{len(names)} in the labels of {path}"
+    if len(names) < 2:
+        raise refuse("two classes or more, a folder or a label each", where)
+    return tuple(names)
+
+
+class Given(Data):
+    """Arrays that were passed to `train_and_evaluate`, which sets these fields."""
+
+    name: Literal["given"] = "given"
+    shape: tuple[_Side, _Side, _Side] = (32, 32, 3)
+    """Height, width and channels of an image."""
+    classes: int = Field(10, ge=1)
+    """Number of classes."""
+
+    def sizes(self) -> tuple[tuple[int, int, int], int]:
+        return self.shape, self.classes
+
+
+Named = (
+    Digits | Cifar10 | Cifar100 | Connectivity | Mazes | Parity | Imdb | Wikitext2 | Images | Given
+)
 DATA: dict[str, type[Data]] = {kind.model_fields["name"].default: kind for kind in Named.__args__}

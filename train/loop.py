@@ -26,6 +26,7 @@ from train.cli import Interrupted, Stop
 from train.config import check
 from train.console import Clock, Progress, human, percent, print_table, shown
 from train.data import batches, loading
+from train.data.types import Dataset
 from train.errors import UserError
 from train.evaluate import Evaluator, Report, reports
 from train.metrics import MetricWriter
@@ -39,12 +40,15 @@ from train.step import Task
 PyTree = Any
 
 
-def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, Any]:
+def train_and_evaluate(
+    config: ml_collections.ConfigDict, workdir: str | Path, dataset: Dataset | None = None
+) -> dict[str, Any]:
     """Trains, or goes on training, and evaluates. A finished run stays as it is.
 
     Args:
         config: see `configs/`.
         workdir: folder of this run alone; gets config, metrics, checkpoints, figures and records.
+        dataset: of images, in place of the one that `config.data` names; see `loading.complete`.
 
     Returns:
         The summary: see `analysis.summary.analyse`; `router`, `price`, `seed` and `data` of the
@@ -56,6 +60,8 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str | Path) -
         Interrupted: a signal while training; the run is saved.
     """
     workdir = Path(workdir)
+    if dataset is not None:
+        config = ml_collections.ConfigDict({**config.to_dict(), "data": loading.given(dataset)})
     frozen = check(config, jax.local_device_count())
     with workdirs.held(workdir):
         if summary := workdirs.summary_if_finished(workdir, frozen):
@@ -64,8 +70,9 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str | Path) -
                 "with another router or price."
             )
             return summary
-        with Progress(f"Loading {frozen.data.name}"):
-            dataset = loading.load(frozen.data)
+        if dataset is None:
+            with Progress(f"Loading {frozen.data.name}"):
+                dataset = loading.load(frozen.data)
         run = Run.of(frozen, workdir, dataset)
         describe(run.task, dataset)
         starts = workdirs.claim(workdir, frozen, dataset)

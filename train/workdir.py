@@ -29,9 +29,9 @@ from train.data.types import Dataset
 from train.errors import UserError
 
 # Fields that may differ between two starts of a run: they do not touch the training.
-FREE = ("router", "price", "prices", "eval_batch", "checkpoint", "data.data_dir")
+FREE = ("router", "price", "prices", "eval_batch", "checkpoint", "data.data_dir", "data.path")
 # Of these, the ones that do not touch the summary either.
-_UNMEASURED = ("eval_batch", "checkpoint", "data.data_dir")
+_UNMEASURED = ("eval_batch", "checkpoint", "data.data_dir", "data.path")
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """A whole run, small: what it writes, that it resumes bit by bit, what it says when it cannot."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -12,13 +13,15 @@ from short_run import PER_CALL, tiny
 
 from train import loop
 from train.cli import Interrupted
+from train.config import check
 from train.console import Clock
-from train.data import batches
+from train.data import batches, loading
+from train.data.types import Parts, Split
 from train.errors import UserError
 from train.evaluate import Report
 from train.loop import Recorder
 from train.metrics import read_metrics
-from train.run import Run
+from train.run import Run, reopen
 from train.schedule import Phase
 from train.state import fingerprint
 
@@ -33,6 +36,24 @@ def undisturbed(tmp_path_factory, flax_promotion):
     """Workdir and summary of a run that nothing happened to."""
     workdir = tmp_path_factory.mktemp("undisturbed")
     return workdir, loop.train_and_evaluate(tiny(), workdir)
+
+
+def test_arrays_from_python_train_the_same_model(undisturbed, tmp_path):
+    data = loading.load(check(tiny()).data)
+    parts = Parts(data.train, data.validation, data.test, data.classes)
+    summary = loop.train_and_evaluate(tiny(), tmp_path, loading.complete(parts, "mine"))
+    assert summary["data"] == "mine"
+    assert summary["params_sha256"] == undisturbed[1]["params_sha256"]
+    with pytest.raises(UserError, match="pass them again, in Python"):
+        reopen(tmp_path)
+
+
+def test_arrays_that_are_no_images_are_refused(tmp_path):
+    data = loading.load(check(tiny()).data)
+    floats = Split(data.train.images.astype(np.float32), data.train.labels)
+    wrong = dataclasses.replace(data, train=floats)
+    with pytest.raises(UserError, match=r"expected images of uint8 .* got float32"):
+        loop.train_and_evaluate(tiny(), tmp_path, wrong)
 
 
 def at_step(monkeypatch, wanted, action):

@@ -6,11 +6,12 @@ and a class of its fields in `configs._datasets`.
 """
 
 import importlib
+from typing import Any
 
 import ml_collections
 import numpy as np
 
-from configs._datasets import DATA
+from configs._datasets import DATA, Given
 from train.data.types import Dataset, Parts
 from train.errors import UserError
 
@@ -31,6 +32,7 @@ _MODULES = {
     "cifar100": "tfds",
     "connectivity": "connectivity",
     "digits": "digits",
+    "images": "images",
     "imdb_reviews": "imdb",
     "mazes": "mazes",
     "parity": "parity",
@@ -47,14 +49,46 @@ def load(config: ml_collections.ConfigDict) -> Dataset:
     Raises:
         UserError: the data are not there and cannot be downloaded, are damaged, or cannot be made.
     """
+    if config.name not in _MODULES:
+        raise UserError(
+            "config.data: the arrays of this run were passed as train_and_evaluate(…, dataset=…); "
+            "pass them again, in Python."
+        )
     module = importlib.import_module(f"train.data.{_MODULES[config.name]}")
     parts: Parts = module.load(config)
     _check(parts, config)
-    vocabulary = config.get("vocabulary", 0)
+    return complete(parts, config.name, config.get("vocabulary", 0))
+
+
+def complete(parts: Parts, name: str, vocabulary: int = 0) -> Dataset:
+    """The parts with what training needs to know about them.
+
+    Args:
+        parts: images are uint8 [n, height, width, channels], labels int32 [n].
+        name: of the data set.
+        vocabulary: number of tokens of text; 0 for images.
+    """
     mean, std = (np.zeros(1, "f4"), np.ones(1, "f4"))
     if not vocabulary:
         mean, std = _statistics(parts.train.images)
-    return Dataset(**vars(parts), name=config.name, mean=mean, std=std, vocabulary=vocabulary)
+    return Dataset(**vars(parts), name=name, mean=mean, std=std, vocabulary=vocabulary)
+
+
+def given(dataset: Dataset) -> dict[str, Any]:
+    """`config.data` of a data set that was made in Python.
+
+    Raises:
+        UserError: its arrays are not those of a data set of images.
+    """
+    images = dataset.train.images
+    if dataset.vocabulary or images.dtype != np.uint8 or images.ndim != 4:
+        raise UserError(
+            "dataset: expected images of uint8 [n, height, width, channels], got "
+            f"{images.dtype} {list(images.shape)}."
+        )
+    fields = Given(shape=images.shape[1:], classes=len(dataset.classes)).model_dump()
+    _check(dataset, ml_collections.ConfigDict(fields))
+    return fields
 
 
 def _check(parts: Parts, config: ml_collections.ConfigDict) -> None:

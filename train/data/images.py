@@ -1,0 +1,135 @@
+"""Images of one's own: a folder with a subfolder for each class, or an .npz file.
+
+The arrays of a file are `images` [n, height, width] or [n, height, width, channels] of uint8 and
+`labels` [n], numbers or names; `test_images` and `test_labels` may be beside them.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+from sklearn import model_selection
+
+from configs._datasets import image_classes
+from train.data.types import Parts, Split
+from train.errors import UserError
+
+# What Pillow raises for files that are none of its images, damaged or too large.
+_UNREADABLE = (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError)
+Labelled = list[tuple[Any, int]]
+
+
+def load(config: ml_collections.ConfigDict) -> Parts:
+    """The parts; prints how many images each class has, and which files cannot be read.
+
+    Raises:
+        UserError: there are too few images, or none that can be read.
+    """
+    classes, path = image_classes(config.path), Path(config.path)
+    if path.is_dir():
+        inside = [path / part for part in ("train", "test") if (path / part).is_dir()]
+        found = [_files(folder, classes) for folder in inside or [path]]
+        read: Callable = Image.open
+    else:
+        found, read = _arrays(path, classes), Image.fromarray
+    splits = [_read(labelled, read, config) for labelled in found if labelled]
+    if not splits:
+        raise UserError(f"config.data.path: expected images in {path}, found none.")
+    everything, *test = splits
+    _describe(everything, classes)
+    rest, held_out = (everything, test[0]) if test else _divide(everything, config.test_share)
+    train, validation = _divide(rest, config.validation_share)
+    return Parts(train, validation, held_out, classes)
+
+
+def _files(folder: Path, classes: Sequence[str]) -> Labelled:
+    """The files of each class, in order."""
+    hidden = lambda file: file.name.startswith(".")
+    each = ((name, sorted((folder / name).rglob("*"))) for name in classes)
+    return [
+        (file, classes.index(name))
+        for name, files in each
+        for file in files
+        if file.is_file() and not hidden(file)
+    ]
+
+
+def _arrays(path: Path, classes: Sequence[str]) -> list[Labelled]:
+    """The images of an .npz file as arrays, those of the test part second."""
+    found = []
+    with np.load(path, allow_pickle=False) as file:
+        for prefix in ("", "test_"):
+            if f"{prefix}images" not in file:
+                continue
+            images, labels = file[f"{prefix}images"], file[f"{prefix}labels"].astype(str)
+            if images.dtype != np.uint8 or images.ndim not in (3, 4):
+                raise UserError(
+                    f"config.data.path: expected {prefix}images of uint8 [n, height, width] or [n, "
+                    f"height, width, channels], got {images.dtype} {list(images.shape)}."
+                )
+            if len(images) != len(labels) or not set(labels) <= set(classes):
+                raise UserError(
+                    f"config.data.path: expected one label for each of {len(images)} {prefix}images"
+                    f", of the classes {', '.join(classes)}, got {len(labels)} labels."
+                )
+            flat = images[..., 0] if images.shape[3:] == (1,) else images
+            found.append([(x, classes.index(y)) for x, y in zip(flat, labels, strict=True)])
+    return found
+
+
+def _read(labelled: Labelled, read: Callable, config: ml_collections.ConfigDict) -> Split:
+    """All images of one size; says which files are left out."""
+
+    def one(item: tuple[Any, int]) -> np.ndarray | None:
+        try:
+            with read(item[0]) as image:
+                upright = ImageOps.exif_transpose(image).convert("L" if config.grey else "RGB")
+                # Cut to a square, so that nothing is stretched.
+                square = ImageOps.fit(upright, (config.side, config.side))
+                return np.asarray(square).reshape(config.side, config.side, -1)
+        except _UNREADABLE:
+            return None
+
+    with futures.ThreadPoolExecutor() as pool:
+        images = list(pool.map(one, labelled))
+    bad = [str(item[0]) for item, image in zip(labelled, images, strict=True) if image is None]
+    if bad:
+        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+        print(f"Left out, as they are no readable images: {', '.join(bad[:3])}{more}.")
+    kept = [(x, label) for x, (_, label) in zip(images, labelled, strict=True) if x is not None]
+    if not kept:
+        raise UserError(f"config.data.path: expected images in {config.path}, found none.")
+    return Split(np.stack([x for x, _ in kept]), np.array([label for _, label in kept], np.int32))
+
+
+def _describe(split: Split, classes: Sequence[str]) -> None:
+    counts = np.bincount(split.labels, minlength=len(classes))
+    if not counts.all():
+        raise UserError(
+            f"config.data.path: expected images of every class, found none of "
+            f"{classes[int(np.argmin(counts))]!r}."
+        )
+    least, most = int(np.argmin(counts)), int(np.argmax(counts))
+    print(
+        f"{len(split.labels)} images of {len(classes)} classes: from {counts[least]} "
+        f"({classes[least]}) to {counts[most]} ({classes[most]})."
+    )
+
+
+def _divide(split: Split, share: float) -> tuple[Split, Split]:
+    """All but a share of each class, and that share. Always the same ones."""
+    try:
+        places: Iterable = model_selection.train_test_split(
+            np.arange(len(split.labels)), test_size=share, stratify=split.labels, random_state=0
+        )
+    except ValueError as error:
+        raise UserError(
+            f"config.data: expected enough images to hold out {share:g} of each class, got "
+            f"{len(split.labels)} in all. Add images, or a larger share."
+        ) from error
+    kept, held_out = (split.take(some) for some in places)
+    return kept, held_out
