@@ -77,9 +77,10 @@ def _check_layers(config: Config) -> None:
         if len(values) != layers and (values or name == "strides"):
             many = "1 number" if layers == 1 else f"{layers} numbers"
             _refuse(f"model.{name}", f"{many}, as many as model.widths={model.widths} has", values)
-    sizes = range(2, min(model.rounds + 1, layers))
-    if sum(math.comb(layers, size) for size in sizes) > _MOST_ROUTES:
-        _refuse("model.rounds", f"fewer rounds with {layers} layers", model.rounds)
+    routes = lambda rounds: sum(math.comb(layers, r) for r in range(2, min(rounds + 1, layers)))
+    if routes(model.rounds) > _MOST_ROUTES:
+        most = max(rounds for rounds in range(1, model.rounds) if routes(rounds) <= _MOST_ROUTES)
+        _refuse("model.rounds", f"at most {most} with {layers} layers", model.rounds)
     if model.cell == "stage" and model.rounds > 1:
         _refuse("model.rounds", "1 for stage cells", model.rounds)
     if model.cell == "stage" and config.train.everything_layers:

@@ -159,12 +159,17 @@ def read_config(workdir: Path) -> dict[str, Any] | None:
     saved = read_record(workdir, "config")
     if saved is None:
         return None
+    # The images of a run may have moved since: whoever loads them looks at their path.
+    data = saved.get("data")
+    moved = {"path": data["path"]} if isinstance(data, dict) and "path" in data else {}
+    placeless = saved | ({"data": data | {"path": ""}} if moved else {})
     try:
         # Through JSON, as what is saved: tuples become lists.
-        return json.loads(check(ml_collections.ConfigDict(saved)).to_json_best_effort())
+        config = json.loads(check(ml_collections.ConfigDict(placeless)).to_json_best_effort())
     except UserError as error:
         cure = records.cure("config")
         raise UserError(f"Cannot read {workdir}/config.json: {error} {cure}") from error
+    return config | {"data": config["data"] | moved}
 
 
 def print_defaults(workdir: Path) -> None:

@@ -204,6 +204,14 @@ def test_a_config_made_in_python_gets_the_defaults_of_its_data():
         check(config)
 
 
+def test_rounds_whose_routes_are_too_many_to_compile():
+    sizes = [f"--config.model.{name}=({12 * '1,'})" for name in ("widths", "strides")]
+    options = [*sizes, "--config.model.windows=()", "--config.exploration.floor=0"]
+    main.load(DIGITS, [*options, "--config.model.rounds=2"])
+    with pytest.raises(UserError, match=r"model.rounds: expected at most 2 with 12 layers, got 20"):
+        main.load(DIGITS, [*options, "--config.model.rounds=20"])
+
+
 def test_a_number_is_no_group():
     fields = {"data": {"name": "digits"}, "train": {"epochs": 3}}
     with pytest.raises(UserError, match=r"config.train.epochs: expected a group of fields, got 3"):
@@ -219,6 +227,12 @@ def test_a_config_of_an_older_version_is_completed(tmp_path):
     now["train"]["exploring"] = 0.25
     (tmp_path / "config.json").write_text(json.dumps(old))
     assert workdirs.read_config(tmp_path) == now
+
+
+def test_the_config_of_a_run_whose_images_have_moved_is_read(tmp_path):
+    data = {"name": "images", "path": f"{tmp_path}/moved", "side": 16}
+    (tmp_path / "config.json").write_text(json.dumps({"data": data}))
+    assert workdirs.read_config(tmp_path)["data"].items() >= data.items()
 
 
 def test_the_reference_page_has_every_field_with_its_meaning():
