@@ -115,8 +115,8 @@ def _describe(split: Split, classes: Sequence[str]) -> None:
         )
     least, most = int(np.argmin(counts)), int(np.argmax(counts))
     print(
-        f"{len(split.labels)} images of {len(classes)} classes: from {counts[least]} "
-        f"({classes[least]}) to {counts[most]} ({classes[most]})."
+        f"{len(split.labels)} images of {len(classes)} classes; the smallest is {classes[least]} "
+        f"with {counts[least]}, the largest {classes[most]} with {counts[most]}."
     )
 
 

@@ -8,6 +8,9 @@ e − 1 to exit e; earlier solves are kept. `macs.spent` charges each sweep like
 evaluations of layer e's cell, the injections of the layers above, the head. An exit costs the sum
 of the sweeps up to it. That is more than `first_e` costs, by the heads and the injections of the
 exits that were passed.
+
+An action of `stage` cells iterates the layers above as well. There exit e is the action L + 1 − e:
+layers L + 1 − e … L are iterated. Each sweep begins at the straight pass.
 """
 
 from collections.abc import Callable
@@ -85,8 +88,10 @@ def sequence(task: Task, variables: PyTree, x: jax.Array) -> tuple[agent.Phi, ja
     model, batch, layers = task.model, x.shape[0], len(task.model.widths)
     states = [call(model, variables, DynaLay.begin, x)]
     spent = [jnp.zeros((batch,), jnp.float32)]
-    for layer in range(1, layers + 1):
-        state, sweep = iterated(model, variables, states[-1], layer)
+    actions = range(1, layers + 1)
+    for layer in reversed(actions) if model.by_route() else actions:
+        before = states[0] if model.by_route() else states[-1]
+        state, sweep = iterated(model, variables, before, layer)
         states.append(state)
         spent.append(spent[-1] + macs.spent(task.costs, sweep.iterate[None], sweep.steps[None]))
     # φ between sweeps, without residuals and price.

@@ -7,6 +7,7 @@ import pytest
 from short_run import tiny
 
 from dynalay_jax.adaptive import inspect, macs
+import problems
 from train import run
 from train.data import loading
 from train.errors import UserError
@@ -43,6 +44,26 @@ def test_exits_are_the_passes_with_the_first_layers_iterated():
     assert len(np.unique(seen.cost[:, 3])) > 1, "solves take a sample's own steps"
     # The features say which exit it is: last action, before the progress.
     np.testing.assert_array_equal(seen.phi.metrics[..., -5:-1], np.tile(np.eye(4), (20, 1, 1)))
+
+
+def test_exits_of_stages_iterate_more_layers_from_the_last_down():
+    changes = {"model.cell": "stage", "model.widths": (4, 4), "model.strides": (2, 1)}
+    config = tiny(**changes, eval_batch=16)
+    dataset = loading.load(config.data)
+    task, split = run.build_task(config, dataset), dataset.test.take(slice(20))
+    params = inspect.init(task.model, jax.random.key(0), split.images.shape[1:])
+    seen = exits.measurement(task, params)(split)
+    costs = np.array(task.costs.step) / task.costs.straight
+    again = (task.costs.head + np.array([task.costs.inject[1], 0])) / task.costs.straight
+    upper = costs[1] + again[1]
+    expected = [0, upper, upper + costs.sum() + again[0]]
+    np.testing.assert_allclose(seen.cost, np.tile(expected, (20, 1)), rtol=1e-5)
+    for exit, action in enumerate((0, 2, 1)):
+        router = problems.route(jnp.full(20, action))
+        x = task.normalise(split.images)
+        logits, _ = task.model.apply(params, x, router, 1.0, jax.random.key(0))
+        expected = jax.nn.log_softmax(logits)
+        np.testing.assert_allclose(seen.log_probs[:, exit], expected, atol=1e-5)
 
 
 def test_answers_that_memory_cannot_hold_are_refused(opened, monkeypatch):
