@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dynalay_jax.solve import per_sample, precision, state_free, validate
+from dynalay_jax.solve import linen, per_sample, precision, state_free, validate
 from dynalay_jax.solve.adjoints import Implicit, Unrolled
 from dynalay_jax.solve.compaction import Compaction
 from dynalay_jax.solve.implicit import Adjoint
@@ -117,7 +117,8 @@ def fixed_point(
         )
     compaction = _compaction(compact, batched, adjoint, z0)
 
-    f, z0, leave = per_sample.canonical(validate.same_type(f), z0, batched)
+    f = validate.same_type(linen.repeatable(f))
+    f, z0, leave = per_sample.canonical(f, z0, batched)
     if not batched:
         limits, probe = per_sample.lift((limits, probe))
     length = None if budget is None else int(np.max(budget, initial=0))

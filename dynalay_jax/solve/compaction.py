@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dynalay_jax.solve import validate
+from dynalay_jax.solve import linen, validate
 from dynalay_jax.solve.closure import Converted, inner_jaxprs
 
 PyTree = Any
@@ -137,7 +137,8 @@ def take_bucket(tree: PyTree, flags: PyTree, bucket: int) -> PyTree:
 def _evaluate_on_bucket(f: Callable, z: PyTree, args: tuple, flags: PyTree, bucket: int) -> None:
     small, rest = take_bucket((z, args), (True, flags), bucket)
     try:
-        jax.eval_shape(f, small, *rest)
+        with linen.untouched():
+            jax.eval_shape(f, small, *rest)
     except Exception as error:  # whatever f raises when shapes do not fit
         raise ValueError(
             f"compact: f failed on a bucket of {bucket} samples. Data of each sample must come in "
