@@ -154,11 +154,17 @@ class Unrolled(Adjoint):
     Args:
         checkpoint: False stores every step: memory O(max_steps · activations of f). True stores
             the state of √max_steps steps and recomputes the others.
+
+    Raises:
+        TypeError: checkpoint is not True or False.
     """
 
     forward_mode = True
 
     checkpoint: bool = False
+
+    def __post_init__(self) -> None:
+        validate.flag("Unrolled(checkpoint=...)", self.checkpoint)
 
     def solve(
         self, problem: Problem, z0: PyTree, operands: Operands, probe: BackwardStats | None

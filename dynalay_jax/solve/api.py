@@ -86,8 +86,8 @@ def fixed_point(
     References:
         Eq. 5 of DynaLay (arXiv 2312.12781); Bai et al., Deep Equilibrium Models, NeurIPS 2019.
     """
-    if not callable(f):
-        raise TypeError(f"f: expected a function f(z, *args), got {type(f).__name__}.")
+    validate.function(f, z0, args)
+    validate.flag("batched", batched)
     validate.instance("solver", solver, Solver, _SOLVERS)
     if solver.linear:
         raise ValueError(

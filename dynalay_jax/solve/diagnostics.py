@@ -40,14 +40,15 @@ def jacobian_regularization(
         sample's state.
 
     Raises:
-        TypeError, ValueError: samples is no integer, or below 1.
+        TypeError, ValueError: samples is no integer, or below 1; another argument is not as
+            described.
 
     References:
         Bai, Koltun and Kolter, Stabilizing Equilibrium Models by Jacobian Regularization,
         ICML 2021; Hutchinson 1989.
     """
     validate.positive_integer("samples", samples)
-    g, z, _ = per_sample.canonical(lambda z: f(z, *args), z, batched)
+    g, z = _lanes(f, z, args, key, batched)
     _, pull = jax.vjp(g, z)
 
     def estimate(key: jax.Array) -> jax.Array:
@@ -89,13 +90,14 @@ def spectral_radius(
         [B], scalar if not batched; float32 or float64. An estimate, not a bound.
 
     Raises:
-        TypeError, ValueError: steps is no integer, or below 1.
+        TypeError, ValueError: steps is no integer, or below 1; another argument is not as
+            described.
 
     References:
         Golub and Van Loan, Matrix Computations, 4th ed., sec. 7.3 (orthogonal iteration).
     """
     validate.positive_integer("steps", steps)
-    g, z, _ = per_sample.canonical(lambda z: f(z, *args), z, batched)
+    g, z = _lanes(f, z, args, key, batched)
     _, push = jax.linearize(g, z)
     ka, kb = jax.random.split(key)
     start = _orthonormal(
@@ -123,6 +125,20 @@ def spectral_radius(
         jnp.exp(jnp.mean(growth[steps // 2 :], axis=0)),
     )
     return radius if batched else radius[0]
+
+
+def _lanes(
+    f: Callable, z: PyTree, args: tuple, key: jax.Array, batched: bool
+) -> tuple[Callable[[PyTree], PyTree], PyTree]:
+    """z ↦ f(z, *args) and z in canonical form, after checks of all arguments."""
+    validate.function(f, z, args)
+    validate.flag("batched", batched)
+    validate.key("key", key)
+    validate.arguments(args)
+    z = validate.state(z, batched, name="z")
+    checked = validate.same_type(f)
+    g, z, _ = per_sample.canonical(lambda z: checked(z, *args), z, batched)
+    return g, z
 
 
 def _combination(a: PyTree, x: jax.Array, b: PyTree, y: jax.Array) -> PyTree:
@@ -181,9 +197,14 @@ def error_bound(residual: jax.Array | float, contraction: jax.Array | float) -> 
     Returns:
         The bound; `inf` if κ ≥ 1 (no bound exists) or κ is NaN.
 
+    Raises:
+        TypeError: an argument is no real number or array.
+
     References:
         Banach, Fundamenta Mathematicae 3, 1922.
     """
+    validate.dtype_kind("residual", residual, "f")
+    validate.dtype_kind("contraction", contraction, "f")
     gap = 1 - jnp.asarray(contraction)
     safe = gap > 0
     return jnp.where(safe, jnp.asarray(residual) / jnp.where(safe, gap, 1), jnp.inf)

@@ -47,7 +47,11 @@ def canonical(
     def leave(lane: PyTree) -> PyTree:
         return as_complex(lane if batched else drop(lane), z)
 
-    return (lambda lane, *args: enter(f(leave(lane), *args))), enter(z), leave
+    @functools.wraps(f, updated=())
+    def canonical_f(lane: PyTree, *args: PyTree) -> PyTree:
+        return enter(f(leave(lane), *args))
+
+    return canonical_f, enter(z), leave
 
 
 def vary_like(tree: PyTree, *others: PyTree) -> PyTree:

@@ -54,18 +54,27 @@ def check_samples(
 
     Raises:
         ValueError: a sample changes with another one.
-        TypeError, ValueError: z is no state of at least two samples.
+        TypeError, ValueError: z is no state of at least two samples, f does not keep its
+            structure, shapes and dtypes, key is no PRNG key, or an argument is traced.
     """
-    z = validate.state(z, batched=True)
+    validate.function(f, z, args)
+    z = validate.state(z, batched=True, name="z")
+    validate.arguments(args)
+    key = jax.random.key(0) if key is None else key
+    validate.key("key", key)
     leaves, tree = jax.tree.flatten(z)
     batch = leaves[0].shape[0]
     if batch < 2:
         raise ValueError(f"z: expected at least 2 samples, got {batch}.")
-    run = jax.jit(f)
+    run = jax.jit(validate.same_type(f))
     before = run(z, *args)
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(before)):
+        raise TypeError(
+            "z: expected values, got traced ones. Call check_samples outside of jax.jit."
+        )
     if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(before)):
         raise ValueError("z: expected a state where f(z) is finite, got one where it is not.")
-    keys = jax.random.split(jax.random.key(0) if key is None else key, len(leaves))
+    keys = jax.random.split(key, len(leaves))
     # A change of the size of the state, as a small one may hide behind rounding.
     noise = [
         (1 + jnp.max(jnp.abs(x))).astype(x.dtype) * jax.random.normal(k, x.shape, x.dtype)

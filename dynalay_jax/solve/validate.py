@@ -5,6 +5,8 @@ Each message names the argument, what was expected, what it got, and the cure.
 
 from collections.abc import Callable
 import difflib
+import functools
+import inspect
 import numbers
 from typing import Any
 
@@ -18,8 +20,27 @@ from dynalay_jax.solve.solution import BackwardStats
 PyTree = Any
 
 
-def state(z0: PyTree, batched: bool) -> PyTree:
-    """z0 as strongly typed arrays.
+def function(f: Any, z: PyTree, args: tuple) -> None:
+    """Raises TypeError unless f is a function that can be called as f(z, *args)."""
+    if not callable(f) or isinstance(f, type):
+        got = f"the class {f.__name__}" if isinstance(f, type) else type(f).__name__
+        raise TypeError(f"f: expected a function f(z, *args), got {got}.")
+    try:
+        signature = inspect.signature(f)
+    except (TypeError, ValueError):  # a built-in function may have none
+        return
+    try:
+        signature.bind(z, *args)
+    except TypeError as error:
+        name = getattr(f, "__name__", type(f).__name__)
+        raise TypeError(
+            f"f: expected a function of the state and of the {len(args)} arguments after it, got "
+            f"{name}{signature}: {error}. Pass all that f takes, a tuple as one argument."
+        ) from None
+
+
+def state(z0: PyTree, batched: bool, name: str = "z0") -> PyTree:
+    """z0 as strongly typed arrays; `name` is that of the argument, for messages.
 
     Raises:
         ValueError: z0 has no leaf, or (batched) its leaves do not share a leading axis.
@@ -27,27 +48,30 @@ def state(z0: PyTree, batched: bool) -> PyTree:
     """
     leaves = jax.tree.leaves_with_path(z0)
     if not leaves:
-        raise ValueError(f"z0: expected a pytree with at least one array, got {z0!r}.")
+        raise ValueError(f"{name}: expected a pytree with at least one array, got {z0!r}.")
     for path, leaf in leaves:
-        name = f"z0{jax.tree_util.keystr(path)}"
+        this = f"{name}{jax.tree_util.keystr(path)}"
         if not jex.valid_jaxtype(leaf):
-            raise TypeError(f"{name}: expected an array, got {type(leaf).__name__}.")
+            raise TypeError(
+                f"{this}: expected an array, got {type(leaf).__name__}. The state comes after f, "
+                "then f's further arguments."
+            )
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
             raise TypeError(
-                f"{name}: expected a floating-point array, got {jnp.result_type(leaf)}. Convert "
+                f"{this}: expected a floating-point array, got {jnp.result_type(leaf)}. Convert "
                 "the array, or pass it through *args."
             )
         if batched and jnp.ndim(leaf) == 0:
             raise ValueError(
-                f"{name}: expected the samples on axis 0, got a scalar. Pass batched=False for a "
+                f"{this}: expected the samples on axis 0, got a scalar. Pass batched=False for a "
                 "single state."
             )
     if batched:
         sizes = {jax.tree_util.keystr(path): jnp.shape(leaf)[0] for path, leaf in leaves}
         if len(set(sizes.values())) > 1:
             raise ValueError(
-                f"z0: expected the same number of samples on axis 0 of every leaf, got {sizes}. "
-                "Pass batched=False if the leaves make up a single state."
+                f"{name}: expected the same number of samples on axis 0 of every leaf, got "
+                f"{sizes}. Pass batched=False if the leaves make up a single state."
             )
     strong = lambda x: jax.lax.convert_element_type(x, jnp.result_type(x))
     return jax.tree.map(strong, z0)
@@ -66,13 +90,29 @@ def arguments(args: tuple) -> None:
 def instance(name: str, value: Any, kind: type, known: tuple[str, ...]) -> None:
     """Raises TypeError unless `value` is an instance of `kind`; `known` lists examples."""
     if not isinstance(value, kind):
-        wish = value.__name__ if isinstance(value, type) else str(value or "")
+        wish = getattr(value, "__name__", value)
+        wish = wish if isinstance(wish, str) else ""
         close = difflib.get_close_matches(wish.lower(), [k.lower() for k in known], 1, 0.3)
         cure = next((k for k in known if k.lower() in close), known[0])
         raise TypeError(
             f"{name}: expected one of {', '.join(known)}, got {value!r}. "
             f"Did you mean {name}={cure}?"
         )
+
+
+def flag(name: str, value: Any) -> None:
+    """Raises TypeError unless `value` is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name}: expected True or False, got {value!r}.")
+
+
+def key(name: str, value: Any) -> None:
+    """Raises TypeError unless `value` is one PRNG key."""
+    typed = jex.valid_jaxtype(value) and jnp.issubdtype(jnp.result_type(value), jax.dtypes.prng_key)
+    raw = getattr(value, "dtype", None) == jnp.uint32 and jnp.ndim(value) == 1
+    if not (raw or (typed and jnp.ndim(value) == 0)):
+        got = f"keys of shape {jnp.shape(value)}" if typed else repr(value)
+        raise TypeError(f"{name}: expected one PRNG key, as jax.random.key(0), got {got}.")
 
 
 def fraction(name: str, value: Any) -> None:
@@ -97,7 +137,7 @@ def batch_size(name: str, value: Any) -> None:
 
 
 def _setting(name: str, value: Any, kind: type, good: Callable, expected: str) -> None:
-    if not isinstance(value, kind):
+    if not isinstance(value, kind) or isinstance(value, bool):
         raise TypeError(f"{name}: expected {expected}, known before tracing, got {value!r}.")
     if not good(value):
         raise ValueError(f"{name}: expected {expected}, got {value}.")
@@ -108,6 +148,15 @@ def concrete(value: Any) -> np.ndarray | None:
     if isinstance(value, jax.core.Tracer) or not getattr(value, "is_fully_addressable", True):
         return None
     return np.asarray(value)
+
+
+def dtype_kind(name: str, value: Any, kind: str) -> None:
+    """Raises TypeError unless the dtype of `value` is of the kind "b", "i" or "f" (also "i")."""
+    kinds = {"b": (jnp.bool_,), "i": (jnp.integer,), "f": (jnp.floating, jnp.integer)}
+    got = jnp.result_type(value) if jex.valid_jaxtype(value) else type(value).__name__
+    if not any(jex.valid_jaxtype(value) and jnp.issubdtype(got, k) for k in kinds[kind]):
+        expected = {"b": "booleans", "i": "integers", "f": "real numbers"}[kind]
+        raise TypeError(f"{name}: expected {expected}, got {got}.")
 
 
 def per_sample(name: str, value: Any, shape: tuple, dtype: Any) -> jax.Array:
@@ -126,12 +175,8 @@ def per_sample(name: str, value: Any, shape: tuple, dtype: Any) -> jax.Array:
     """
     if isinstance(value, int) and not isinstance(value, bool):
         value = np.asarray(value)  # jax overflows on a large one, without the argument's name
-    kinds = {"b": (jnp.bool_,), "i": (jnp.integer,), "f": (jnp.floating, jnp.integer)}
     kind = np.dtype(dtype).kind
-    got = jnp.result_type(value) if jex.valid_jaxtype(value) else type(value).__name__
-    if not any(jex.valid_jaxtype(value) and jnp.issubdtype(got, k) for k in kinds[kind]):
-        expected = {"b": "booleans", "i": "integers", "f": "real numbers"}[kind]
-        raise TypeError(f"{name}: expected {expected}, got {got}.")
+    dtype_kind(name, value, kind)
     if jnp.shape(value) not in ((), shape):
         allowed = "a scalar" + (f" or one value for each sample, shape {shape}" if shape else "")
         cure = "" if shape else " Pass batched=True if axis 0 of z0 holds samples."
@@ -175,9 +220,10 @@ def same_type(f: Callable) -> Callable:
 
     Raises:
         ValueError: the structure or a shape changed.
-        TypeError: a dtype changed.
+        TypeError: a dtype changed, or a leaf is no array.
     """
 
+    @functools.wraps(f, updated=())  # JAX's errors name f and its line
     def checked(z: PyTree, *args: PyTree) -> PyTree:
         fz = f(z, *args)
         got: Any = jax.tree.structure(fz)
@@ -189,6 +235,8 @@ def same_type(f: Callable) -> Callable:
             )
         for (path, a), b in zip(jax.tree.leaves_with_path(z), jax.tree.leaves(fz), strict=True):
             leaf = jax.tree_util.keystr(path)
+            if not jex.valid_jaxtype(b):
+                raise TypeError(f"f: expected it to return arrays, got {type(b).__name__}.")
             if jnp.shape(b) != a.shape:
                 raise ValueError(
                     f"f: expected it to keep the shape of z0{leaf}, {a.shape}, got {jnp.shape(b)}. "

@@ -17,6 +17,8 @@ from dynalay_jax import (
     Picard,
     Unrolled,
     backward_probe,
+    check_samples,
+    error_bound,
     fixed_point,
     jacobian_regularization,
     spectral_radius,
@@ -33,7 +35,52 @@ def solve(**options):
     return fixed_point(half, Z, **options)
 
 
+def optimistix_like():
+    def f(y, args):
+        return y
+
+    return f
+
+
+def probe(f, z=Z, **options):
+    return spectral_radius(f, z, key=jax.random.key(0), **options)
+
+
+def solve_from(z0):
+    return fixed_point(lambda z, x: z + x, z0, Z)
+
+
 CASES = [
+    ("TypeError: f: expected a function.*the class Picard", lambda: fixed_point(Picard, Z)),
+    (
+        "TypeError: z0: expected an array, got Picard. The state.*",
+        lambda: solve_from(Picard()),
+    ),
+    ("TypeError: z: .*outside of jax.jit", lambda: jax.jit(lambda z: check_samples(half, z))(Z)),
+    ("TypeError: compact: .*got JitTracer", lambda: jax.jit(lambda c: solve(compact=c))(True)),
+    ("TypeError: batched: expected True or False, got 'no'", lambda: solve(batched="no")),
+    ("TypeError: batched: expected True or False, got None", lambda: probe(half, batched=None)),
+    (r"TypeError: Unrolled\(checkpoint=...\): expected True or False", lambda: Unrolled("a")),
+    (r"TypeError: Picard\(damping=...\): expected a number.*True", lambda: Picard(True)),
+    ("TypeError: batch: expected a number of samples.*True", lambda: backward_probe(True)),
+    ("TypeError: residual: expected real numbers, got str", lambda: error_bound("a", 0.5)),
+    ("TypeError: contraction: expected real numbers, got None", lambda: error_bound(0.1, None)),
+    ("TypeError: key: expected one PRNG key.*got 0", lambda: spectral_radius(half, Z, key=0)),
+    (
+        r"TypeError: key: expected one PRNG key.*keys of shape \(2,\)",
+        lambda: jacobian_regularization(half, Z, key=jax.random.split(jax.random.key(0))),
+    ),
+    ("TypeError: key: expected one PRNG key", lambda: check_samples(half, Z, key=1)),
+    ("TypeError: f: expected a function.*NoneType", lambda: check_samples(None, Z)),
+    ("ValueError: f: .*keep the shape", lambda: check_samples(jnp.sum, Z)),
+    ("ValueError: f: .*keep the shape", lambda: probe(lambda z: z[:, :1])),
+    ("TypeError: z: expected a floating-point array", lambda: probe(half, Z.astype(int))),
+    (r"TypeError: args\[0\]: .*str", lambda: check_samples(lambda z, a: z, Z, "a")),
+    ("TypeError: f: expected it to return arrays, got str", lambda: fixed_point(lambda z: "a", Z)),
+    (
+        r"TypeError: f: .*the 2 arguments after it, got f\(y, args\): too many.*a tuple as one",
+        lambda: fixed_point(optimistix_like(), Z, Z, Z),
+    ),
     ("TypeError: batch: expected a number of samples.*'a'", lambda: backward_probe("a")),
     ("ValueError: batch: expected a number of samples.*-1", lambda: backward_probe(-1)),
     (
@@ -199,3 +246,11 @@ def test_traced_settings_are_not_looked_at():
     """A negative tolerance that is only known at run time is never reached; it cannot raise."""
     sol = jax.jit(lambda tol: fixed_point(half, Z + 1, tol=tol, max_steps=5))(-1.0)
     assert list(sol.stats.steps) == [5] * 4
+
+
+def test_errors_of_jax_name_the_users_function():
+    def branching(z):
+        return z if z.sum() > 0 else -z
+
+    with pytest.raises(jax.errors.TracerBoolConversionError, match=r"branching at .*test_validate"):
+        fixed_point(branching, Z)
