@@ -122,7 +122,9 @@ def fixed_point(
     if not batched:
         limits, probe = per_sample.lift((limits, probe))
     length = None if budget is None else int(np.max(budget, initial=0))
-    problem, z0, operands = pose(f, z0, Operands(args, (), limits), solver, length, compaction)
+    problem, z0, operands = pose(
+        f, z0, Operands(args, (), limits), solver, length, compaction, isinstance(adjoint, Unrolled)
+    )
     if problem.reads_state:
         value, stats = adjoint.solve(problem, z0, operands, probe)
     else:

@@ -87,6 +87,7 @@ def pose(
     solver: Solver,
     length: int | None,
     compaction: Compaction | None,
+    lockstep: bool,
 ) -> tuple[Problem, PyTree, Operands]:
     """Traces f for every bucket size.
 
@@ -96,12 +97,13 @@ def pose(
         operands: without `consts`.
         solver, length: as in `Problem`.
         compaction: None for a single, full bucket.
+        lockstep: whether all devices of a mesh make the same number of steps.
 
     Returns:
         The problem, z0 with the type of f's output, and the operands with `consts`.
 
     Raises:
-        ValueError: f mixes samples, or does not run on a bucket.
+        ValueError: f mixes samples, waits for other devices, or does not run on a bucket.
     """
     args = operands.args
     z0 = per_sample.vary_like(z0, operands.limits)
@@ -113,6 +115,8 @@ def pose(
 
     states = full.jaxpr.invars[len(full.consts) :][: len(jax.tree.leaves(z0))]
     samples.check_trace(full.jaxpr, states)
+    if full.reads_first and not lockstep:
+        samples.check_devices(full.jaxpr, states)
 
     batch = jax.tree.leaves(z0)[0].shape[0]
     levels, batched = [full], jax.tree.map(lambda _: False, args)

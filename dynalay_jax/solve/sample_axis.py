@@ -60,10 +60,10 @@ class Mixing(Exception):
 
 
 def _error(eqn: Any, what: str, moved: bool = False) -> Mixing:
-    return Mixing(f"`{eqn.primitive.name}` {what}", _line(eqn), moved)
+    return Mixing(f"`{eqn.primitive.name}` {what}", line(eqn), moved)
 
 
-def _line(eqn: Any) -> str:
+def line(eqn: Any) -> str:
     """Where the user's code calls the operation, if JAX knows it."""
     traceback = getattr(eqn.source_info, "traceback", None)
     foreign = "/jax/", "/jaxlib/", "/flax/", "/dynalay_jax/solve/"
@@ -93,7 +93,7 @@ def _through(eqn: Any, traces: list[Trace]) -> list[Trace]:
         for end in ends:
             if isinstance(end, Mixing):
                 # What JAX itself jits, such as jnp.sort, has no line of the user's inside.
-                end.where = end.where or _line(eqn)
+                end.where = end.where or line(eqn)
         return ends
     if name in _CONTROL:
         return _CONTROL[name](eqn, traces)

@@ -15,9 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from dynalay_jax.solve import validate
-from dynalay_jax.solve.sample_axis import Axis, Mixing, follow
+from dynalay_jax.solve.closure import inner_jaxprs
+from dynalay_jax.solve.sample_axis import Axis, Mixing, follow, line
 
 PyTree = Any
+# fmt: off
+_COMMUNICATION = {
+    "all_gather", "all_gather_invariant", "all_gather_reduced", "all_to_all", "pmax", "pmin",
+    "ppermute", "psum", "psum_invariant", "ragged_all_to_all", "reduce_scatter", "unreduced_psum",
+}
+# fmt: on
 
 
 def check_trace(jaxpr: jex.Jaxpr, state: Sequence[Any]) -> None:
@@ -36,6 +43,37 @@ def check_trace(jaxpr: jex.Jaxpr, state: Sequence[Any]) -> None:
             raise _mixed(trace.what + trace.where)
         if isinstance(trace, Axis) and trace != start:
             raise _mixed("the result has the samples in another place than z")
+
+
+def check_devices(jaxpr: jex.Jaxpr, state: Sequence[Any]) -> None:
+    """Raises ValueError if f communicates between devices of a `shard_map` that hold other samples.
+
+    They stop after different numbers of steps, so that one would wait for the others for ever.
+
+    Args:
+        jaxpr, state: as in `check_trace`.
+    """
+    axes = frozenset().union(*(var.aval.mat.varying for var in state))
+    if axes and (eqn := _communication(jaxpr, axes)) is not None:
+        raise ValueError(
+            f"f: expected no communication over the mesh axes {sorted(axes)}, over which z varies, "
+            f"got `{eqn.primitive.name}`{line(eqn)}. Devices stop after different numbers of "
+            "steps, and one would wait for ever. Communicate outside of f and pass the result "
+            "through *args, or use adjoint=Unrolled(), with which all make max_steps steps."
+        )
+
+
+def _communication(jaxpr: jex.Jaxpr, axes: frozenset) -> Any:
+    """The first equation that communicates over one of the mesh axes."""
+    for eqn in jaxpr.eqns:
+        names = eqn.params.get("axes", eqn.params.get("axis_name", ()))
+        over = axes.intersection(names if isinstance(names, tuple) else (names,))
+        if eqn.primitive.name in _COMMUNICATION and over:
+            return eqn
+        for inner in inner_jaxprs(eqn):
+            if (found := _communication(inner, axes)) is not None:
+                return found
+    return None
 
 
 def check_samples(

@@ -289,3 +289,22 @@ def test_forward_mode(x64):
 def test_remat():
     w, x = data()
     assert_close(jax.jit(jax.grad(jax.checkpoint(loss)))(w, x), compiled()(w, x)[1][0])
+
+
+def test_communication_between_devices_in_f_is_an_error():
+    w, x = data()
+
+    def local(w, x, **options):
+        g = lambda z, w, x: jnp.tanh(z @ w + x - 0.1 * jax.lax.pmean(jnp.mean(z), "i"))
+        options = {"batched": False, "max_steps": 20, **options}
+        return fixed_point(g, jnp.zeros_like(x), w, x, **options).value
+
+    def sharded(**options):
+        run = functools.partial(local, **options)
+        specs = {"in_specs": (P(), P("i")), "out_specs": P("i")}
+        return jax.shard_map(run, mesh=mesh(AxisType.Auto), **specs)
+
+    message = r"f: expected no communication over the mesh axes \['i'\].*`psum_invariant` \(.*local"
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(sharded(), w, x)
+    assert np.all(np.isfinite(jax.jit(sharded(adjoint=Unrolled()))(w, x)))
