@@ -34,8 +34,9 @@ def function(f: Any, z: PyTree, args: tuple) -> None:
     except TypeError as error:
         name = getattr(f, "__name__", type(f).__name__)
         raise TypeError(
-            f"f: expected a function of the state and of the {len(args)} arguments after it, got "
-            f"{name}{signature}: {error}. Pass all that f takes, a tuple as one argument."
+            f"f: expected a function of {1 + len(args)} arguments, the state and those after it, "
+            f"got {name}({', '.join(signature.parameters)}): {error}. Pass all that f takes, a "
+            "tuple as one argument."
         ) from None
 
 

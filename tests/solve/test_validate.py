@@ -78,7 +78,7 @@ CASES = [
     (r"TypeError: args\[0\]: .*str", lambda: check_samples(lambda z, a: z, Z, "a")),
     ("TypeError: f: expected it to return arrays, got str", lambda: fixed_point(lambda z: "a", Z)),
     (
-        r"TypeError: f: .*the 2 arguments after it, got f\(y, args\): too many.*a tuple as one",
+        r"TypeError: f: .*of 3 arguments.*, got f\(y, args\): too many.*a tuple as one",
         lambda: fixed_point(optimistix_like(), Z, Z, Z),
     ),
     ("TypeError: batch: expected a number of samples.*'a'", lambda: backward_probe("a")),
