@@ -107,7 +107,10 @@ def changed(config: ConfigDict, overrides: Sequence[str]) -> FrozenConfigDict:
         if option.startswith(_FIELD):
             _check_field(option.partition("=")[0].partition(".")[2], config)
     _refuse_unknown(overrides)
-    argv, values = ["", *overrides], flags.FlagValues()
+    # Of a field that is given twice, the last value counts; absl would join those of a tuple.
+    names = [option.partition("=")[0] for option in overrides]
+    last = [o for i, o in enumerate(overrides) if "=" not in o or names[i] not in names[i + 1 :]]
+    argv, values = ["", *last], flags.FlagValues()
     config_flags.DEFINE_config_dict("config", config, "", values, sys_argv=argv)
     try:
         rest = values(argv)

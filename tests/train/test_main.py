@@ -110,7 +110,8 @@ def test_options_say_what_runs_and_where(monkeypatch):
     monkeypatch.setattr(main.loop, "train_and_evaluate", lambda *args: calls.append(args))
     monkeypatch.setattr(main.loop, "evaluate_only", lambda *args: calls.append(args))
     main.main(["--config=digits:model_1", "--config.seed", "7", "--noconfig.model.norm"])
-    main.main(["--config=configs/digits.py", "--workdir=w", "--config.prices=(1,2)"])
+    twice = ["--config.prices=(3,)", "--config.prices=(1,2)"]
+    main.main(["--config=configs/digits.py", "--workdir=w", *twice])
     (first, where), (second, there) = calls
     assert (where, there) == (Path("workdir/digits_model_1"), Path("w"))
     assert (first.seed, first.model.norm, first.router) == (7, False, "first_1")
