@@ -3,29 +3,13 @@
 import dataclasses
 from typing import Annotated, Any
 
-import jax.numpy as jnp
 import pydantic
 from pydantic import Field
 from pydantic_core import core_schema
 
-import dynalay_jax
 from dynalay_jax.adaptive.estimators import ESTIMATORS
+from dynalay_jax.adaptive.names import ADJOINTS, DTYPES, SOLVERS
 from dynalay_jax.layers.registry import CELLS, STATIC
-
-# What the names in a config stand for.
-DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-ADJOINTS = {
-    "implicit": dynalay_jax.Implicit(on_failure="jacobian_free"),
-    "jacobian_free": dynalay_jax.JacobianFree(),
-    "phantom": dynalay_jax.Phantom(),
-    "unrolled": dynalay_jax.Unrolled(),
-}
-SOLVERS = {
-    "picard": dynalay_jax.Picard(),
-    "damped": dynalay_jax.Picard(damping=0.5),
-    "anderson": dynalay_jax.Anderson(),
-    "broyden": dynalay_jax.Broyden(),
-}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import ml_collections
 import optax
 
-from configs._groups import ADJOINTS, DTYPES, SOLVERS
 from dynalay_jax.adaptive import inspect, objective, routers
 from dynalay_jax.adaptive.model import DynaLay
+from dynalay_jax.adaptive.names import NAMED
 from dynalay_jax.layers.base import STATISTICS
 from dynalay_jax.layers.whitening import whiten
 from train import schedule
@@ -122,8 +122,7 @@ def build_task(config: ml_collections.FrozenConfigDict, dataset: Dataset) -> Tas
     plan = schedule.plan(config, len(dataset.train.labels))
     settings = objective.Objective(**config.objective)
     fields = dict(config.model)
-    named = {"dtype": DTYPES, "factors": DTYPES, "adjoint": ADJOINTS, "solver": SOLVERS}
-    for name, known in named.items():
+    for name, known in NAMED.items():
         fields[name] = known[fields[name]]
     try:
         model = DynaLay(classes=len(dataset.classes), vocabulary=dataset.vocabulary, **fields)

@@ -269,7 +269,7 @@ class DynaLay(nn.Module):
         Returns:
             The new state, and what was done.
         """
-        check_mask("iterate", iterate, (len(state.logits), len(self.widths)))
+        check_mask("iterate", iterate, (state.logits.shape[0], len(self.widths)))
         if self.cell in STATIC:  # every layer is at its fixed point already
             return state, no_sweep(iterate)
         if self.by_route():

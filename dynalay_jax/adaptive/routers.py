@@ -53,7 +53,7 @@ def decide(router: Router, key: jax.Array, seen: Observation) -> jax.Array:
             f"{validate.shown(router)}."
         )
     mask = router(key, seen)
-    check_mask("the mask of router", mask, (len(seen.log_probs), seen.layers))
+    check_mask("the mask of router", mask, (seen.log_probs.shape[0], seen.layers))
     return mask
 
 

@@ -169,7 +169,7 @@ def reinject(
         variables, *inputs = operands
         return module.apply(variables, *buckets.gather(inputs, ids))[1]
 
-    sizes = buckets.bucket_sizes(len(changed), min_bucket, between=True)
+    sizes = buckets.bucket_sizes(changed.shape[0], min_bucket, between=True)
     return buckets.update(inject, changed, u, (variables, below, *inputs), sizes)
 
 
@@ -185,13 +185,15 @@ def evaluate_once(
         w, gathered = operands[0], buckets.gather(operands[1:], ids)
         return layer.iterate(gathered[0], w, gathered[1])
 
-    sizes = buckets.bucket_sizes(len(mask), min_bucket, between=True) if min_bucket else [len(mask)]
+    # `len` does not know the symbolic batch of an exported program.
+    count = mask.shape[0]
+    sizes = buckets.bucket_sizes(count, min_bucket, between=True) if min_bucket else [count]
     value = buckets.update(compute, mask, start, (w, start, u), sizes)
     finite = jnp.isfinite(per_sample.square_norm(value))
     status = jnp.where(finite, Status.CONVERGED, Status.DIVERGED)
     stats = Stats(
         mask.astype(jnp.int32),
-        jnp.zeros(len(mask), jnp.float32),
+        jnp.zeros(mask.shape, jnp.float32),
         jnp.where(mask, status, Status.SKIPPED).astype(jnp.int32),
     )
     return Solution(value, stats)

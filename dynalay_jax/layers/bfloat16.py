@@ -105,6 +105,8 @@ def _in_chunks(function: Callable, *batches: jax.Array) -> tuple[jax.Array, Any]
     Chunks have about `_PIXELS` pixels. The last one is padded with samples of zeros.
     """
     batch, rows, columns = batches[0].shape[:3]
+    if not isinstance(batch, int):  # a symbolic batch, of `jax.export`
+        return function(*batches)
     count = min(-(-batch * rows * columns // _PIXELS), batch)
     size = -(-batch // max(count, 1)) or 1
     extra = -batch % size if batch else 1

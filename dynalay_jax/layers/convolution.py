@@ -120,7 +120,7 @@ def _windows_product(x: jax.Array, kernel: jax.Array, strides: tuple[int, ...]) 
     pixels = [cut(*start) for start in itertools.product(*map(range, window))]
     windows = jnp.concatenate(pixels, axis=-1).reshape(-1, len(pixels) * channels)
     product = windows @ kernel.reshape(-1, features)
-    return product.reshape(len(x), *count, features)
+    return product.reshape(x.shape[0], *count, features)
 
 
 @jax.custom_jvp

@@ -73,7 +73,7 @@ def update(
     """
     if len(sizes) == 1:
         return per_sample.select(run, compute(0, None, operands, fixed), old)
-    batch, count = len(run), jnp.sum(run, dtype=jnp.int32)
+    batch, count = run.shape[0], jnp.sum(run, dtype=jnp.int32)
     # The lanes that run come first. Places past them get an index out of bounds, which drops them.
     order, place = jnp.argsort(~run, stable=True), jnp.arange(batch)
     order = jnp.where(place < count, order, batch + place)
