@@ -1,5 +1,6 @@
 """Fixed points and adaptive depth in JAX."""
 
+from dynalay_jax.predict.predictor import Prediction, Predictor
 from dynalay_jax.solve.adjoints import Implicit, ImplicitJVP, JacobianFree, Phantom, Unrolled
 from dynalay_jax.solve.api import backward_probe, fixed_point
 from dynalay_jax.solve.compaction import Compaction
@@ -22,6 +23,8 @@ __all__ = [
     "JacobianFree",
     "Phantom",
     "Picard",
+    "Prediction",
+    "Predictor",
     "Solution",
     "Solver",
     "Stats",

@@ -1,0 +1,1 @@
+"""Trained models in use: saved in a folder, loaded, asked for predictions, exported. Private."""
