@@ -9,8 +9,10 @@ import textwrap
 import jax
 import numpy as np
 import pytest
+from small_models import saved
 
 from configs import _base, _variants
+from dynalay_jax.predict import folder
 from train.studies.__main__ import questions
 
 ROOT = Path(__file__).parent.parent
@@ -42,6 +44,18 @@ def test_code_runs(page):
     scope = {}
     for code in blocks(PAIR.sub("", TEXTS[page])):
         exec(compile(code, page, "exec"), scope)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/predict.md"])
+def test_code_with_a_trained_model_runs(page, tmp_path, monkeypatch):
+    folder.write(tmp_path / "workdir/digits/model", saved((8, 8, 1), zeros=True))
+    monkeypatch.chdir(tmp_path)
+    images = np.full((3, 8, 8, 1), 99, np.uint8)
+    scope = {"images": images, "camera": lambda: images}
+    for skip, _, code in BLOCK.findall(TEXTS[page]):
+        if skip and "predictor" in code.lower():
+            exec(compile(textwrap.dedent(code), page, "exec"), scope)
+    assert len(scope["prediction"].names) == 3
 
 
 @pytest.mark.parametrize("page", TEXTS)

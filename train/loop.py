@@ -19,6 +19,7 @@ import jax
 import ml_collections
 import numpy as np
 
+from train import export
 from train import workdir as workdirs
 from train.analysis.summary import analyse
 from train.checkpoint import Checkpoints
@@ -82,6 +83,8 @@ def train_and_evaluate(
         summary |= {"train_seconds": seconds, "starts": starts}
         for name, record in records.items():
             workdirs.write_record(workdir, name, {**run.settings(summary["steps"]), **record})
+        params = unreplicate(state.evaluated)
+        export.write(run, params, summary["steps"], records["curve"], workdir / export.FOLDER)
         with Progress("Drawing the figures"):
             draw(workdir)
         # Last: a run that has its summary has everything.

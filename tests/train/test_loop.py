@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from short_run import PER_CALL, tiny
 
+from dynalay_jax import Predictor
 from train import loop
 from train.cli import Interrupted
 from train.config import check
@@ -89,6 +90,15 @@ def test_workdir_holds_the_run(undisturbed):
     steps = [r["step"] for r in records if r["split"] == "train"]
     assert steps == list(range(PER_CALL, 19, PER_CALL))
     assert [r["phase"] for r in records if r["split"] == "train"][::3] == ["main", "agent", "joint"]
+
+
+def test_the_model_of_a_run_predicts_as_its_summary_says(undisturbed):
+    workdir, summary = undisturbed
+    predictor, test = Predictor.load(workdir), Run.prepare(tiny(), workdir).dataset.test
+    found = predictor.predict(test.images)
+    assert np.mean(found.labels == test.labels) == pytest.approx(summary["test_accuracy"], abs=0.01)
+    assert found.macs.mean() == pytest.approx(summary["mean_macs"], rel=0.01)
+    assert {point.price for point in predictor.curve} == {0.03, 0.1, 1.0}
 
 
 def test_a_run_that_has_its_summary_has_everything(undisturbed, tmp_path, monkeypatch):
