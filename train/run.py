@@ -185,7 +185,7 @@ def reopen(
 
     Args:
         workdir: of the run.
-        data_dir: where TFDS keeps its data, if not where it was in training.
+        data_dir: where the data are, if not where they were in training.
         changes: fields of the config to change, as "data.grid"; of the data, only what the test
             split is made of.
         without_agent: whether a run of a variant without an agent is accepted.
@@ -196,9 +196,10 @@ def reopen(
     config = workdirs.trained_config(Path(workdir))
     config.update_from_flattened_dict(dict(changes))
     if data_dir is not None:
-        if "data_dir" not in config.data:
+        field = next((name for name in ("data_dir", "path") if name in config.data), None)
+        if field is None:
             raise UserError(f"--data_dir: {config.data.name} has no such folder; leave it out.")
-        config.data.data_dir = data_dir
+        config.data[field] = data_dir
     run = Run.to_evaluate(config, Path(workdir))
     has_agent = config.router == "agent" and run.task.phases[-1].trains_agent
     if not has_agent and not (without_agent and config.router != "agent"):

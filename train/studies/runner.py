@@ -124,7 +124,7 @@ class Study:
         description = (self.doc or "").partition("\n")[0]
         parser = Parser(f"python -m train.studies.{self.name}", description=description)
         parser.add_argument("workdir", type=folder, help="of a finished run")
-        parser.add_argument("--data_dir", help="folder of TFDS data sets, if they have moved")
+        parser.add_argument("--data_dir", help="where the data are, if they have moved")
         for name, settings in self.options.items():
             parser.add_argument(name, **settings)
         with friendly():
