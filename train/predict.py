@@ -17,11 +17,12 @@ import time
 from typing import Any, TextIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from dynalay_jax import Prediction, Predictor, Status
 from train.cli import Parser, folder, friendly
 from train.console import Progress, human, percent, print_table
+from train.data.picture import pixels
 from train.errors import UserError
 
 # Bad inputs that are named one by one.
@@ -73,7 +74,7 @@ def _predict(reader: "_Reader", results: Iterator[Prediction], lines: TextIO) ->
     if not kept:
         raise UserError("no input could be predicted.")
     for what, count in reader.changes.items():
-        print(f"{count:,} images were {what}.")
+        print(f"Images {what}: {count:,}.")
     if result.expected:
         price, accuracy, macs = result.expected
         print(
@@ -122,8 +123,12 @@ def _files(inputs: Sequence[Path]) -> list[Path]:
     for path in inputs:
         inside = [path]
         if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in known)
-        elif not path.exists():
+            inside = sorted(
+                file
+                for file in path.rglob("*")
+                if file.suffix.lower() in known and file.is_file() and file.name[0] != "."
+            )
+        elif not path.is_file():
             raise UserError(f"{path}: expected an image, a .npy or a folder; there is none.")
         if not inside:
             raise UserError(f"{path}: expected a folder with images or .npy files, got none.")
@@ -152,8 +157,11 @@ class _Reader:
         for path in self._files:
             named: dict[str, Any] = {"input": str(path)}
             try:
-                samples = self._array(path) if path.suffix == ".npy" else self._image(path)[None]
-                self._predictor.check(samples[:1])
+                samples = self._array(path) if _is_array(path) else self._image(path)[None]
+                if samples.shape[1:] == self._predictor.input_shape:
+                    self._predictor.check(np.zeros_like(samples[:1]))
+                else:
+                    self._predictor.check(samples)
             except Exception as error:  # whatever NumPy or Pillow stumble over, the file is bad
                 self.bad.append(f"{path}: {' '.join(str(error).split())}")
                 continue
@@ -163,45 +171,42 @@ class _Reader:
                 except (TypeError, ValueError) as error:
                     self.bad.append(f"{path}, sample {i}: {error}")
                     continue
-                self.names.append(named | ({"index": i} if path.suffix == ".npy" else {}))
+                self.names.append(named | ({"index": i} if _is_array(path) else {}))
                 yield checked
 
     def _array(self, path: Path) -> np.ndarray:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         text = bool(self._predictor.saved.model.vocabulary)
         single = 1 if text else len(self._predictor.input_shape)
-        return array[None] if array.ndim == single else array
+        return array[None] if array.ndim in (0, single) else array
 
     def _image(self, path: Path) -> np.ndarray:
         """uint8 of the model's shape.
 
         Raises:
-            ValueError: the model takes no images, or this one has more than 8 bits a channel.
+            Exception: the model takes no images, or this one is refused by `pixels`.
         """
         height, width, channels = self._predictor.input_shape
         if self._predictor.saved.model.vocabulary or channels not in (1, 3):
             shape = ", ".join(map(str, self._predictor.input_shape))
             raise ValueError(f"the model takes no image files: pass a .npy of shape [B, {shape}]")
-        with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened)
-            if image.mode[0] in "IF":
-                # Pillow would clip them: all white.
-                raise ValueError(f"expected 8 bits a channel, got mode {image.mode}; convert it")
+        with Image.open(path) as image:
+            found = pixels(image, height, width, grey=channels == 1)
             coloured = image.mode not in ("1", "L", "LA")
             if coloured != (channels == 3):
                 self.changes["turned grey" if coloured else "grey, for a model of colours"] += 1
-            image = image.convert("RGB" if channels == 3 else "L")
             if image.size != (width, height):
-                self.changes[f"resized to {height}×{width}, without cropping"] += 1
-                image = image.resize((width, height))
-            return np.asarray(image).reshape(height, width, channels)
+                self.changes[f"cut to the shape of {height}×{width} pixels and resized"] += 1
+            return found
+
+
+def _is_array(path: Path) -> bool:
+    return path.suffix.lower() == ".npy"
 
 
 def _count(path: Path) -> int:
-    if path.suffix != ".npy":
-        return 1
     try:
-        return len(np.load(path, mmap_mode="r", allow_pickle=False))
+        return len(np.load(path, mmap_mode="r", allow_pickle=False)) if _is_array(path) else 1
     except Exception:  # a bad file, which is reported when it is read
         return 1
 

@@ -22,6 +22,7 @@ from dynalay_jax.adaptive import inspect, names
 from dynalay_jax.adaptive.model import DynaLay
 from dynalay_jax.adaptive.names import NAMED
 from dynalay_jax.layers import validate
+from dynalay_jax.predict.inputs import check_price
 
 PyTree = Any
 MODEL, WEIGHTS = "model.json", "weights.safetensors"
@@ -201,9 +202,9 @@ def _check(document: dict[str, Any], model: DynaLay, curve: tuple[Point, ...]) -
         raise ValueError(f"std: expected numbers above 0, got {min(document['std'])}")
     validate.not_negative("tol", model.tol)
     names.router(document["router"], len(model.widths), model.rounds)
-    validate.positive("price", document["price"])
+    check_price(document["price"])
     for point in curve:
-        validate.positive("curve: price", point.price)
+        check_price(point.price)
         validate.share("curve: accuracy", point.accuracy)
         validate.not_negative("curve: macs", point.macs)
 

@@ -96,10 +96,9 @@ def _check_finite(array: np.ndarray) -> None:
 
 
 def check_price(price: Any) -> float:
-    """The price as a number. Raises TypeError or ValueError unless it is one above 0."""
-    validate.positive("price", price)
+    """The price as a number. Raises TypeError or ValueError unless it is one that configs take."""
+    fits = lambda price: (price >= 1e-6) & (price <= 1e6)
+    validate.number("price", price, "a number from 1e-06 to 1,000,000", fits)
     if np.ndim(price):
-        raise ValueError(
-            f"price: expected one number for all samples, got {validate.shown(price)}."
-        )
+        raise ValueError(f"price: expected one for all samples, got {validate.shown(price)}.")
     return float(price)

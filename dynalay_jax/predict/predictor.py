@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 import dataclasses
 import functools
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,10 @@ class Prediction:
 
     def __getitem__(self, which: Any) -> "Prediction":
         return dataclasses.replace(self, **{key: v[which] for key, v in self._arrays().items()})
+
+    def __iter__(self) -> Iterator["Prediction"]:
+        about = map(itertools.repeat, (self.price, self.expected))
+        return itertools.starmap(Prediction, zip(*self._arrays().values(), *about, strict=False))
 
     def _arrays(self) -> dict[str, np.ndarray]:
         return {key: v for key, v in vars(self).items() if key not in ("price", "expected")}
@@ -170,7 +175,7 @@ class Predictor:
             An iterator over one `Prediction` a sample, as of `prediction[i]`.
         """
         predictions = self._predictions(self._batches(samples), *self._price(price, budget_macs))
-        return (part[i] for part in predictions for i in range(len(part)))
+        return itertools.chain.from_iterable(predictions)
 
     def warm_up(self) -> None:
         """Compiles for every batch size and dtype; afterwards nothing compiles any more."""
@@ -244,16 +249,28 @@ class Predictor:
         return best.price, best
 
     def _batches(self, samples: Iterable[Any]) -> Iterator[np.ndarray]:
-        """Batches of samples of one dtype: to stack uint8 and float32 would mix their scales."""
-        batch: list[np.ndarray] = []
-        for sample in samples:
-            checked = self.check(np.asarray(sample)[None])[0]
-            if batch and (len(batch) == self._sizes[-1] or checked.dtype != batch[0].dtype):
-                yield np.stack(batch)
-                batch = []
-            batch.append(checked)
+        """Batches of samples of one dtype and shape; to stack two dtypes would mix their scales."""
+        done, batch = 0, list[np.ndarray]()
+        for sample in map(np.asarray, samples):
+            alike = not batch or (sample.dtype, sample.shape) == (batch[0].dtype, batch[0].shape)
+            if len(batch) == self._sizes[-1] or not alike:
+                yield self._checked_batch(batch, done)
+                done, batch = done + len(batch), []
+            batch.append(sample)
         if batch:
-            yield np.stack(batch)
+            yield self._checked_batch(batch, done)
+
+    def _checked_batch(self, batch: list[np.ndarray], done: int) -> np.ndarray:
+        """The batch, checked at once, because that is fast; the error names the sample."""
+        try:
+            return self.check(np.stack(batch))
+        except (TypeError, ValueError):
+            for i, sample in enumerate(batch, done):
+                try:
+                    self.check(sample[None])
+                except (TypeError, ValueError) as error:
+                    raise type(error)(f"sample {i} of the stream: {error}") from error
+            raise
 
     def _predictions(
         self, batches: Iterable[np.ndarray], price: float | None, expected: Point | None
@@ -278,6 +295,10 @@ class Predictor:
         self, count: int, out: dict[str, jax.Array], price: float | None, expected: Point | None
     ) -> Prediction:
         arrays = {key: value[:count] for key, value in jax.device_get(out).items()}
-        routes = routed.route_names(arrays.pop("iterated"))
-        arrays |= {"names": self._names[arrays["labels"]], "routes": routes}
-        return Prediction(**arrays, price=price, expected=expected)
+        return Prediction(
+            names=self._names[arrays["labels"]],
+            routes=routed.route_names(arrays.pop("iterated")),
+            price=price,
+            expected=expected,
+            **arrays,
+        )

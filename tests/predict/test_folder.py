@@ -64,7 +64,7 @@ def test_another_file_is_no_model(written, text, said):
     [
         ("version", 2, "version: expected 1, got 2"),
         ("price", None, "price is missing"),
-        ("price", 0, "price: expected a number above 0, got 0"),
+        ("price", 0, "price: expected a number from 1e-06 to 1,000,000, got 0"),
         ("price", float("nan"), "price: expected number, got nan"),
         ("hook", "os.system", "hook: no such field"),
         ("classes", "ant", "classes: expected a list, got 'ant'"),

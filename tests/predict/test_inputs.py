@@ -64,7 +64,7 @@ def test_tokens_have_their_range():
             inputs.check_tokens(wrong, (1, 3, 1), 5)
 
 
-@pytest.mark.parametrize("price", [0, -1.0, np.inf, "low", True, np.ones(2)])
+@pytest.mark.parametrize("price", [0, -1.0, 1e99, np.inf, "low", True, np.ones(2)])
 def test_a_price_is_one_number_above_0(price):
     with pytest.raises((TypeError, ValueError), match="price: expected"):
         inputs.check_price(price)

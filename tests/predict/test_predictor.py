@@ -75,6 +75,11 @@ def test_a_stream_has_the_order_of_its_samples_whatever_their_dtype(predictor):
     assert np.allclose([result.macs for result in results], whole.macs)
     assert results[3].probabilities.shape == (3,)
     assert list(predictor.stream([])) == []
+    wrong = [*IMAGES[:9] / 255, np.full((4, 4, 1), np.nan), IMAGES[0, 1:]]
+    with pytest.raises(ValueError, match="sample 9 of the stream: images: expected finite"):
+        list(predictor.stream(wrong))
+    with pytest.raises(ValueError, match=r"sample 9 of the stream: .*got \(1, 3, 4, 1\)"):
+        list(predictor.stream([*wrong[:9], wrong[10]]))
 
 
 def test_a_stream_reads_no_more_than_two_batches_ahead(predictor):

@@ -35,33 +35,36 @@ def test_a_folder_is_predicted_and_bad_files_are_reported(model, tmp_path, capsy
     Image.new("RGB", (9, 7), "white").save(tmp_path / "photo.bmp")
     (tmp_path / "cut.png").write_bytes((tmp_path / "0.png").read_bytes()[:40])
     (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / ".hidden.png").touch()
+    np.save(tmp_path / "none.npy", GREY[:0])
     Image.new("I;16", (4, 4)).save(tmp_path / "deep.png")
     np.save(tmp_path / "wrong.npy", GREY[:, :2])
     np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
-    parts = np.where(np.arange(3)[:, None, None, None] == 1, np.nan, GREY[:3] / 255)
+    parts = np.where(np.arange(3)[:, None, None, None] == 0, np.nan, GREY[:3] / 255)
     np.save(tmp_path / "parts.npy", parts)
     printed, lines = run(capsys, model, tmp_path)
     places = [(line["input"].rpartition("/")[2], line.get("index")) for line in lines]
-    more = [("more.npy", i) for i in range(3)] + [("parts.npy", 0), ("parts.npy", 2)]
+    more = [("more.npy", i) for i in range(3)] + [("parts.npy", 1), ("parts.npy", 2)]
     assert places == [("0.png", None), ("1.png", None), *more, ("photo.bmp", None)]
     expected = Predictor.load(model).predict(GREY)
     assert [line["label"] for line in lines[:5]] == expected.labels.tolist()
     assert [line["route"] for line in lines[:5]] == expected.routes.tolist()
-    assert lines[5]["probability"] == pytest.approx(lines[0]["probability"], abs=1e-5)
+    assert lines[5]["probability"] == pytest.approx(lines[1]["probability"], abs=1e-5)
     for said in (
         "cut.png: ",
-        "deep.png: expected 8 bits a channel, got mode I;16",
-        "wrong.npy: images: expected shape [B, 4, 4, 1], got (1, 2, 4, 1)",
+        "deep.png: expected an image of 8 bits a channel, got mode I;16",
+        "wrong.npy: images: expected shape [B, 4, 4, 1], got (5, 2, 4, 1)",
         "objects.npy: ",
-        "parts.npy, sample 1: images: expected finite numbers",
-        "1 images were resized to 4×4",
-        "1 images were turned grey",
+        "parts.npy, sample 0: images: expected finite numbers",
+        "Images cut to the shape of 4×4 pixels and resized: 1.",
+        "Images turned grey: 1.",
         "Price 0.1: on test examples, accuracy 90.0 %",
         "8 inputs in",
-        "5 skipped",
+        "none.npy: images: expected shape [B, 4, 4, 1], got (0, 4, 4, 1). There is nothing",
+        "6 skipped",
     ):
         assert said in printed, said
-    assert "notes.txt" not in printed
+    assert "notes.txt" not in printed and ".hidden" not in printed
 
 
 def test_a_single_array_takes_a_price(model, tmp_path, capsys):
@@ -82,8 +85,8 @@ def test_a_model_of_text_takes_no_image_files(tmp_path, capsys):
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (["--price=0"], "price: expected a number above 0"),
-        (["--price=nan"], "price: expected a number above 0"),
+        (["--price=0"], "price: expected a number from 1e-06"),
+        (["--price=nan"], "price: expected a number from 1e-06"),
         (["--budget_macs=1"], "budget_macs: expected 1200 or more"),
         (["--price=1", "--budget_macs=1e6"], "not allowed with"),
         (["nowhere.png"], "nowhere.png: expected an image, a .npy or a folder"),

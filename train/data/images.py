@@ -11,15 +11,14 @@ from typing import Any
 
 import ml_collections
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from sklearn import model_selection
 
 from configs._datasets import image_classes
+from train.data.picture import UNREADABLE, pixels
 from train.data.types import Parts, Split
 from train.errors import UserError
 
-# What Pillow raises for files that are none of its images, damaged or too large.
-_UNREADABLE = (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError)
 Labelled = list[tuple[Any, int]]
 
 
@@ -87,11 +86,8 @@ def _read(labelled: Labelled, read: Callable, config: ml_collections.ConfigDict)
     def one(item: tuple[Any, int]) -> np.ndarray | None:
         try:
             with read(item[0]) as image:
-                upright = ImageOps.exif_transpose(image).convert("L" if config.grey else "RGB")
-                # Cut to a square, so that nothing is stretched.
-                square = ImageOps.fit(upright, (config.side, config.side))
-                return np.asarray(square).reshape(config.side, config.side, -1)
-        except _UNREADABLE:
+                return pixels(image, config.side, config.side, config.grey)
+        except UNREADABLE:
             return None
 
     with futures.ThreadPoolExecutor() as pool:
