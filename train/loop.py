@@ -201,7 +201,10 @@ def _print_summary(summary: dict[str, Any], run: Run) -> None:
             f"Of the samples iterated, {percent(summary['converged'])} converged; median residual "
             f"{summary['median_residual']:.1e}, tolerance {run.config.model.tol:g}."
         )
-    print(f"Trained for {human(summary['train_seconds'])} s. Everything is in {run.workdir}.")
+    print(
+        f"Trained for {human(summary['train_seconds'])} s. Everything is in {run.workdir}, "
+        f"the model in {run.workdir / export.FOLDER}."
+    )
 
 
 def evaluate_only(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from dynalay_jax.layers import validate
 
 # The brightest value of images that are as good as black, of 1.
 _DARK = 1 / 255
+# What resizing and rounding may add to fractions.
+_SLACK = 1e-2
 
 
 def check_images(images: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -30,21 +32,18 @@ def check_images(images: Any, shape: tuple[int, ...]) -> np.ndarray:
             f"{array.dtype}."
         )
     _check_shape("images", array, shape)
-    highest = float(array.max()) / (1 if fractions else 255)
     if fractions:
         array = array.astype(np.float32)
         _check_finite(array)
-        lowest, highest = float(array.min()), float(array.max())
-        if lowest < 0 or highest > 1:
-            cure = (
-                "Pass images that are not normalised: the model does that."
-                if lowest < 0
-                else "Pass uint8, or divide by 255."
-            )
-            raise ValueError(
-                "images: expected floating-point numbers from 0 (black) to 1 (white), got "
-                f"{lowest:.4g} to {highest:.4g}. {cure}"
-            )
+    white = 1 if fractions else 255
+    lowest, highest = float(array.min()) / white, float(array.max()) / white
+    if lowest < -_SLACK or highest > 1 + _SLACK:
+        normalised = "Pass images that are not normalised: the model does that."
+        cure = normalised if lowest < -_SLACK else "Pass uint8, or divide by 255."
+        raise ValueError(
+            "images: expected floating-point numbers from 0 (black) to 1 (white), got "
+            f"{lowest:.4g} to {highest:.4g}. {cure}"
+        )
     if 0 < highest <= _DARK:
         warnings.warn(
             f"images: the brightest value is {highest:.2g} of 1, as good as black. uint8 counts "

@@ -44,6 +44,7 @@ def test_the_dtype_says_the_scale():
     for dtype in (np.float16, np.float64):
         taken = inputs.check_images(PARTS.astype(dtype), SHAPE)
         assert taken.dtype == np.float32 and np.allclose(taken, PARTS, atol=1e-3)
+    inputs.check_images(np.where(PARTS > 0.5, 1.001, -0.001), SHAPE)  # as bicubic resizing gives
 
 
 @pytest.mark.parametrize("images", [WHOLE // 200, PARTS / 255])

@@ -1,4 +1,5 @@
 import json
+import pickle
 
 import numpy as np
 from PIL import Image
@@ -12,6 +13,16 @@ from train.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("flax_promotion")
 GREY = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 1), np.uint8)
+
+
+class Harm:
+    """Does something when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return type(self.path).touch, (self.path,)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +50,7 @@ def test_a_folder_is_predicted_and_bad_files_are_reported(model, tmp_path, capsy
     np.save(tmp_path / "none.npy", GREY[:0])
     Image.new("I;16", (4, 4)).save(tmp_path / "deep.png")
     np.save(tmp_path / "wrong.npy", GREY[:, :2])
-    np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
+    (tmp_path / "objects.npy").write_bytes(pickle.dumps(Harm(tmp_path / "harm")))
     parts = np.where(np.arange(3)[:, None, None, None] == 0, np.nan, GREY[:3] / 255)
     np.save(tmp_path / "parts.npy", parts)
     printed, lines = run(capsys, model, tmp_path)
@@ -64,6 +75,7 @@ def test_a_folder_is_predicted_and_bad_files_are_reported(model, tmp_path, capsy
         "6 skipped",
     ):
         assert said in printed, said
+    assert not (tmp_path / "harm").exists(), "nothing is unpickled"
     assert "notes.txt" not in printed and ".hidden" not in printed
 
 
