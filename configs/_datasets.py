@@ -182,7 +182,7 @@ class Images(Data):
     name: Literal["images"] = "images"
     path: str = ""
     """A folder of classes, or of `train` and `test` with such folders; or an .npz file."""
-    side: _Side = 32
+    side: int = Field(32, ge=1, le=4_096)
     """Height and width of the images in pixels, after resizing."""
     grey: bool = False
     """One channel instead of three."""
@@ -208,20 +208,34 @@ def image_classes(path: str) -> tuple[str, ...]:
     if not path or not place.exists():
         raise refuse("a folder of images or an .npz file that exists", repr(path))
     if place.is_dir():
-        inside = place / "train" if (place / "train").is_dir() else place
-        names = sorted(folder.name for folder in inside.iterdir() if folder.is_dir())
-        names = [name for name in names if not name.startswith(".")]
-        where = f"{len(names)} in {inside}"
+        names, *tested = map(_folders, image_parts(place))
+        if tested and tested[0] != names:
+            got = f"{', '.join(names)} in train, {', '.join(tested[0])} in test"
+            raise refuse("the same classes in train and test", got)
+        if len(names) == 2 and {"train", "test"} & set(names):
+            raise refuse("two classes, or the folders train and test", " and ".join(names))
     else:
         try:
             with np.load(place, allow_pickle=False) as file:
                 names = [str(name) for name in np.unique(file["labels"])]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise refuse("an .npz file with the arrays images and labels", path) from error
-        where = f"{len(names)} in the labels of {path}"
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            got = " ".join(str(error).split()) or type(error).__name__
+            raise refuse("an .npz file with the arrays images and labels", got) from error
     if len(names) < 2:
-        raise refuse("two classes or more, a folder or a label each", where)
+        got = f"{len(names)} in {path}"
+        raise refuse("a subfolder or a label for each of two classes or more", got)
     return tuple(names)
+
+
+def image_parts(place: Path) -> list[Path]:
+    """The folders `train` and `test`, if there is no other one, or the folder itself."""
+    if (names := _folders(place)) in (["train"], ["test", "train"]):
+        return [place / name for name in reversed(names)]
+    return [place]
+
+
+def _folders(place: Path) -> list[str]:
+    return sorted(f.name for f in place.iterdir() if f.is_dir() and not f.name.startswith("."))
 
 
 class Given(Data):

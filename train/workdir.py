@@ -209,6 +209,12 @@ def with_trained_statistics(dataset: Dataset, workdir: Path) -> Dataset:
             f"Cannot read {workdir}/data.json: expected mean and std of {len(dataset.mean)} "
             f"channels, got {saved}. {records.cure('data')}"
         )
+    now = np.stack([dataset.mean, dataset.std])
+    if dataset.name == "images" and not np.allclose(now, [mean, std], atol=1e-6):
+        raise UserError(
+            f"config.data.path: expected the images that the run in {workdir} was trained with, "
+            "got others, so that training images may be among the test images. Put the files back."
+        )
     return dataclasses.replace(dataset, mean=mean, std=std)
 
 

@@ -48,3 +48,6 @@ def test_images_that_have_moved_are_found_by_data_dir(tmp_path):
     (tmp_path / "old.npz").rename(tmp_path / "new.npz")
     run = reopen(workdir, data_dir=str(tmp_path / "new.npz"))
     assert len(run.dataset.test.labels) == 4
+    np.savez(tmp_path / "new.npz", images=images + 9, labels=labels)
+    with pytest.raises(UserError, match=r"expected the images that the run .* was trained with"):
+        reopen(workdir, data_dir=str(tmp_path / "new.npz"))

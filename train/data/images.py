@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from sklearn import model_selection
 
-from configs._datasets import image_classes
+from configs._datasets import image_classes, image_parts
 from train.data.picture import UNREADABLE, pixels
 from train.data.types import Parts, Split
 from train.errors import UserError
@@ -28,10 +28,12 @@ def load(config: ml_collections.ConfigDict) -> Parts:
     Raises:
         UserError: there are too few images, or none that can be read.
     """
-    classes, path = image_classes(config.path), Path(config.path)
+    try:
+        classes, path = image_classes(config.path), Path(config.path)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     if path.is_dir():
-        inside = [path / part for part in ("train", "test") if (path / part).is_dir()]
-        found = [_files(folder, classes) for folder in inside or [path]]
+        found = [_files(folder, classes) for folder in image_parts(path)]
         read: Callable = Image.open
     else:
         found, read = _arrays(path, classes), Image.fromarray
@@ -39,6 +41,8 @@ def load(config: ml_collections.ConfigDict) -> Parts:
     if not splits:
         raise UserError(f"config.data.path: expected images in {path}, found none.")
     everything, *test = splits
+    for split in splits:
+        _check_classes(split, classes)
     _describe(everything, classes)
     rest, held_out = (everything, test[0]) if test else _divide(everything, config.test_share)
     train, validation = _divide(rest, config.validation_share)
@@ -61,19 +65,30 @@ def _arrays(path: Path, classes: Sequence[str]) -> list[Labelled]:
     """The images of an .npz file as arrays, those of the test part second."""
     found = []
     with np.load(path, allow_pickle=False) as file:
-        for prefix in ("", "test_"):
-            if f"{prefix}images" not in file:
-                continue
-            images, labels = file[f"{prefix}images"], file[f"{prefix}labels"].astype(str)
-            if images.dtype != np.uint8 or images.ndim not in (3, 4):
+        tested = {"test_images", "test_labels"} & set(file)
+        for prefix in ("", "test_") if tested else ("",):
+            if missing := {f"{prefix}images", f"{prefix}labels"} - set(file):
                 raise UserError(
-                    f"config.data.path: expected {prefix}images of uint8 [n, height, width] or [n, "
-                    f"height, width, channels], got {images.dtype} {list(images.shape)}."
+                    f"config.data.path: expected the array {min(missing)} in {path}, got "
+                    f"{', '.join(sorted(file))}."
                 )
-            if len(images) != len(labels) or not set(labels) <= set(classes):
+            images, labels = file[f"{prefix}images"], file[f"{prefix}labels"]
+            colours = images.ndim == 3 or (images.ndim == 4 and images.shape[3] in (1, 3))
+            if images.dtype != np.uint8 or not colours:
+                raise UserError(
+                    f"config.data.path: expected {prefix}images of uint8 [n, height, width] or "
+                    f"[n, height, width, 1 or 3], got {images.dtype} {list(images.shape)}."
+                )
+            if labels.shape != images.shape[:1]:
                 raise UserError(
                     f"config.data.path: expected one label for each of {len(images)} {prefix}images"
-                    f", of the classes {', '.join(classes)}, got {len(labels)} labels."
+                    f", got {prefix}labels of shape {list(labels.shape)}."
+                )
+            labels = labels.astype(str)
+            if other := set(labels) - set(classes):
+                raise UserError(
+                    f"config.data.path: expected {prefix}labels of {', '.join(classes)}, got "
+                    f"{min(other)}."
                 )
             flat = images[..., 0] if images.shape[3:] == (1,) else images
             found.append([(x, classes.index(y)) for x, y in zip(flat, labels, strict=True)])
@@ -102,13 +117,17 @@ def _read(labelled: Labelled, read: Callable, config: ml_collections.ConfigDict)
     return Split(np.stack([x for x, _ in kept]), np.array([label for _, label in kept], np.int32))
 
 
-def _describe(split: Split, classes: Sequence[str]) -> None:
+def _check_classes(split: Split, classes: Sequence[str]) -> None:
     counts = np.bincount(split.labels, minlength=len(classes))
     if not counts.all():
         raise UserError(
-            f"config.data.path: expected images of every class, found none of "
-            f"{classes[int(np.argmin(counts))]!r}."
+            "config.data.path: expected images of every class in each part, found none of "
+            f"{classes[int(np.argmin(counts))]!r} in one."
         )
+
+
+def _describe(split: Split, classes: Sequence[str]) -> None:
+    counts = np.bincount(split.labels, minlength=len(classes))
     least, most = int(np.argmin(counts)), int(np.argmax(counts))
     print(
         f"{len(split.labels)} images of {len(classes)} classes; the smallest is {classes[least]} "
@@ -125,7 +144,8 @@ def _divide(split: Split, share: float) -> tuple[Split, Split]:
     except ValueError as error:
         raise UserError(
             f"config.data: expected enough images to hold out {share:g} of each class, got "
-            f"{len(split.labels)} in all. Add images, or a larger share."
+            f"{len(split.labels)} in all. Add images, or raise config.data.validation_share or "
+            "config.data.test_share."
         ) from error
     kept, held_out = (split.take(some) for some in places)
     return kept, held_out

@@ -26,7 +26,7 @@ from train.step import PyTree
 from train.studies.runner import COST, Record, Study, Table, tabulate
 
 # Data sets of images. Generated tasks have marks for pixels; a blur would make another task.
-_IMAGES = ("digits", "cifar10", "cifar100")
+_IMAGES = ("digits", "cifar10", "cifar100", "images")
 SEVERITIES = (1, 2, 3, 4, 5)
 
 

@@ -1,5 +1,7 @@
 """Images of one's own: folders and files give the same parts, and what is wrong is said."""
 
+from functools import partial
+
 import numpy as np
 from PIL import Image
 import pytest
@@ -59,6 +61,15 @@ def test_a_test_folder_is_the_test_part(folder, tmp_path_factory):
     assert data.train.images.shape[1:] == (8, 8, 1)
 
 
+def test_a_class_may_be_called_train(tmp_path):
+    images = np.stack([picture(99)] * 20)
+    for name in ("car", "plane", "train"):
+        (tmp_path / name).mkdir()
+        for i, image in enumerate(images):
+            Image.fromarray(image).save(tmp_path / name / f"{i}.png")
+    assert load(tmp_path).classes == ("car", "plane", "train")
+
+
 def test_unreadable_files_are_named_and_left_out(folder, capsys):
     for i in range(4):
         (folder / "dark" / f"bad{i}.png").write_bytes(b"no image")
@@ -106,17 +117,48 @@ def floats(folder):
     np.savez(folder / "data.npz", images=np.zeros((4, 8, 8)), labels=[0, 1, 0, 1])
 
 
-def unequal(folder):
-    np.savez(folder / "data.npz", images=np.zeros((4, 8, 8), np.uint8), labels=[0, 1, 0])
+def file(folder, labels=(0, 1, 0, 1), shape=(8, 8), **more):
+    np.savez(folder / "data.npz", images=np.zeros((4, *shape), np.uint8), labels=labels, **more)
+
+
+def parts(folder, train, test, name="test"):
+    for part, classes in (("train", train), (name, test)):
+        for each in classes:
+            (folder / part / each).mkdir(parents=True)
+            Image.fromarray(picture(0)).save(folder / part / each / "0.png")
 
 
 @pytest.mark.parametrize(
     ("make", "file", "said"),
     [
-        (one_image, "", "expected images of every class, found none of 'b'"),
+        (one_image, "", "expected images of every class in each part, found none of 'b'"),
         (no_images, "", "expected images in .*, found none"),
         (floats, "data.npz", r"expected images of uint8 .* got float64 \[4, 8, 8\]"),
-        (unequal, "data.npz", "expected one label for each of 4 images, .* got 3 labels"),
+        (partial(file, labels=(0, 1, 0)), "data.npz", "expected one label for each of 4 images"),
+        (partial(file, labels=np.eye(4)), "data.npz", r"got labels of shape \[4, 4\]"),
+        (partial(file, shape=(3, 8, 8)), "data.npz", r"1 or 3\], got uint8 \[4, 3, 8, 8\]"),
+        (
+            partial(file, test_images=np.zeros((1, 8, 8), np.uint8)),
+            "data.npz",
+            "expected the array test_labels",
+        ),
+        (
+            partial(file, test_images=np.zeros((1, 8, 8), np.uint8), test_labels=[7]),
+            "data.npz",
+            "expected test_labels of 0, 1, got 7",
+        ),
+        (lambda folder: None, "nothing", "a folder of images or an .npz file that exists"),
+        (
+            lambda folder: np.save(folder / "a.npy", np.zeros(3)),
+            "a.npy",
+            "expected an .npz file with the arrays images and labels",
+        ),
+        (partial(parts, train="ab", test="ac"), "", "the same classes in train and test, got a, b"),
+        (
+            partial(parts, train="ab", test="ab", name="tset"),
+            "",
+            "two classes, or the folders train and test, got train and tset",
+        ),
     ],
 )
 def test_what_is_no_data_set_is_answered_in_one_line(tmp_path, make, file, said):
