@@ -101,7 +101,7 @@ _FIXED_POINTS = {
 }
 _JUDGE = {
     "judge": str,
-    **_each(float, "cost_spearman", "unsure_spearman"),
+    **_each(float | None, "cost_spearman", "unsure_spearman"),
     "parts": [{"agent_cost": _Number}],
 }
 _CALIBRATE = {

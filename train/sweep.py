@@ -171,7 +171,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # A single run may be resumed with other prices; the runs of a table may not.
         if workdir.begun(run.workdir):
             workdir.refuse_another(run.workdir, config, free=("data.data_dir",))
-    stopped_by = train(runs, options.jobs)
+    with workdir.held(options.out, "--out"):
+        stopped_by = train(runs, options.jobs)
     print_runs(runs)
     if stopped_by:
         raise Interrupted(stopped_by, ". The same command goes on from the last checkpoints.")

@@ -35,8 +35,12 @@ _UNMEASURED = ("eval_batch", "checkpoint", "data.data_dir", "data.path")
 
 
 @contextlib.contextmanager
-def held(workdir: Path) -> Iterator[None]:
+def held(workdir: Path, option: str = "--workdir") -> Iterator[None]:
     """Makes the folder, and keeps other trainings out of it as long as this process lives.
+
+    Args:
+        workdir: the folder.
+        option: by which the user names it.
 
     Raises:
         UserError: the folder cannot be written, or another process trains in it.
@@ -53,8 +57,8 @@ def held(workdir: Path) -> Iterator[None]:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(
-                f"Another process trains the run in {workdir}. Wait for its end, or give this run "
-                "another --workdir."
+                f"Another process trains in {workdir}. Wait for its end, or choose another "
+                f"{option}."
             ) from error
         yield
     finally:

@@ -86,7 +86,8 @@ def check_samples(
 
     Args:
         f: `f(z, *args)`, as given to `fixed_point`.
-        z: a state, leaves [B, ...] with B ≥ 2; typical values, not all zero.
+        z: a state, leaves [B, ...] with B ≥ 2; typical values. Random ones replace it if it is all
+            zeros, where some mixtures vanish.
         *args: f's further arguments.
         key: typed PRNG key of the change; None is `jax.random.key(0)`.
 
@@ -104,6 +105,10 @@ def check_samples(
     batch = leaves[0].shape[0]
     if batch < 2:
         raise ValueError(f"z: expected at least 2 samples, got {batch}.")
+    start, change = jax.random.split(key)
+    if not any(np.any(leaf) for leaf in leaves if not isinstance(leaf, jax.core.Tracer)):
+        leaves = _noise(start, leaves)
+        z = jax.tree.unflatten(tree, leaves)
     run = jax.jit(validate.same_type(f))
     before = run(z, *args)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(before)):
@@ -112,12 +117,7 @@ def check_samples(
         )
     if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(before)):
         raise ValueError("z: expected a state where f(z) is finite, got one where it is not.")
-    keys = jax.random.split(key, len(leaves))
-    # A change of the size of the state, as a small one may hide behind rounding.
-    noise = [
-        (1 + jnp.max(jnp.abs(x))).astype(x.dtype) * jax.random.normal(k, x.shape, x.dtype)
-        for x, k in zip(leaves, keys, strict=True)
-    ]
+    noise = _noise(change, leaves)
     for sample in sorted({0, batch // 2, batch - 1}):
         changed = [x.at[sample].add(n[sample]) for x, n in zip(leaves, noise, strict=True)]
         shaken = jax.tree.unflatten(tree, changed)
@@ -130,6 +130,14 @@ def check_samples(
             moved = others & ~close.reshape(batch, -1).all(axis=1)
             if moved.any():
                 raise _mixed(f"sample {np.argmax(moved)} changed with sample {sample}")
+
+
+def _noise(key: jax.Array, leaves: list[jax.Array]) -> list[jax.Array]:
+    """Changes of the size of the state, as small ones may hide behind rounding."""
+    return [
+        (1 + jnp.max(jnp.abs(x))).astype(x.dtype) * jax.random.normal(k, x.shape, x.dtype)
+        for x, k in zip(leaves, jax.random.split(key, len(leaves)), strict=True)
+    ]
 
 
 def _mixed(what: str) -> ValueError:

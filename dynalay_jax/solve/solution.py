@@ -57,7 +57,7 @@ class BackwardStats(NamedTuple):
         status: `Status`.
         error: estimate of the relative error of w, and so of the sample's gradient, from the
             residual. `inf` if nothing was measured, 0 if there was nothing to solve. Often too
-            large where J is far from normal; the rounding of f itself is not in it.
+            large where J is far from normal; the errors of z and of rounding in f are not in it.
         rescued: 1 where the first solve failed and w is that of the rescue.
         given_up: 1 where the residual is above the tolerance and `error` above `max_error`: the
             gradient is what `on_failure` says.

@@ -142,6 +142,11 @@ def test_samples_that_stay_apart_are_let_through(name):
     check_samples(APART[name], Z)
 
 
+def test_a_state_of_zeros_is_replaced_as_mixtures_may_vanish_there():
+    with pytest.raises(ValueError, match=r"sample . changed with sample"):
+        check_samples(lambda z: 0.2 * z * jnp.sum(z, axis=0, keepdims=True), jnp.zeros_like(Z))
+
+
 def test_one_sample_or_one_state_may_do_anything():
     jax.eval_shape(lambda z: fixed_point(batch_statistics, z), Z[:1])
     jax.eval_shape(lambda z: fixed_point(batch_statistics, z, batched=False), Z)

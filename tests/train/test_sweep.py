@@ -14,7 +14,7 @@ from short_run import TINY
 from train import main, sweep
 from train.cli import Interrupted
 from train.errors import UserError
-from train.workdir import write_record
+from train.workdir import held, write_record
 
 # Of ml_collections, which loads the configs.
 pytestmark = pytest.mark.filterwarnings(r"ignore:the load_module\(\) method:DeprecationWarning")
@@ -231,3 +231,9 @@ def test_real_runs_stop_and_go_on_and_fail(tmp_path, environment):
     assert process.returncode == 1 and not err
     assert "error: Cannot write" in out and "Is a directory" in out
     assert "digits-0 done after" in out and "Resumed from step" in log.read_text()
+
+
+def test_a_second_sweep_of_the_same_folder_starts_nothing(tmp_path, capsys):
+    with held(tmp_path, "--out"), pytest.raises(UserError, match=r"trains in .*another --out"):
+        sweep.main(["--configs=digits", "--seeds=0", f"--out={tmp_path}"])
+    assert "running" not in capsys.readouterr().out

@@ -98,7 +98,7 @@ def test_a_workdir_has_one_training_process(tmp_path):
     command = [sys.executable, "-c", HOLD, tmp_path / "run"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match=r"Another process trains the run in .*run\. Wait for"):
+        with pytest.raises(UserError, match=r"Another process trains in .*run\. Wait for"):
             loop.train_and_evaluate(tiny(), tmp_path / "run")
         first.kill()
     with workdirs.held(tmp_path / "run"):
