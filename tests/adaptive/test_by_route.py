@@ -126,6 +126,7 @@ def test_the_loss_weighs_the_routes_and_distils_all_layers_into_the_others():
     assert value == pytest.approx(float(expected), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_teacher_does_not_learn_from_its_pupils():
     _, variables = trained()
     gradient = lambda weights, d: jax.grad(

@@ -24,6 +24,7 @@ def described(tree):
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, *x.shape), x.dtype), tree)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS)
 def test_steps_are_lowered_for_accelerators(cell):
     config = tiny()

@@ -19,6 +19,7 @@ def stages(**changes):
     return config
 
 
+@pytest.mark.slow
 def test_statistics_are_measured_saved_and_evaluated(tmp_path):
     config = stages()
     begun = Run.prepare(config, None).initial().params

@@ -46,6 +46,7 @@ def test_exits_are_the_passes_with_the_first_layers_iterated():
     np.testing.assert_array_equal(seen.phi.metrics[..., -5:-1], np.tile(np.eye(4), (20, 1, 1)))
 
 
+@pytest.mark.slow
 def test_exits_of_stages_iterate_more_layers_from_the_last_down():
     changes = {"model.cell": "stage", "model.widths": (4, 4), "model.strides": (2, 1)}
     config = tiny(**changes, eval_batch=16)
