@@ -141,7 +141,7 @@ def _match(config: ConfigDict, how: str, times: str | None) -> None:
 
 
 def _match_stages(config: ConfigDict, times: str) -> None:
-    """All layers iterated, for so many times the MACs of the config's straight pass."""
+    """A static net that iterates all layers, with `times` the MACs of the straight pass."""
     _check_times("all", times)
     target = float(times) * _sizing.macs(config)
     _iterate(config, len(config.model.widths))

@@ -107,7 +107,7 @@ def changed(config: ConfigDict, overrides: Sequence[str]) -> FrozenConfigDict:
         if option.startswith(_FIELD):
             _check_field(option.partition("=")[0].partition(".")[2], config)
     _refuse_unknown(overrides)
-    # Of a field that is given twice, the last value counts; absl would join those of a tuple.
+    # The last value of a field counts. absl would join the values of a tuple.
     names = [option.partition("=")[0] for option in overrides]
     last = [o for i, o in enumerate(overrides) if "=" not in o or names[i] not in names[i + 1 :]]
     argv, values = ["", *last], flags.FlagValues()

@@ -13,6 +13,7 @@ from dynalay_jax.layers.convolution import fast_convolution
 from dynalay_jax.layers.registry import CELLS, STATIC
 from dynalay_jax.layers.stage import RouteHead, StageConv
 from dynalay_jax.layers.whitening import Whitening
+from dynalay_jax.solve.validate import flag
 
 if TYPE_CHECKING:
     from dynalay_jax.adaptive.model import DynaLay
@@ -27,8 +28,7 @@ def check(model: "DynaLay") -> None:
     for name in ("stem", "whitening", "vocabulary", "compact"):
         validate.integer(name, getattr(model, name), 0)
     for name in ("last", "hard_gates", "norm", "residual_features"):
-        if not isinstance(value := getattr(model, name), bool):
-            raise TypeError(f"{name}: expected True or False, got {value!r}.")
+        flag(name, getattr(model, name))
     validate.one_of("cell", model.cell, CLASSES)
     validate.floating("dtype", model.dtype)
     validate.integers("widths", model.widths)

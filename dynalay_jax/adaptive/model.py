@@ -217,9 +217,10 @@ class DynaLay(nn.Module):
                 raise ValueError(f"x: expected tokens [B, height, width, 1], got shape {x.shape}.")
             return self.first(x[..., 0].astype(jnp.int32))
         x = x.astype(self.dtype)
-        if self.first is None or self.whitening:
-            return x if self.first is None else self.first(x)
-        return nn.relu(self.first(x))
+        if self.first is None:
+            return x
+        h = self.first(x)
+        return h if self.whitening else nn.relu(h)
 
     def head(self, h: jax.Array, route: jax.Array | int = 0) -> jax.Array:
         """Logits float32 [B, classes] of the last layer's activation.

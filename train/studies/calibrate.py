@@ -109,7 +109,7 @@ def _expect_enough(examples: int, risk: float, delta: float, count: int) -> None
 
 
 def _number(text: str) -> float:
-    """Of a text, NaN if it is none."""
+    """The number that a text is; NaN if it is none."""
     try:
         return float(text)
     except ValueError:
